@@ -1,0 +1,257 @@
+//! The bytes of one connection: bounded buffers, in which frames are encrypted and decrypted where they lie.
+//!
+//! Knows frames but no message, and no state of a connection beyond "not yet encrypted" and "encrypted".
+
+use std::fmt;
+
+use super::{ConnectionError, Limits};
+use crate::framing::{
+    ENCRYPTED_HEADER_LEN, HEADER_LEN, Header, MAC_LEN, MAX_BLOCK_LEN, MAX_CHUNK_LEN, encrypted_payload_len,
+};
+use crate::messages::Message;
+use crate::noise::{Opener, Sealer, Transport};
+
+/// How much more than one frame the input buffer holds: what a single read may bring.
+const READ_AHEAD: usize = 64 * 1024;
+/// The capacity that an empty buffer keeps, so that an idle connection costs little after a busy time.
+const KEPT_CAPACITY: usize = 8 * 1024;
+
+/// Both directions of a connection.
+pub(super) struct Link {
+    input: Input,
+    output: Output,
+    transport: Option<Transport>,
+    /// A header that has been decrypted and whose payload is not whole yet.
+    header: Option<Header>,
+    limits: Limits,
+    /// What went wrong in a call that returns nothing; the next poll reports it.
+    fault: Option<ConnectionError>,
+}
+
+impl Link {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { input: Input::default(), output: Output::default(), transport: None, header: None, limits, fault: None }
+    }
+
+    /// Appends what was read from the socket. Once the link has failed, it takes nothing more.
+    pub(super) fn receive(&mut self, bytes: &[u8]) {
+        let max = ENCRYPTED_HEADER_LEN + encrypted_payload_len(self.limits.max_frame_payload) + READ_AHEAD;
+        if self.input.unread().len() + bytes.len() > max {
+            self.fail(ConnectionError::InputFull { max });
+        }
+        if self.fault.is_none() {
+            self.input.append(bytes);
+        }
+    }
+
+    /// Records a failure, unless there is one already.
+    pub(super) fn fail(&mut self, error: ConnectionError) {
+        self.fault.get_or_insert(error);
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.fault.is_some()
+    }
+
+    /// Returns the failure recorded, if any.
+    pub(super) fn check(&self) -> Result<(), ConnectionError> {
+        self.fault.clone().map_or(Ok(()), Err)
+    }
+
+    /// Takes the next `N` bytes as they are, once they are there.
+    pub(super) fn take_plain<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let bytes = *self.input.unread().first_chunk()?;
+        self.input.consume(N);
+        Some(bytes)
+    }
+
+    /// Sends `bytes` as they are.
+    pub(super) fn send_plain(&mut self, bytes: &[u8]) {
+        self.output.buffer.extend_from_slice(bytes);
+    }
+
+    /// Encrypts and decrypts from here on.
+    pub(super) fn encrypt_with(&mut self, transport: Transport) {
+        self.transport = Some(transport);
+    }
+
+    /// Takes the next frame, once it is whole. The payload is plaintext.
+    pub(super) fn next_frame(&mut self) -> Result<Option<(Header, &[u8])>, ConnectionError> {
+        self.check()?;
+        let Some(Transport { opener, .. }) = &mut self.transport else { return Ok(None) };
+        let header = match self.header {
+            Some(header) => header,
+            None => {
+                let Some(header) = self.input.open_header(opener)? else { return Ok(None) };
+                let (payload_len, max) = (header.payload_len(), self.limits.max_frame_payload);
+                if payload_len > max {
+                    return Err(ConnectionError::FrameTooLarge { payload_len, max });
+                }
+                self.header = Some(header);
+                header
+            }
+        };
+        let payload = self.input.open_payload(header.payload_len(), opener)?;
+        if payload.is_some() {
+            self.header = None;
+        }
+        Ok(payload.map(|payload| (header, payload)))
+    }
+
+    /// Encrypts a message into the output. One that cannot be sent makes the link fail and leaves no part behind.
+    pub(super) fn send<M: Message>(&mut self, message: &M) {
+        self.send_with(message, |_| {});
+    }
+
+    /// Like [`send`](Self::send), with what `append` adds to the payload.
+    pub(super) fn send_with<M: Message>(&mut self, message: &M, append: impl FnOnce(&mut Vec<u8>)) {
+        if self.fault.is_some() {
+            return;
+        }
+        let Some(Transport { sealer, .. }) = &mut self.transport else {
+            return self.fail(ConnectionError::SentBeforeSetup { message: M::NAME });
+        };
+        let buffer = &mut self.output.buffer;
+        let frame = buffer.len();
+        let payload = frame + ENCRYPTED_HEADER_LEN;
+        buffer.resize(payload, 0);
+        message.encode(buffer);
+        append(buffer);
+        let payload_len = buffer.len() - payload;
+        let Some(header) = Header::of::<M>(payload_len) else {
+            buffer.truncate(frame);
+            return self.fail(ConnectionError::MessageTooLarge { message: M::NAME });
+        };
+        let max = self.limits.max_unsent_bytes;
+        if payload + encrypted_payload_len(payload_len) - self.output.written > max {
+            buffer.truncate(frame);
+            return self.fail(ConnectionError::OutputFull { max });
+        }
+        buffer[frame..frame + HEADER_LEN].copy_from_slice(&header.to_bytes());
+        let mac = sealer.seal(&mut buffer[frame..frame + HEADER_LEN]);
+        buffer[frame + HEADER_LEN..payload].copy_from_slice(&mac);
+        seal_payload(buffer, payload, sealer);
+    }
+
+    /// Returns what is to be written to the socket.
+    pub(super) fn output(&self) -> &[u8] {
+        &self.output.buffer[self.output.written..]
+    }
+
+    /// Forgets the first `n` bytes of the output, which have been written.
+    pub(super) fn consume_output(&mut self, n: usize) {
+        self.output.consume(n);
+    }
+}
+
+impl fmt::Debug for Link {
+    /// Shows no contents: they are what encryption is for.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("unread", &self.input.unread().len())
+            .field("unsent", &self.output().len())
+            .field("fault", &self.fault)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What has been received. Whole frames are decrypted where they lie.
+#[derive(Default)]
+struct Input {
+    buffer: Vec<u8>,
+    /// How much of the buffer has been taken.
+    read: usize,
+}
+
+impl Input {
+    fn unread(&self) -> &[u8] {
+        &self.buffer[self.read..]
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        if self.read == self.buffer.len() {
+            self.buffer.clear();
+            self.buffer.shrink_to(KEPT_CAPACITY);
+        } else {
+            // At most part of one frame, since the caller polls until nothing whole is left.
+            self.buffer.drain(..self.read);
+        }
+        self.read = 0;
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Marks bytes as taken. They stay in place until the next `append`, for whoever borrows them.
+    fn consume(&mut self, len: usize) {
+        self.read += len;
+    }
+
+    fn open_header(&mut self, opener: &mut Opener) -> Result<Option<Header>, ConnectionError> {
+        let Some(block) = self.buffer[self.read..].first_chunk_mut::<ENCRYPTED_HEADER_LEN>() else { return Ok(None) };
+        opener.open(block)?;
+        let mut header = [0; HEADER_LEN];
+        header.copy_from_slice(&block[..HEADER_LEN]);
+        self.consume(ENCRYPTED_HEADER_LEN);
+        Ok(Some(Header::from_bytes(header)))
+    }
+
+    fn open_payload(&mut self, payload_len: usize, opener: &mut Opener) -> Result<Option<&[u8]>, ConnectionError> {
+        let len = encrypted_payload_len(payload_len);
+        let start = self.read;
+        let Some(payload) = self.buffer.get_mut(start..start + len) else { return Ok(None) };
+        let mut plain = 0;
+        for encrypted in (0..len).step_by(MAX_BLOCK_LEN) {
+            let end = len.min(encrypted + MAX_BLOCK_LEN);
+            let chunk_len = opener.open(&mut payload[encrypted..end])?;
+            if plain != encrypted {
+                // Chunks after the first close the gaps that the authentication codes leave.
+                payload.copy_within(encrypted..encrypted + chunk_len, plain);
+            }
+            plain += chunk_len;
+        }
+        self.consume(len);
+        Ok(Some(&self.buffer[start..start + payload_len]))
+    }
+}
+
+/// What is to be written.
+#[derive(Default)]
+struct Output {
+    buffer: Vec<u8>,
+    /// How much of the buffer has been written.
+    written: usize,
+}
+
+impl Output {
+    fn consume(&mut self, len: usize) {
+        self.written = self.buffer.len().min(self.written + len);
+        if self.written == self.buffer.len() {
+            self.buffer.clear();
+            self.buffer.shrink_to(KEPT_CAPACITY);
+            self.written = 0;
+        } else if self.written > self.buffer.len() / 2 {
+            // Moves fewer bytes than have been written, so that a slow reader costs no more than a quick one.
+            self.buffer.drain(..self.written);
+            self.written = 0;
+        }
+    }
+}
+
+/// Encrypts everything from `start` on, in chunks, each with its authentication code behind it.
+fn seal_payload(buffer: &mut Vec<u8>, start: usize, sealer: &mut Sealer) {
+    let payload_len = buffer.len() - start;
+    if payload_len == 0 {
+        return;
+    }
+    buffer.resize(start + encrypted_payload_len(payload_len), 0);
+    let payload = &mut buffer[start..];
+    let chunks = payload_len.div_ceil(MAX_CHUNK_LEN);
+    // Last to first, the chunks make room for the codes of those before them.
+    for chunk in (1..chunks).rev() {
+        let plain = chunk * MAX_CHUNK_LEN..payload_len.min((chunk + 1) * MAX_CHUNK_LEN);
+        payload.copy_within(plain, chunk * MAX_BLOCK_LEN);
+    }
+    for block in payload.chunks_mut(MAX_BLOCK_LEN) {
+        let (chunk, mac) = block.split_at_mut(block.len() - MAC_LEN);
+        mac.copy_from_slice(&sealer.seal(chunk));
+    }
+}
