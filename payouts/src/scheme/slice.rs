@@ -1,0 +1,310 @@
+//! SLICE: for miners who declare their own jobs. Each is paid for its work and for the fees that its jobs collect. Pure.
+//!
+//! Shares are gathered in slices, within which jobs could hold about the same fees: a slice begins with a new tip, or
+//! when the fees have grown by a step. The subsidy is split by work over all slices. Of the fees each slice gets a
+//! part, and splits it by d * f: a share's difficulty times the fees of its job.
+
+use std::collections::BTreeMap;
+
+use bitcoin::{Amount, BlockHash};
+use ruint::{Uint, aliases::U1024};
+
+use crate::{
+    account::AccountId,
+    scheme::{PoolFee, Split, round, without_zeros},
+    share::{Difficulty, Work},
+};
+
+/// Bits after the binary point in which parts of several slices are summed.
+///
+/// The denominators of slices have no small multiple in common, so each addend is rounded down, to 2^-256 satoshi.
+const FRACTION_BITS: usize = 256;
+/// Bits in which remainders are compared. What agrees in these is the same, and goes by account.
+const COMPARED_BITS: usize = 128;
+
+/// Which part of the fees a slice gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeeParts {
+    /// The same for each slice, as the paper has it; a short slice then pays more for the same work.
+    Equal,
+    /// By the work in it.
+    ByWork,
+}
+
+/// The rule of a SLICE pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SliceRule {
+    /// Which part of the fees a slice gets.
+    pub fee_parts: FeeParts,
+    /// The pool's part.
+    pub fee: PoolFee,
+}
+
+/// A slice's place among those of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SliceIndex(usize);
+
+/// What one account did in a slice: its work, and its work times the fees of its jobs, both in units of 2^-32.
+#[derive(Clone, Copy, Debug, Default)]
+struct Done {
+    work: U1024,
+    fee_work: U1024,
+}
+
+impl Done {
+    fn add(&mut self, other: Self) {
+        self.work += other.work;
+        self.fee_work += other.fee_work;
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Slice {
+    tip: BlockHash,
+    opening_fees: Amount,
+    total: Done,
+    accounts: BTreeMap<AccountId, Done>,
+}
+
+/// The slices that one block pays for.
+#[derive(Clone, Debug)]
+pub struct Slices {
+    growth: Amount,
+    slices: Vec<Slice>,
+}
+
+impl Slices {
+    /// Begins without slices; one ends when the fees have grown by `growth`, which is at least one satoshi.
+    pub fn new(growth: Amount) -> Self {
+        Self { growth: growth.max(Amount::ONE_SAT), slices: Vec::new() }
+    }
+
+    /// Returns the slice of the next job, which builds on `tip` and holds `fees`.
+    pub fn slice_of_job(&mut self, tip: BlockHash, fees: Amount) -> SliceIndex {
+        let fits = |slice: &Slice| {
+            slice.tip == tip && fees.checked_sub(slice.opening_fees).is_none_or(|grown| grown < self.growth)
+        };
+        if !self.slices.last().is_some_and(fits) {
+            let (total, accounts) = (Done::default(), BTreeMap::new());
+            self.slices.push(Slice { tip, opening_fees: fees, total, accounts });
+        }
+        SliceIndex(self.slices.len() - 1)
+    }
+
+    /// Counts a share in the slice of its job, which holds `fees`. A share that comes late belongs there all the same.
+    ///
+    /// # Panics
+    ///
+    /// If the slice is one of other slices than these.
+    pub fn count(&mut self, slice: SliceIndex, account: AccountId, difficulty: Difficulty, fees: Amount) {
+        let work = U1024::from(Work::of(difficulty, 1).units());
+        let done = Done { work, fee_work: work * sat(fees) };
+        let slice = &mut self.slices[slice.0];
+        slice.total.add(done);
+        slice.accounts.entry(account).or_default().add(done);
+    }
+}
+
+impl SliceRule {
+    /// Splits what a block's coinbase paid over its slices; without any share in them, `finder` gets the rest.
+    ///
+    /// The pool's fee is taken of subsidy and fees alike. A slice whose jobs hold no fees splits its part by work. Each
+    /// sum is rounded down, and the satoshis left over go one each to the largest remainders, ties to the lower account.
+    pub fn split(&self, subsidy: Amount, fees: Amount, slices: &Slices, finder: AccountId) -> Split {
+        let value = subsidy + fees;
+        let fee = self.fee.on(value);
+        let subsidy = subsidy - self.fee.on(subsidy);
+        let net = value - fee;
+        let exact = self.exact(subsidy, net - subsidy, slices);
+        let credits = if exact.is_empty() {
+            BTreeMap::from([(finder, net)])
+        } else {
+            let parts = exact.into_iter().map(|(account, sum)| {
+                let floor = (sum >> FRACTION_BITS).to::<u64>();
+                let fraction = sum & ((U1024::ONE << FRACTION_BITS) - U1024::ONE);
+                let cut = FRACTION_BITS - COMPARED_BITS;
+                (account, Amount::from_sat(floor), (fraction + (U1024::ONE << (cut - 1))) >> cut)
+            });
+            round(net, parts).into_iter().map(|(account, part)| (account, part.amount())).collect()
+        };
+        Split { fee, credits: without_zeros(credits) }
+    }
+
+    /// Returns each account's part with [`FRACTION_BITS`] after the point. Work is under 2^191 and amounts under 2^51,
+    /// so that no product exceeds 2^740.
+    fn exact(&self, subsidy: Amount, fees: Amount, slices: &Slices) -> BTreeMap<AccountId, U1024> {
+        let worked = || slices.slices.iter().filter(|slice| !slice.total.work.is_zero());
+        let work: U1024 = worked().fold(U1024::ZERO, |sum, slice| sum + slice.total.work);
+        let mut sums: BTreeMap<AccountId, U1024> = BTreeMap::new();
+        for slice in worked() {
+            let (numerator, denominator) = match self.fee_parts {
+                FeeParts::Equal => (U1024::ONE, U1024::from(worked().count())),
+                FeeParts::ByWork => (slice.total.work, work),
+            };
+            for (&account, done) in &slice.accounts {
+                let (own, whole) = match slice.total.fee_work.is_zero() {
+                    true => (done.work, slice.total.work),
+                    false => (done.fee_work, slice.total.fee_work),
+                };
+                let by_work = ((sat(subsidy) * done.work) << FRACTION_BITS) / work;
+                let by_fees = ((sat(fees) * numerator * own) << FRACTION_BITS) / (denominator * whole);
+                *sums.entry(account).or_default() += by_work + by_fees;
+            }
+        }
+        sums
+    }
+}
+
+fn sat(amount: Amount) -> U1024 {
+    Uint::from(amount.to_sat())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use bitcoin::hashes::Hash;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::scheme::{
+        tests::sats,
+        window::tests::{ALICE, BOB, CAROL, FINDER},
+    };
+
+    fn tip(id: u8) -> BlockHash {
+        BlockHash::from_byte_array([id; 32])
+    }
+
+    fn rule(fee_parts: FeeParts) -> SliceRule {
+        SliceRule { fee_parts, fee: PoolFee::NONE }
+    }
+
+    /// Counts 2^log2 of difficulty `times` times.
+    fn count(slices: &mut Slices, slice: SliceIndex, account: AccountId, (times, log2): (u32, i8), fees: u64) {
+        for _ in 0..times {
+            slices.count(slice, account, Difficulty::from_log2(log2).unwrap(), Amount::from_sat(fees));
+        }
+    }
+
+    /// Alice has 100 of difficulty in each of two slices, Bob 100 and 300; jobs hold 10 and 12, then 10 each.
+    fn two_slices() -> Slices {
+        let mut slices = Slices::new(Amount::from_sat(5));
+        let first = slices.slice_of_job(tip(1), Amount::from_sat(10));
+        count(&mut slices, first, ALICE, (25, 2), 10);
+        count(&mut slices, first, BOB, (25, 2), 12);
+        let second = slices.slice_of_job(tip(2), Amount::from_sat(10));
+        count(&mut slices, second, ALICE, (25, 2), 10);
+        count(&mut slices, second, BOB, (75, 2), 10);
+        slices
+    }
+
+    #[test]
+    fn the_papers_form_gives_each_slice_the_same_part_of_the_fees() {
+        let (subsidy, fees) = (Amount::from_sat(312_500_000), Amount::from_sat(20_000_000));
+        let split = rule(FeeParts::Equal).split(subsidy, fees, &two_slices(), FINDER);
+        // 111,212,121.21 and 221,287,878.79.
+        assert_eq!(sats(&split), [(ALICE, 111_212_121), (BOB, 221_287_879)]);
+    }
+
+    #[test]
+    fn the_weighted_form_gives_each_slice_fees_by_its_work() {
+        let (subsidy, fees) = (Amount::from_sat(312_500_000), Amount::from_sat(20_000_000));
+        let split = rule(FeeParts::ByWork).split(subsidy, fees, &two_slices(), FINDER);
+        // 110,530,303.03 and 221,969,696.97.
+        assert_eq!(sats(&split), [(ALICE, 110_530_303), (BOB, 221_969_697)]);
+    }
+
+    #[test]
+    fn a_slice_begins_with_a_tip_or_with_grown_fees() {
+        let mut slices = Slices::new(Amount::from_sat(100));
+        let jobs = [(1, 500), (1, 599), (1, 400), (1, 600), (1, 699), (1, 700), (2, 10), (2, 109), (2, 110), (1, 110)];
+        let slice_of = |(id, fees)| slices.slice_of_job(tip(id), Amount::from_sat(fees)).0;
+        assert_eq!(jobs.map(slice_of), [0, 0, 0, 1, 1, 2, 3, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_late_share_counts_in_the_slice_of_its_job() {
+        let (mut late, mut prompt) = (two_slices(), Slices::new(Amount::ONE_SAT));
+        count(&mut late, SliceIndex(0), ALICE, (1, 7), 10);
+        let first = prompt.slice_of_job(tip(1), Amount::from_sat(10));
+        count(&mut prompt, first, ALICE, (1, 7), 10);
+        assert_eq!(late.slices[0].total.work, two_slices().slices[0].total.work + prompt.slices[0].total.work);
+        assert_eq!(late.slices[1].total.work, two_slices().slices[1].total.work);
+    }
+
+    #[test]
+    fn a_slice_without_shares_gets_nothing_and_one_without_fees_splits_by_work() {
+        let mut slices = Slices::new(Amount::from_sat(5));
+        slices.slice_of_job(tip(1), Amount::from_sat(1_000));
+        let empty_blocks = slices.slice_of_job(tip(2), Amount::ZERO);
+        count(&mut slices, empty_blocks, ALICE, (3, 0), 0);
+        count(&mut slices, empty_blocks, BOB, (1, 0), 0);
+        for parts in [FeeParts::Equal, FeeParts::ByWork] {
+            let split = rule(parts).split(Amount::from_sat(400), Amount::from_sat(80), &slices, FINDER);
+            assert_eq!(sats(&split), [(ALICE, 360), (BOB, 120)]);
+        }
+    }
+
+    #[test]
+    fn without_shares_the_finder_is_paid() {
+        let rule = SliceRule { fee: PoolFee::from_basis_points(100).unwrap(), ..rule(FeeParts::Equal) };
+        let slices = Slices::new(Amount::from_sat(5));
+        let split = rule.split(Amount::from_sat(990), Amount::from_sat(10), &slices, FINDER);
+        assert_eq!((split.fee.to_sat(), sats(&split)), (10, vec![(FINDER, 990)]));
+    }
+
+    #[test]
+    fn a_third_and_a_sixth_tie_with_a_half() {
+        // Of one satoshi a slice: Alice has 1/3 and 1/6, Bob 1/2 and nothing, Carol the rest, which is one.
+        let mut slices = Slices::new(Amount::from_sat(1_000));
+        for (id, shares) in [(1, [(ALICE, 2), (BOB, 3), (CAROL, 1)]), (2, [(ALICE, 1), (BOB, 0), (CAROL, 5)])] {
+            let slice = slices.slice_of_job(tip(id), Amount::from_sat(10));
+            for (account, times) in shares {
+                count(&mut slices, slice, account, (times, 0), 10);
+            }
+        }
+        for parts in [FeeParts::Equal, FeeParts::ByWork] {
+            let split = rule(parts).split(Amount::ZERO, Amount::from_sat(2), &slices, FINDER);
+            assert_eq!(sats(&split), [(ALICE, 1), (CAROL, 1)]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parts_sum_to_the_block_and_more_work_never_pays_less(
+            subsidy in 0..=312_500_000u64,
+            fees in 0..=1_000_000_000u64,
+            bp in 0..=10_000u16,
+            shares in proptest::collection::vec((0..4u8, 1..5i64, -32..40i8, 0..1_000_000u64), 1..60),
+            by_work in any::<bool>(),
+        ) {
+            let rule = SliceRule {
+                fee_parts: if by_work { FeeParts::ByWork } else { FeeParts::Equal },
+                fee: PoolFee::from_basis_points(bp).unwrap(),
+            };
+            let mut slices = Slices::new(Amount::MAX_MONEY);
+            let mut sorted = shares.clone();
+            sorted.sort_by_key(|share| share.0);
+            for &(id, account, log2, fees) in &sorted {
+                let slice = slices.slice_of_job(tip(id), Amount::ZERO);
+                count(&mut slices, slice, AccountId::new(account), (1, log2), fees);
+            }
+            let (subsidy, fees) = (Amount::from_sat(subsidy), Amount::from_sat(fees));
+            let before = rule.split(subsidy, fees, &slices, FINDER);
+            let paid = |split: &Split| split.fee + split.credits.values().copied().sum::<Amount>();
+            prop_assert_eq!(paid(&before), subsidy + fees);
+
+            let (_, account, ..) = sorted[0];
+            let account = AccountId::new(account);
+            let last = SliceIndex(slices.slices.len() - 1);
+            count(&mut slices, last, account, (1, 30), 1_000_000);
+            let after = rule.split(subsidy, fees, &slices, FINDER);
+            prop_assert_eq!(paid(&after), subsidy + fees);
+            if !by_work {
+                let of = |split: &Split| split.credits.get(&account).copied().unwrap_or_default();
+                prop_assert!(of(&after) + Amount::ONE_SAT >= of(&before));
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The ledger: the one place where money changes.
+
+use std::collections::BTreeMap;
+
+use bitcoin::SignedAmount;
+use sqlx::{Executor, QueryBuilder, Row as _};
+
+use super::{Connection, Db, Pool, ROWS_PER_INSERT, SqlRow, batches, blocks, parsed, register};
+use crate::{
+    hash_chain::ChainHash,
+    ledger::{Entry, EntryKind, EntrySeq, Head, LedgerAccount, Posting},
+    store::{Change, Commit, Row, StoreError},
+};
+
+pub(super) async fn head(executor: impl Executor<'_, Database = Db>) -> Result<Head, StoreError> {
+    let row = sqlx::query("SELECT seq, hash FROM entries ORDER BY seq DESC LIMIT 1").fetch_optional(executor).await?;
+    match row {
+        None => Ok(Head::EMPTY),
+        Some(row) => Ok(Head { seq: EntrySeq::new(row.try_get("seq")?), hash: parsed("entries", &row, "hash")? }),
+    }
+}
+
+/// Writes a change; on any outcome but `Done`, nothing was written.
+pub(super) async fn commit(connection: &mut Connection, change: &Change) -> Result<Commit, StoreError> {
+    let Change { entry, rows } = change;
+    let same = sqlx::query("SELECT seq, digest FROM entries WHERE kind = $1 AND key = $2")
+        .bind(entry.kind.as_str())
+        .bind(&entry.key)
+        .fetch_optional(&mut *connection)
+        .await?;
+    if let Some(same) = same {
+        let digest: ChainHash = parsed("entries", &same, "digest")?;
+        if digest != entry.digest {
+            return Err(StoreError::DifferentEntry { kind: entry.kind, key: entry.key.clone() });
+        }
+        return Ok(Commit::Already(EntrySeq::new(same.try_get("seq")?)));
+    }
+    let head = head(&mut *connection).await?;
+    if head.hash != entry.previous || head.seq.get() + 1 != entry.seq.get() {
+        return Ok(Commit::Stale);
+    }
+    insert(connection, entry).await?;
+    for row in rows {
+        match row {
+            Row::BlockFound { block, credits } => blocks::insert(connection, block, credits).await?,
+            Row::BlockMoved { hash, state } => blocks::set_state(connection, *hash, *state).await?,
+            Row::BatchCreated { batch, wallet_change } => {
+                batches::insert(connection, batch).await?;
+                sqlx::query("INSERT INTO wallet_changes (change) VALUES ($1)")
+                    .bind(wallet_change)
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            Row::BatchBroadcast { batch } => batches::set_broadcast(connection, *batch).await?,
+            Row::BatchConfirmed { batch, block } => batches::set_confirmed(connection, *batch, block).await?,
+            Row::BatchReversed { batch, epoch } => batches::set_reversed(connection, *batch, *epoch).await?,
+            Row::Registered(row) => register::insert(connection, row).await?,
+        }
+    }
+    Ok(Commit::Done)
+}
+
+async fn insert(connection: &mut Connection, entry: &Entry) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO entries (seq, kind, key, corrects, at_ms, digest, previous, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(entry.seq.get())
+    .bind(entry.kind.as_str())
+    .bind(&entry.key)
+    .bind(entry.corrects.map(EntrySeq::get))
+    .bind(entry.at_ms)
+    .bind(entry.digest.to_string())
+    .bind(entry.previous.to_string())
+    .bind(entry.hash.to_string())
+    .execute(&mut *connection)
+    .await?;
+    let lines: Vec<_> = (0i64..).zip(&entry.postings).collect();
+    for chunk in lines.chunks(ROWS_PER_INSERT) {
+        let mut insert = QueryBuilder::<Db>::new("INSERT INTO postings (entry, line, account, sat) ");
+        insert.push_values(chunk, |mut row, (line, posting)| {
+            row.push_bind(entry.seq.get())
+                .push_bind(*line)
+                .push_bind(posting.account.to_string())
+                .push_bind(posting.amount.to_sat());
+        });
+        insert.build().persistent(false).execute(&mut *connection).await?;
+        let mut add = QueryBuilder::<Db>::new("INSERT INTO balances (account, sat) ");
+        add.push_values(chunk, |mut row, (_, posting)| {
+            row.push_bind(posting.account.to_string()).push_bind(posting.amount.to_sat());
+        });
+        add.push(" ON CONFLICT (account) DO UPDATE SET sat = balances.sat + excluded.sat");
+        add.build().persistent(false).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn by_key(pool: &Pool, kind: EntryKind, key: &str) -> Result<Option<Entry>, StoreError> {
+    let select = sqlx::query("SELECT * FROM entries WHERE kind = $1 AND key = $2").bind(kind.as_str()).bind(key);
+    let rows: Vec<_> = select.fetch_optional(pool).await?.into_iter().collect();
+    Ok(with_postings(pool, &rows).await?.pop())
+}
+
+pub(super) async fn page(pool: &Pool, after: EntrySeq, limit: u32) -> Result<Vec<Entry>, StoreError> {
+    let select = sqlx::query("SELECT * FROM entries WHERE seq > $1 ORDER BY seq LIMIT $2");
+    let rows = select.bind(after.get()).bind(i64::from(limit)).fetch_all(pool).await?;
+    with_postings(pool, &rows).await
+}
+
+/// Reads entries, given in their order, together with their postings.
+async fn with_postings(pool: &Pool, rows: &[SqlRow]) -> Result<Vec<Entry>, StoreError> {
+    let mut entries = rows.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+    let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(entries) };
+    let (first, last) = (first.seq.get(), last.seq.get());
+    let select =
+        sqlx::query("SELECT entry, account, sat FROM postings WHERE entry BETWEEN $1 AND $2 ORDER BY entry, line");
+    let mut postings: BTreeMap<EntrySeq, Vec<Posting>> = BTreeMap::new();
+    for row in select.bind(first).bind(last).fetch_all(pool).await? {
+        let account = parsed("postings", &row, "account")?;
+        let amount = SignedAmount::from_sat(row.try_get("sat")?);
+        postings.entry(EntrySeq::new(row.try_get("entry")?)).or_default().push(Posting { account, amount });
+    }
+    for entry in &mut entries {
+        entry.postings = postings.remove(&entry.seq).unwrap_or_default();
+    }
+    Ok(entries)
+}
+
+fn entry(row: &SqlRow) -> Result<Entry, StoreError> {
+    Ok(Entry {
+        seq: EntrySeq::new(row.try_get("seq")?),
+        kind: parsed("entries", row, "kind")?,
+        key: row.try_get("key")?,
+        corrects: row.try_get::<Option<i64>, _>("corrects")?.map(EntrySeq::new),
+        at_ms: row.try_get("at_ms")?,
+        postings: Vec::new(),
+        digest: parsed("entries", row, "digest")?,
+        previous: parsed("entries", row, "previous")?,
+        hash: parsed("entries", row, "hash")?,
+    })
+}
+
+pub(super) async fn balances(pool: &Pool) -> Result<BTreeMap<LedgerAccount, SignedAmount>, StoreError> {
+    let rows = sqlx::query("SELECT account, sat FROM balances").fetch_all(pool).await?;
+    let read = |row: &SqlRow| Ok((parsed("balances", row, "account")?, SignedAmount::from_sat(row.try_get("sat")?)));
+    rows.iter().map(read).collect()
+}
+
+pub(super) async fn balance(pool: &Pool, account: LedgerAccount) -> Result<SignedAmount, StoreError> {
+    let select = sqlx::query_scalar("SELECT sat FROM balances WHERE account = $1").bind(account.to_string());
+    let sat: Option<i64> = select.fetch_optional(pool).await?;
+    Ok(SignedAmount::from_sat(sat.unwrap_or(0)))
+}

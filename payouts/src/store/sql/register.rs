@@ -1,0 +1,124 @@
+//! The export register.
+
+use std::collections::HashMap;
+
+use bitcoin::{OutPoint, ScriptBuf};
+use sqlx::Row as _;
+
+use super::{Connection, Pool, amount, batches, blocks, number, parsed, sat};
+use crate::{
+    account::AccountId,
+    export::{
+        Lot,
+        register::{ExportRecord, RegisterHead, RegisterRow, RowSeq},
+    },
+    ledger::EntrySeq,
+    store::StoreError,
+};
+
+pub(super) async fn head(pool: &Pool) -> Result<RegisterHead, StoreError> {
+    let row = sqlx::query("SELECT seq, hash FROM export_rows ORDER BY seq DESC LIMIT 1").fetch_optional(pool).await?;
+    match row {
+        None => Ok(RegisterHead::EMPTY),
+        Some(row) => {
+            Ok(RegisterHead { seq: RowSeq::new(row.try_get("seq")?), hash: parsed("export_rows", &row, "hash")? })
+        }
+    }
+}
+
+pub(super) async fn insert(connection: &mut Connection, row: &RegisterRow) -> Result<(), StoreError> {
+    let RegisterRow { record, .. } = row;
+    let (txid, vout) = (record.delivery.txid.to_string(), record.delivery.vout);
+    let new = sqlx::query(
+        "INSERT INTO export_records (txid, vout, sat, account, address, script_pubkey) VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (txid, vout) DO NOTHING",
+    )
+    .bind(&txid)
+    .bind(i64::from(vout))
+    .bind(sat(record.amount))
+    .bind(record.account.get())
+    .bind(&record.address)
+    .bind(record.script_pubkey.as_bytes())
+    .execute(&mut *connection)
+    .await?;
+    if new.rows_affected() == 1 {
+        for (line, lot) in (0i64..).zip(&record.lots) {
+            sqlx::query(
+                "INSERT INTO export_lots (txid, vout, line, coinbase_txid, coinbase_vout, block_hash, sat) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            )
+            .bind(&txid)
+            .bind(i64::from(vout))
+            .bind(line)
+            .bind(lot.coinbase.txid.to_string())
+            .bind(i64::from(lot.coinbase.vout))
+            .bind(lot.block.to_string())
+            .bind(sat(lot.amount))
+            .execute(&mut *connection)
+            .await?;
+        }
+    }
+    sqlx::query(
+        "INSERT INTO export_rows (seq, txid, vout, state, block_hash, block_height, block_time_s, entry, entry_hash, \
+         previous, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    )
+    .bind(row.seq.get())
+    .bind(&txid)
+    .bind(i64::from(vout))
+    .bind(row.state.as_str())
+    .bind(row.block.hash.to_string())
+    .bind(i64::from(row.block.height))
+    .bind(row.block.time)
+    .bind(row.entry.get())
+    .bind(row.entry_hash.to_string())
+    .bind(row.previous.to_string())
+    .bind(row.hash.to_string())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn page(pool: &Pool, after: RowSeq, limit: u32) -> Result<Vec<RegisterRow>, StoreError> {
+    let select = sqlx::query(
+        "SELECT * FROM export_rows JOIN export_records USING (txid, vout) WHERE seq > $1 ORDER BY seq LIMIT $2",
+    );
+    let rows = select.bind(after.get()).bind(i64::from(limit)).fetch_all(pool).await?;
+    let mut lots = lots(pool, after, limit).await?;
+    let mut page = Vec::with_capacity(rows.len());
+    for row in rows {
+        let seq = RowSeq::new(row.try_get("seq")?);
+        let delivery = OutPoint::new(parsed("export_rows", &row, "txid")?, number("export_rows", &row, "vout")?);
+        let record = ExportRecord {
+            delivery,
+            amount: amount("export_records", &row, "sat")?,
+            account: AccountId::new(row.try_get("account")?),
+            address: row.try_get("address")?,
+            script_pubkey: ScriptBuf::from_bytes(row.try_get("script_pubkey")?),
+            lots: lots.remove(&seq).unwrap_or_default(),
+        };
+        page.push(RegisterRow {
+            seq,
+            record,
+            state: parsed("export_rows", &row, "state")?,
+            block: batches::confirmation("export_rows", &row)?,
+            entry: EntrySeq::new(row.try_get("entry")?),
+            entry_hash: parsed("export_rows", &row, "entry_hash")?,
+            previous: parsed("export_rows", &row, "previous")?,
+            hash: parsed("export_rows", &row, "hash")?,
+        });
+    }
+    Ok(page)
+}
+
+/// Returns the lots behind each row of a page.
+async fn lots(pool: &Pool, after: RowSeq, limit: u32) -> Result<HashMap<RowSeq, Vec<Lot>>, StoreError> {
+    let select = sqlx::query(
+        "SELECT page.seq AS seq, export_lots.* FROM (SELECT seq, txid, vout FROM export_rows WHERE seq > $1 \
+         ORDER BY seq LIMIT $2) AS page JOIN export_lots USING (txid, vout) ORDER BY page.seq, line",
+    );
+    let mut lots: HashMap<_, Vec<_>> = HashMap::new();
+    for row in select.bind(after.get()).bind(i64::from(limit)).fetch_all(pool).await? {
+        lots.entry(RowSeq::new(row.try_get("seq")?)).or_default().push(blocks::lot("export_lots", &row)?);
+    }
+    Ok(lots)
+}
