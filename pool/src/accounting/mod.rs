@@ -1,0 +1,6 @@
+//! What is owed for the work: shares to disk, found blocks to the node and the books, due balances to the chain.
+
+pub mod blocks;
+pub mod identity;
+pub mod settlement;
+pub mod share_log;

@@ -1,0 +1,218 @@
+//! The command line: what `adit` can be asked to do.
+//!
+//! Owns the arguments and their help. What the commands print about the books is in [`books`]; the work itself belongs
+//! to the modules that the commands are named after.
+
+pub mod books;
+pub mod store;
+pub mod table;
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use bitcoin::{Address, BlockHash, Network, address::NetworkUnchecked};
+use clap::{
+    Args, Parser, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+
+use crate::{
+    config::NETWORKS,
+    init::{CONFIG_FILE, NewPool},
+};
+
+/// Exit statuses, for the help.
+const EXIT_STATUSES: &str = "\
+Exit status:
+  0  done
+  1  failed
+  2  the command line is wrong
+  3  the configuration is wrong";
+
+/// A Stratum V2 Bitcoin mining pool.
+#[derive(Debug, Parser)]
+#[command(name = "adit", version, after_help = EXIT_STATUSES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a new pool's config file and keys
+    Init(InitArguments),
+    /// Run the pool until SIGINT or SIGTERM
+    Run(ConfigArguments),
+    /// Look at the books; the pool may be running
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+    /// Look at the register of coins that left the pool; the pool may be running
+    #[command(subcommand)]
+    Export(ExportCommand),
+    /// Make a backup of the books, or move them
+    #[command(subcommand)]
+    Store(StoreCommand),
+}
+
+/// What to do with the ledger.
+#[derive(Debug, Subcommand)]
+pub enum LedgerCommand {
+    /// Print the balances and the latest entries
+    Show(ListArguments),
+    /// Recompute all of the books from their first entry, compare them with the node's chain, and name the first record
+    /// that is wrong
+    Verify(VerifyArguments),
+    /// Tell how a miner's credit of a block came about, from its shares to the satoshi, and check that against the ledger
+    Explain(ExplainArguments),
+}
+
+/// What to do with the export register.
+#[derive(Debug, Subcommand)]
+pub enum ExportCommand {
+    /// Print the latest records: each payment, with the coinbases that it came from
+    List(ListArguments),
+}
+
+/// What to do with the database.
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Copy an SQLite database to a new file and check the copy; the pool may be running
+    Backup(BackupArguments),
+    /// Copy the books from SQLite to an empty PostgreSQL database and check that all arrived; the pool must be stopped
+    Copy(CopyArguments),
+}
+
+/// Where the settings are.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigArguments {
+    /// The config file
+    #[arg(long, env = "ADIT_CONFIG", default_value = CONFIG_FILE, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// What to print.
+#[derive(Clone, Debug, Args)]
+pub struct ListArguments {
+    /// Where the settings are.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// How many, counted from the newest
+    #[arg(long, default_value_t = 50, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub last: u32,
+}
+
+/// What to compare the books with.
+#[derive(Clone, Debug, Args)]
+pub struct VerifyArguments {
+    /// Where the settings are.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// Do not ask the node: check only that the books agree with themselves
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// What to explain.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArguments {
+    /// Where the settings are.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// The hash of the block
+    #[arg(value_name = "BLOCK")]
+    pub block: BlockHash,
+    /// The miner's payout address
+    #[arg(value_name = "ADDRESS")]
+    pub address: Address<NetworkUnchecked>,
+}
+
+/// Where a backup goes.
+#[derive(Clone, Debug, Args)]
+pub struct BackupArguments {
+    /// Where the settings are.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// The new file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// Where the books go.
+#[derive(Clone, Debug, Args)]
+pub struct CopyArguments {
+    /// Where the settings are.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// A file of mode 0600 with the URL of the database, postgres://user:password@host/database
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+}
+
+/// What a new pool starts with.
+#[derive(Clone, Debug, Args)]
+pub struct InitArguments {
+    /// The network whose blocks are mined
+    #[arg(long, default_value = "mainnet", value_parser = network_parser())]
+    pub network: Network,
+    /// The folder of the new pool
+    #[arg(long, default_value = ".", value_name = "FOLDER")]
+    pub dir: PathBuf,
+    /// bitcoind's RPC address [default: this machine, the network's port]
+    #[arg(long, value_name = "URL")]
+    pub bitcoind_url: Option<String>,
+    /// bitcoind's cookie file [default: the one in ~/.bitcoin]
+    #[arg(long, value_name = "FILE")]
+    pub cookie_file: Option<PathBuf>,
+    /// Where to listen for miners [default: port 34254 of all addresses]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// The host, or host:port, by which miners reach this machine
+    #[arg(long, value_name = "HOST")]
+    pub public_host: Option<String>,
+}
+
+impl From<InitArguments> for NewPool {
+    fn from(arguments: InitArguments) -> NewPool {
+        let InitArguments { network, dir, bitcoind_url, cookie_file, listen, public_host } = arguments;
+        NewPool { network, dir, bitcoind_url, cookie_file, listen, public_host }
+    }
+}
+
+fn network_parser() -> impl TypedValueParser<Value = Network> {
+    PossibleValuesParser::new(NETWORKS.map(|(name, _)| name)).map(|given| {
+        let known = NETWORKS.iter().find(|(name, _)| *name == given);
+        known.map(|(_, network)| *network).expect("only the names of networks are taken")
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_network_can_be_chosen() {
+        for (name, network) in NETWORKS {
+            let cli = Cli::try_parse_from(["adit", "init", "--network", name]).unwrap();
+            let Command::Init(arguments) = cli.command else { panic!("not init") };
+            assert_eq!(arguments.network, network);
+        }
+        let said = Cli::try_parse_from(["adit", "init", "--network", "testnet3"]).unwrap_err().to_string();
+        assert!(said.contains("mainnet, testnet4, signet, regtest"), "{said}");
+    }
+
+    #[test]
+    fn config_file_stands_in_the_present_folder_by_default() {
+        let cli = Cli::try_parse_from(["adit", "run"]).unwrap();
+        let Command::Run(arguments) = cli.command else { panic!("not run") };
+        assert_eq!(arguments.config, PathBuf::from("adit.toml"));
+    }
+}

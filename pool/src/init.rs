@@ -1,0 +1,350 @@
+//! `adit init`: a new pool's config file and keys.
+//!
+//! Owns the text of the config file. What the settings mean belongs to [`crate::config`], what the keys are to the
+//! crates that use them. Nothing that exists is overwritten: an authority key that is lost cuts off every miner that
+//! pinned it, and a wallet key that is lost takes the pool's coins along.
+
+use std::{
+    fmt, fs, io,
+    net::SocketAddr,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use bitcoin::Network;
+use payouts::wallet::WalletKey;
+use protocol::noise::{AuthorityPublicKey, AuthoritySecretKey};
+use toml::Value;
+
+use crate::config::{Config, network_name, secret_file};
+
+/// The config file's name in the new pool's folder.
+pub const CONFIG_FILE: &str = "adit.toml";
+const AUTHORITY_KEY_FILE: &str = "authority.key";
+const WALLET_KEY_FILE: &str = "wallet.key";
+const DATA_DIR: &str = "data";
+
+/// What the operator decides at the start. What is left out gets the value that suits the network.
+#[derive(Clone, Debug)]
+pub struct NewPool {
+    /// The network whose blocks are to be mined.
+    pub network: Network,
+    /// The folder of the pool; made if it is missing.
+    pub dir: PathBuf,
+    /// The node, `http://host:port`.
+    pub bitcoind_url: Option<String>,
+    /// The node's cookie file.
+    pub cookie_file: Option<PathBuf>,
+    /// The address to listen on for miners.
+    pub listen: Option<SocketAddr>,
+    /// The host that miners use.
+    pub public_host: Option<String>,
+}
+
+/// What was made, and what to do next: its `Display` is for the operator.
+#[derive(Clone, Debug)]
+pub struct Created {
+    /// The config file.
+    pub config_file: PathBuf,
+    /// The authority's secret key.
+    pub authority_key_file: PathBuf,
+    /// The wallet's keys.
+    pub wallet_key_file: PathBuf,
+    /// What miners know the pool by.
+    pub authority: AuthorityPublicKey,
+    /// The URL for miners.
+    pub miner_url: String,
+}
+
+/// Makes the folder, the keys and the config file of a new pool, and loads the config to make sure that it is right.
+///
+/// # Errors
+///
+/// When one of the files exists already or cannot be written, or when the given values make no valid config.
+pub fn init(pool: &NewPool) -> anyhow::Result<Created> {
+    let dir = &pool.dir;
+    fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+    let [config_file, authority_key_file, wallet_key_file] =
+        [CONFIG_FILE, AUTHORITY_KEY_FILE, WALLET_KEY_FILE].map(|name| dir.join(name));
+    let existing = [&config_file, &authority_key_file, &wallet_key_file].into_iter().find(|file| file.exists());
+    if let Some(file) = existing {
+        bail!("{} exists already: nothing was changed; choose another folder with --dir", file.display());
+    }
+    let text = config_text(pool)?;
+    create_private_dir(&dir.join(DATA_DIR))?;
+    write_new(&config_file, &text)?;
+    let outcome = (|| {
+        // Before any key is made: a key beside a config that does not load would only be in the way.
+        let config = Config::load_with(&config_file, [])?;
+        let secret = AuthoritySecretKey::generate();
+        secret_file::create(&authority_key_file, &hex::encode(secret.to_secret_bytes()))
+            .with_context(|| format!("cannot write {}", authority_key_file.display()))?;
+        WalletKey::create(&wallet_key_file, pool.network)
+            .with_context(|| format!("cannot write {}", wallet_key_file.display()))?;
+        anyhow::Ok((config, secret.public_key()))
+    })();
+    match outcome {
+        Ok((config, authority)) => {
+            let miner_url = config.stratum.miner_url(&authority);
+            Ok(Created { config_file, authority_key_file, wallet_key_file, authority, miner_url })
+        }
+        Err(error) => {
+            // This run made it, so that no operator's words are lost with it.
+            let _ = fs::remove_file(&config_file);
+            Err(error)
+        }
+    }
+}
+
+impl fmt::Display for Created {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (config, authority, wallet) =
+            (self.config_file.display(), self.authority_key_file.display(), self.wallet_key_file.display());
+        writeln!(f, "Created")?;
+        writeln!(f, "  {config}  the settings, each with a comment")?;
+        writeln!(f, "  {authority}  proves to miners that this is your pool")?;
+        writeln!(f, "  {wallet}  owns the coins that the pool mines")?;
+        writeln!(f)?;
+        writeln!(f, "Next")?;
+        writeln!(f, "  1. Copy both key files to a safe place. Without wallet.key the coins are lost.")?;
+        writeln!(f, "  2. Read {config}, above all [bitcoind], stratum.public_host and [payout].")?;
+        writeln!(f, "  3. Start bitcoind, then: adit run --config {config}")?;
+        writeln!(f, "  4. Point miners at {}", self.miner_url)?;
+        write!(f, "     with their payout address, and .worker if they like, as the user.")
+    }
+}
+
+fn create_private_dir(dir: &Path) -> anyhow::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        outcome => outcome.with_context(|| format!("cannot make the folder {}", dir.display())),
+    }
+}
+
+fn write_new(file: &Path, text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+
+    fs::File::create_new(file)
+        .and_then(|mut open| open.write_all(text.as_bytes()))
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// The RPC port of bitcoind on a network, and the folder below its data folder.
+fn node_defaults(network: Network) -> (u16, &'static str) {
+    match network {
+        Network::Testnet4 => (48_332, "testnet4"),
+        Network::Signet => (38_332, "signet"),
+        Network::Regtest => (18_443, "regtest"),
+        _ => (8_332, ""),
+    }
+}
+
+fn cookie_file(pool: &NewPool) -> anyhow::Result<PathBuf> {
+    if let Some(file) = &pool.cookie_file {
+        // Given as seen from here; in the config file it would be seen from there.
+        return std::path::absolute(file).with_context(|| format!("cannot resolve {}", file.display()));
+    }
+    let home = std::env::home_dir().context("the home folder is not known: give bitcoind's --cookie-file")?;
+    Ok(home.join(".bitcoin").join(node_defaults(pool.network).1).join(".cookie"))
+}
+
+/// A text in TOML's quotation marks.
+fn quoted(text: impl Into<String>) -> String {
+    Value::String(text.into()).to_string()
+}
+
+fn config_text(pool: &NewPool) -> anyhow::Result<String> {
+    let network = quoted(network_name(pool.network));
+    let url = pool.bitcoind_url.clone();
+    let url = quoted(url.unwrap_or_else(|| format!("http://127.0.0.1:{}", node_defaults(pool.network).0)));
+    let cookie = cookie_file(pool)?;
+    let cookie = quoted(cookie.to_str().with_context(|| format!("{} is not UTF-8", cookie.display()))?);
+    let listen = quoted(pool.listen.map_or_else(|| crate::config::DEFAULT_LISTEN.to_owned(), |it| it.to_string()));
+    let public_host = match &pool.public_host {
+        Some(host) => format!("public_host = {}", quoted(host)),
+        None => "# public_host = \"pool.example.org\"".to_owned(),
+    };
+    let (initial, min) = match pool.network {
+        Network::Signet | Network::Regtest => ("\"2^-12\"", "\"2^-32\""),
+        _ => ("2048", "1"),
+    };
+    Ok(format!(
+        r#"# The settings of an Adit mining pool.
+#
+# Paths are seen from the folder of this file. Each setting can also be given as an environment variable, which wins:
+# payout.fee_bp is ADIT__PAYOUT__FEE_BP. An empty variable unsets what stands here.
+
+# mainnet, testnet4, signet or regtest. The node must follow the same one.
+network = {network}
+
+# Where the pool keeps what it writes.
+data_dir = "{DATA_DIR}"
+
+# Which log lines are written: error, warn, info, debug or trace, also by module ("info,pool::stratum=debug").
+log = "info"
+
+[bitcoind]
+# The node's RPC address. It speaks plain HTTP: keep it on this machine, or behind a tunnel.
+url = {url}
+# The file in which bitcoind leaves a new password at each start...
+cookie_file = {cookie}
+# ...or a user of rpcauth, with the password in a file of mode 0600 or in ADIT__BITCOIND__PASSWORD.
+# user = "adit"
+# password_file = "rpc.password"
+# Without a new block, miners get new work this often, in seconds, 5 to 30: devices give up on a silent pool.
+template_refresh_seconds = 30
+
+[stratum]
+# Where miners are heard.
+listen = {listen}
+# The host, or host:port, by which miners reach this machine: for the URL that they are given.
+{public_host}
+# The key that miners know the pool by. Changing it cuts off all that are set up already.
+authority_key_file = "{AUTHORITY_KEY_FILE}"
+# How long a certificate of the pool is valid, in hours. It is renewed in time, without a restart.
+certificate_validity_hours = 168
+# Another number, 0 to 65535, for each server of one pool.
+server_id = 0
+# More connections, and more channels of one connection, are refused.
+max_connections = 10000
+max_channels_per_connection = 1000
+# Difficulty follows each channel's hash rate to so many shares a minute. More give a finer measure, and more load.
+shares_per_minute = 6
+# The difficulty of a new channel whose hash rate is not known, and the least of any: powers of two.
+initial_difficulty = {initial}
+min_difficulty = {min}
+# What the pool writes into its blocks.
+pool_tag = "Adit"
+
+[payout]
+# The key of the pool's own wallet, to which blocks are mined and from which miners are paid.
+wallet_key_file = "{WALLET_KEY_FILE}"
+# The pool's fee in hundredths of a percent.
+fee_bp = 100
+# How blocks are split. pplns: by each share's part of the network's difficulty when it came. tides: by work, as the
+# block's own difficulty measures it. prop: by work since the last block, which strangers can exploit: for closed groups.
+# solo: all to the finder.
+scheme = "pplns"
+# With pplns and tides, shares count for a block while they are within this many times the network's difficulty.
+pplns_window = 8
+# A balance is paid out from this many satoshis on.
+threshold_sat = 100000
+# Most payments in one transaction.
+max_outputs = 200
+# The network's fee aims at confirmation within this many blocks; without an estimate of the node the fallback is
+# paid, and never more than the maximum (satoshis a virtual byte).
+fee_target_blocks = 6
+fallback_fee_rate_sat_per_vb = 5
+max_fee_rate_sat_per_vb = 200
+
+[store]
+# The books: shares, accounts, blocks, payouts, exports. Keep copies of it: adit store backup FILE.
+path = "{DATA_DIR}/adit.sqlite"
+# Instead of the file, a PostgreSQL database: its URL with the password in a file of mode 0600, or in ADIT__STORE__URL...
+# url_file = "store.url"
+# ...or here, if there is no password in it.
+# url = "postgres://adit@localhost/adit"
+"#
+    ))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::config::{NETWORKS, settings::KEYS};
+
+    fn new_pool(dir: &Path, network: Network) -> NewPool {
+        NewPool {
+            network,
+            dir: dir.to_owned(),
+            bitcoind_url: None,
+            cookie_file: Some(dir.join("a \"quoted\" cookie")),
+            listen: None,
+            public_host: None,
+        }
+    }
+
+    #[test]
+    fn what_init_writes_is_a_valid_config_on_every_network() {
+        for (_, network) in NETWORKS {
+            let dir = tempfile::tempdir().unwrap();
+            let created = init(&new_pool(dir.path(), network)).unwrap();
+            let config = Config::load_with(&created.config_file, []).unwrap();
+            assert_eq!(config.network, network);
+            assert_eq!(config.stratum.authority_key().unwrap().public_key(), created.authority);
+            WalletKey::read(&config.payout.wallet_key_file, network).unwrap();
+            assert!(config.stratum.min_difficulty <= config.stratum.initial_difficulty);
+            assert!(config.bitcoind.credentials.read().unwrap_err().to_string().contains("a \"quoted\" cookie"));
+        }
+    }
+
+    #[test]
+    fn comments_and_defaults_agree_with_the_config() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = new_pool(dir.path(), Network::Bitcoin);
+        let text = config_text(&pool).unwrap();
+        for key in KEYS.iter().filter(|key| **key != "bitcoind.password") {
+            let name = key.rsplit('.').next().unwrap();
+            let said = text.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{name} = ")));
+            assert!(said, "{key} is not in the config file");
+        }
+        init(&pool).unwrap();
+        let written = Config::load_with(&dir.path().join(CONFIG_FILE), []).unwrap();
+        let short = dir.path().join("short.toml");
+        let cookie = quoted(pool.cookie_file.unwrap().to_str().unwrap());
+        let smallest =
+            format!("network = \"mainnet\"\n[bitcoind]\nurl = \"http://127.0.0.1:8332\"\ncookie_file = {cookie}\n");
+        fs::write(&short, smallest).unwrap();
+        let defaults = Config::load_with(&short, []).unwrap();
+        assert_eq!(format!("{written:?}"), format!("{defaults:?}"));
+    }
+
+    #[test]
+    fn keys_are_for_their_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let created = init(&new_pool(dir.path(), Network::Regtest)).unwrap();
+        for (file, mode) in [
+            (&created.authority_key_file, 0o600),
+            (&created.wallet_key_file, 0o600),
+            (&dir.path().join(DATA_DIR), 0o700),
+        ] {
+            assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, mode, "{}", file.display());
+        }
+    }
+
+    #[test]
+    fn existing_files_are_not_overwritten() {
+        for name in [CONFIG_FILE, AUTHORITY_KEY_FILE, WALLET_KEY_FILE] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join(name), "precious").unwrap();
+            let said = init(&new_pool(dir.path(), Network::Regtest)).unwrap_err().to_string();
+            assert!(said.contains(name) && said.contains("exists already"), "{said}");
+            assert_eq!(fs::read_to_string(dir.path().join(name)).unwrap(), "precious");
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "something else was written");
+        }
+    }
+
+    #[test]
+    fn values_that_make_no_config_leave_no_keys_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = NewPool { bitcoind_url: Some("127.0.0.1:8332".to_owned()), ..new_pool(dir.path(), Network::Signet) };
+        let said = init(&pool).unwrap_err().to_string();
+        assert!(said.contains("bitcoind.url"), "{said}");
+        let pool = NewPool { bitcoind_url: None, ..pool };
+        init(&pool).unwrap();
+    }
+
+    #[test]
+    fn operator_is_told_the_miner_url() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool =
+            NewPool { public_host: Some("pool.example.org".to_owned()), ..new_pool(dir.path(), Network::Regtest) };
+        let created = init(&pool).unwrap();
+        let url = format!("stratum2+tcp://pool.example.org:34254/{}", created.authority);
+        assert!(created.to_string().contains(&url), "{created}");
+    }
+}

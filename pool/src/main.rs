@@ -1,0 +1,106 @@
+//! `adit`: arguments in, exit status out. The work is done by the library.
+//!
+//! Exit status: 0 done, 1 failed, 2 wrong command line, 3 wrong configuration. Errors are one line on stderr; stdout
+//! has only what was asked for.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::Parser;
+use payouts::store::Store;
+use pool::{
+    cli::{Cli, Command, ExplainArguments, ExportCommand, LedgerCommand, StoreCommand, books, store},
+    config::{Config, ConfigError},
+    init::init,
+    template::node::Node,
+};
+use tracing_subscriber::EnvFilter;
+
+const FAILED: u8 = 1;
+const WRONG_CONFIGURATION: u8 = 3;
+
+#[allow(clippy::print_stderr)]
+fn main() -> ExitCode {
+    match perform(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("adit: {error:#}");
+            let status = if error.is::<ConfigError>() { WRONG_CONFIGURATION } else { FAILED };
+            ExitCode::from(status)
+        }
+    }
+}
+
+fn perform(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Init(arguments) => print(&format!("{}\n", init(&arguments.into())?)),
+        Command::Run(arguments) => run(&arguments.config),
+        Command::Ledger(LedgerCommand::Show(arguments)) => {
+            read_books(&arguments.config.config, async |store| books::show_ledger(store, arguments.last).await)
+        }
+        Command::Ledger(LedgerCommand::Verify(arguments)) => {
+            let config = Config::load(&arguments.config.config)?;
+            let node = (!arguments.offline).then(|| Node::new(&config.bitcoind, config.network));
+            answer(async {
+                let store = pool::store::open_read_only(&config.store).await?;
+                books::verify(&*store, node.as_ref()).await
+            })
+        }
+        Command::Ledger(LedgerCommand::Explain(arguments)) => {
+            let ExplainArguments { config, block, address } = arguments;
+            read_books(&config.config, async |store| books::explain(store, block, &address).await)
+        }
+        Command::Export(ExportCommand::List(arguments)) => {
+            read_books(&arguments.config.config, async |store| books::list_exports(store, arguments.last).await)
+        }
+        Command::Store(StoreCommand::Backup(arguments)) => {
+            let config = Config::load(&arguments.config.config)?;
+            answer(store::backup(&config.store, &arguments.file))
+        }
+        Command::Store(StoreCommand::Copy(arguments)) => {
+            let config = Config::load(&arguments.config.config)?;
+            answer(store::copy(&config.store, &arguments.to))
+        }
+    }
+}
+
+fn run(config: &Path) -> anyhow::Result<()> {
+    let config = Config::load(config)?;
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(&config.log)?)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    let outcome = runtime.block_on(pool::run(config));
+    // A call to a node that does not answer must not keep the process: what it was for is on disk.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Opens the store of a config, without changing it, for one question.
+fn read_books(config: &Path, question: impl AsyncFnOnce(&dyn Store) -> anyhow::Result<String>) -> anyhow::Result<()> {
+    let config = Config::load(config)?;
+    answer(async {
+        let store = pool::store::open_read_only(&config.store).await?;
+        question(&*store).await
+    })
+}
+
+/// Waits for the answer to a question and prints it.
+fn answer(question: impl Future<Output = anyhow::Result<String>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    print(&runtime.block_on(question)?)
+}
+
+/// Prints to stdout. A reader that has seen enough, such as `head`, is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
+        _ => Ok(()),
+    }
+}

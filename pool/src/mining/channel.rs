@@ -1,0 +1,376 @@
+//! One mining channel: the jobs it was given, the target each was given with, and the judgement of its shares.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
+
+use bitcoin::{Target, hashes::Hash};
+
+use super::{
+    difficulty::Difficulty,
+    extranonce::{ExtranoncePrefix, FULL_EXTRANONCE_SIZE},
+    job::{Job, sha256d},
+    share::{MAX_NTIME_OFFSET_S, ROLLABLE_VERSION_BITS, ShareError, Submission, ValidShare, block_hash},
+    vardiff::Vardiff,
+};
+
+/// Jobs on one tip for which a channel still takes shares; with a job every 30 seconds that is four minutes.
+const MAX_LIVE_JOBS: usize = 8;
+/// Ids under which one job can have been given to a channel: once when it was new, and again for each new target.
+const MAX_IDS_PER_JOB: usize = 16;
+/// Shares for one job that are remembered to find duplicates; about 20 MB. More are refused.
+const MAX_SHARES_PER_JOB: usize = 1 << 20;
+
+/// What kind of channel it is (SV2 5.2.1, 5.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelKind {
+    /// Rolls the header alone; its merkle root is fixed by its prefix.
+    Standard,
+    /// Rolls bytes of the extranonce too.
+    Extended,
+}
+
+/// What a channel is allowed and wants.
+#[derive(Clone, Copy, Debug)]
+pub struct DifficultyBounds {
+    /// The easiest that the pool gives and the client's `max_target` allows.
+    pub easiest: Difficulty,
+    /// The hardest that makes sense: none of the network's blocks may be hidden by it.
+    pub hardest: Difficulty,
+}
+
+impl DifficultyBounds {
+    /// Brings a difficulty within the bounds. Where they contradict each other, the client's `max_target` wins.
+    pub fn clamp(self, difficulty: Difficulty) -> Difficulty {
+        difficulty.min(self.hardest).max(self.easiest)
+    }
+}
+
+/// A channel of one connection.
+#[derive(Debug)]
+pub struct Channel {
+    id: u32,
+    kind: ChannelKind,
+    prefix: ExtranoncePrefix,
+    max_target: Target,
+    /// What the next job is given with.
+    difficulty: Difficulty,
+    vardiff: Vardiff,
+    /// Jobs on the present tip, oldest first.
+    live: VecDeque<LiveJob>,
+    /// First and last job id that the channel was ever given.
+    given_ids: Option<(u32, u32)>,
+}
+
+/// A job that the channel may hand in shares for.
+#[derive(Debug)]
+struct LiveJob {
+    job: Arc<Job>,
+    /// For a standard channel, whose extranonce is fixed.
+    merkle_root: Option<[u8; 32]>,
+    ids: VecDeque<GivenId>,
+    /// The random end of each share's hash. One set for all ids: the same header under another id is a duplicate.
+    seen: HashSet<[u8; 16]>,
+}
+
+/// An id under which the job was sent, with what was in force at that moment.
+#[derive(Clone, Copy, Debug)]
+struct GivenId {
+    job_id: u32,
+    difficulty: Difficulty,
+    min_ntime: u32,
+}
+
+impl Channel {
+    /// Opens a channel that starts with `difficulty`.
+    pub fn new(
+        id: u32,
+        kind: ChannelKind,
+        prefix: ExtranoncePrefix,
+        max_target: Target,
+        difficulty: Difficulty,
+        shares_per_minute: f64,
+        now: Instant,
+    ) -> Self {
+        let vardiff = Vardiff::new(difficulty, shares_per_minute, now);
+        Self { id, kind, prefix, max_target, difficulty, vardiff, live: VecDeque::new(), given_ids: None }
+    }
+
+    /// Returns the id, unique within the connection.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Returns the kind.
+    pub fn kind(&self) -> ChannelKind {
+        self.kind
+    }
+
+    /// Returns the extranonce prefix.
+    pub fn prefix(&self) -> &ExtranoncePrefix {
+        &self.prefix
+    }
+
+    /// Returns the difficulty that the next job is given with.
+    pub fn difficulty(&self) -> Difficulty {
+        self.difficulty
+    }
+
+    /// Returns the largest target that the client takes.
+    pub fn max_target(&self) -> Target {
+        self.max_target
+    }
+
+    /// Returns the newest job, if one was given.
+    pub fn newest_job(&self) -> Option<&Arc<Job>> {
+        self.live.back().map(|live| &live.job)
+    }
+
+    /// Returns the time with which the newest job must begin when it is given again: later than any that the client can
+    /// have hashed, so that a client that starts anew does nothing twice. None before the first job.
+    pub fn restart_ntime(&self, now: Instant) -> Option<u32> {
+        let live = self.live.back()?;
+        let given = live.ids.back().map_or(0, |given| given.min_ntime);
+        Some(live.job.time_at(now).max(given).saturating_add(1))
+    }
+
+    /// Takes over the client's wish for another largest target.
+    pub fn set_max_target(&mut self, max_target: Target) {
+        self.max_target = max_target;
+    }
+
+    /// Sets the difficulty for the jobs that follow; those already given keep theirs (SV2 5.3.21).
+    pub fn set_difficulty(&mut self, difficulty: Difficulty, now: Instant) {
+        self.difficulty = difficulty;
+        self.vardiff.reset(difficulty, now);
+    }
+
+    /// Returns the difficulty that suits what the channel has shown, if that is certainly another than the present.
+    pub fn suited_difficulty(&mut self, now: Instant) -> Option<Difficulty> {
+        self.vardiff.judge(now)
+    }
+
+    /// Returns the difficulty for a hash rate that the client claims.
+    pub fn difficulty_for(&self, nominal_hash_rate: f32) -> Difficulty {
+        Difficulty::for_hash_rate(f64::from(nominal_hash_rate), self.vardiff.interval_s())
+    }
+
+    /// Notes that the job was sent under `job_id`, with the channel's present difficulty. A job on another tip
+    /// makes all before it stale. Returns the merkle root, which a standard channel's message holds.
+    pub fn give(&mut self, job: &Arc<Job>, job_id: u32, min_ntime: u32) -> [u8; 32] {
+        if self.newest_job().is_some_and(|newest| !newest.same_tip(job)) {
+            self.live.clear();
+        }
+        let known = self.live.back().is_some_and(|live| Arc::ptr_eq(&live.job, job));
+        if !known {
+            if self.live.len() == MAX_LIVE_JOBS {
+                self.live.pop_front();
+            }
+            let merkle_root = self.fixed_extranonce().map(|extranonce| job.merkle_root(&extranonce));
+            self.live.push_back(LiveJob {
+                job: Arc::clone(job),
+                merkle_root,
+                ids: VecDeque::with_capacity(1),
+                seen: HashSet::new(),
+            });
+        }
+        let live = self.live.back_mut().expect("a job was just added or is known");
+        if live.ids.len() == MAX_IDS_PER_JOB {
+            live.ids.pop_front();
+        }
+        live.ids.push_back(GivenId { job_id, difficulty: self.difficulty, min_ntime });
+        self.given_ids = Some((self.given_ids.map_or(job_id, |(first, _)| first), job_id));
+        live.merkle_root.unwrap_or_default()
+    }
+
+    /// Judges a submission by the job it names and the target that was in force for that job; cheap checks first.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it; nothing has been changed then.
+    pub fn validate(&mut self, submission: &Submission<'_>) -> Result<ValidShare, ShareError> {
+        let (index, given) = self.find(submission.job_id)?;
+        let max_ntime = given.min_ntime.saturating_add(MAX_NTIME_OFFSET_S);
+        if !(given.min_ntime..=max_ntime).contains(&submission.ntime) {
+            return Err(ShareError::TimeOutOfRange { ntime: submission.ntime, min_ntime: given.min_ntime });
+        }
+        let live = &mut self.live[index];
+        if (submission.version ^ live.job.version()) & !ROLLABLE_VERSION_BITS != 0 {
+            return Err(ShareError::FixedVersionBit(submission.version));
+        }
+        let extranonce = self.prefix.full(submission.extranonce).ok_or(ShareError::ExtranonceSize {
+            seen: submission.extranonce.len(),
+            granted: self.prefix.rollable_size(),
+        })?;
+        let merkle_root = live.merkle_root.unwrap_or_else(|| live.job.merkle_root(&extranonce));
+        let header = live.job.header(submission.version, &merkle_root, submission.ntime, submission.nonce);
+        let hash = block_hash(sha256d(&header));
+        if !given.difficulty.target().is_met_by(hash) {
+            return Err(ShareError::AboveTarget);
+        }
+        if live.seen.len() == MAX_SHARES_PER_JOB {
+            return Err(ShareError::TooManyShares);
+        }
+        // The last bytes of the hash are zeros; the first sixteen tell shares apart.
+        let fingerprint = hash.as_byte_array().first_chunk().copied().expect("a hash has 32 bytes");
+        if !live.seen.insert(fingerprint) {
+            return Err(ShareError::Duplicate);
+        }
+        let job = Arc::clone(&live.job);
+        self.vardiff.count(given.difficulty);
+        Ok(ValidShare {
+            job,
+            channel_tag: self.prefix.channel_tag(),
+            job_id: submission.job_id,
+            sequence_number: submission.sequence_number,
+            difficulty: given.difficulty,
+            header,
+            hash,
+            extranonce,
+        })
+    }
+
+    /// Finds what was given under an id: the place of its job and what was in force.
+    fn find(&self, job_id: u32) -> Result<(usize, GivenId), ShareError> {
+        // The newest is what nearly every share is for.
+        for (index, live) in self.live.iter().enumerate().rev() {
+            if let Some(given) = live.ids.iter().rev().find(|given| given.job_id == job_id) {
+                return Ok((index, *given));
+            }
+        }
+        match self.given_ids {
+            Some((first, last)) if (first..=last).contains(&job_id) => Err(ShareError::Stale(job_id)),
+            _ => Err(ShareError::UnknownJob(job_id)),
+        }
+    }
+
+    fn fixed_extranonce(&self) -> Option<[u8; FULL_EXTRANONCE_SIZE]> {
+        match self.kind {
+            ChannelKind::Standard => self.prefix.full(&[]),
+            ChannelKind::Extended => None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::mining::{extranonce::ExtranonceSpace, job::tests::job};
+
+    const TIME: u32 = 1_700_000_000;
+    /// Regtest: every second hash is a block.
+    const EASY: u32 = 0x207f_ffff;
+    /// About the network of 2026: nothing here is a block.
+    const HARD: u32 = 0x1702_1369;
+
+    fn channel(kind: ChannelKind, difficulty: Difficulty) -> Channel {
+        let rollable = if kind == ChannelKind::Standard { 0 } else { 4 };
+        let prefix = ExtranonceSpace::new(1, 1, 10).allocate(rollable).unwrap();
+        let max_target = Target::from_le_bytes([0xff; 32]);
+        Channel::new(2, kind, prefix, max_target, difficulty, 10.0, Instant::now())
+    }
+
+    fn submission(job_id: u32, nonce: u32, extranonce: &[u8]) -> Submission<'_> {
+        Submission { sequence_number: 1, job_id, nonce, ntime: TIME, version: 0x2000_0000, extranonce }
+    }
+
+    /// Finds a nonce whose share is right.
+    fn solve(channel: &mut Channel, job_id: u32, extranonce: &[u8]) -> (u32, ValidShare) {
+        (0..1_000_000)
+            .find_map(|nonce| Some((nonce, channel.validate(&submission(job_id, nonce, extranonce)).ok()?)))
+            .expect("an easy share within a million hashes")
+    }
+
+    #[test]
+    fn share_of_a_standard_and_an_extended_channel_is_taken_once() {
+        for (kind, extranonce) in [(ChannelKind::Standard, &[][..]), (ChannelKind::Extended, &[1, 2, 3, 4][..])] {
+            let mut channel = channel(kind, Difficulty::from_log2(-28));
+            channel.give(&job(1, TIME, HARD), 7, TIME);
+            let (nonce, share) = solve(&mut channel, 7, extranonce);
+            assert!(!share.is_block());
+            assert_eq!(share.difficulty(), Difficulty::from_log2(-28));
+            let again = channel.validate(&submission(7, nonce, extranonce));
+            assert_eq!(again.unwrap_err(), ShareError::Duplicate);
+        }
+    }
+
+    #[test]
+    fn block_is_recognised_and_its_header_hashes_to_the_share() {
+        let mut channel = channel(ChannelKind::Extended, Difficulty::MIN);
+        channel.give(&job(1, TIME, EASY), 1, TIME);
+        let block = (0..)
+            .find_map(|nonce| channel.validate(&submission(1, nonce, &[0; 4])).ok().filter(ValidShare::is_block))
+            .unwrap();
+        assert_eq!(block_hash(sha256d(&block.block()[..80])), block.hash());
+        assert!(Target::from_compact(bitcoin::CompactTarget::from_consensus(EASY)).is_met_by(block.hash()));
+    }
+
+    #[test]
+    fn new_tip_makes_older_jobs_stale_and_unknown_ids_stay_unknown() {
+        let mut channel = channel(ChannelKind::Standard, Difficulty::MIN);
+        channel.give(&job(1, TIME, HARD), 5, TIME);
+        channel.give(&job(2, TIME, HARD), 9, TIME);
+        assert_eq!(channel.validate(&submission(5, 0, &[])).unwrap_err(), ShareError::Stale(5));
+        assert_eq!(channel.validate(&submission(4, 0, &[])).unwrap_err(), ShareError::UnknownJob(4));
+        assert_eq!(channel.validate(&submission(10, 0, &[])).unwrap_err(), ShareError::UnknownJob(10));
+    }
+
+    #[test]
+    fn late_share_is_judged_by_the_target_of_its_own_job() {
+        let mut channel = channel(ChannelKind::Standard, Difficulty::from_log2(-28));
+        channel.give(&job(1, TIME, HARD), 1, TIME);
+        channel.set_difficulty(Difficulty::from_log2(40), Instant::now());
+        channel.give(&job(1, TIME + 30, HARD), 2, TIME + 30);
+        let (_, share) = solve(&mut channel, 1, &[]);
+        assert_eq!(share.difficulty(), Difficulty::from_log2(-28));
+        let mut newest = submission(2, 0, &[]);
+        newest.ntime = TIME + 30;
+        assert_eq!(channel.validate(&newest).unwrap_err(), ShareError::AboveTarget);
+    }
+
+    #[test]
+    fn one_header_under_two_ids_of_one_job_is_credited_once() {
+        let mut channel = channel(ChannelKind::Standard, Difficulty::from_log2(-28));
+        let job = job(1, TIME, HARD);
+        channel.give(&job, 1, TIME);
+        let (nonce, _) = solve(&mut channel, 1, &[]);
+        channel.give(&job, 2, TIME);
+        assert_eq!(channel.validate(&submission(2, nonce, &[])).unwrap_err(), ShareError::Duplicate);
+    }
+
+    #[test]
+    fn only_the_newest_jobs_stay_live() {
+        let mut channel = channel(ChannelKind::Extended, Difficulty::MIN);
+        for job_id in 0..=MAX_LIVE_JOBS as u32 {
+            channel.give(&job(1, TIME, HARD), job_id, TIME);
+        }
+        assert_eq!(channel.validate(&submission(0, 0, &[0; 4])).unwrap_err(), ShareError::Stale(0));
+        assert_ne!(channel.validate(&submission(1, 0, &[0; 4])).err(), Some(ShareError::Stale(1)));
+    }
+
+    #[test]
+    fn fields_out_of_range_are_named() {
+        let mut channel = channel(ChannelKind::Extended, Difficulty::MIN);
+        channel.give(&job(1, TIME, HARD), 1, TIME);
+        let right = submission(1, 0, &[0; 4]);
+        let code = |channel: &mut Channel, submission| channel.validate(&submission).unwrap_err().code();
+        for ntime in [TIME - 1, TIME + 7201] {
+            assert_eq!(code(&mut channel, Submission { ntime, ..right }), "invalid-share");
+        }
+        for bit in [0, 4, 29, 31] {
+            let version = right.version ^ (1 << bit);
+            assert_eq!(code(&mut channel, Submission { version, ..right }), "invalid-non-rollable-version-bit");
+        }
+        for extranonce in [&[0; 3][..], &[0; 5], &[]] {
+            assert_eq!(code(&mut channel, Submission { extranonce, ..right }), "bad-extranonce-size");
+        }
+        for bit in [5, 13, 28] {
+            let version = right.version ^ (1 << bit);
+            let judged = channel.validate(&Submission { version, ntime: TIME + 7200, ..right });
+            assert!(matches!(judged, Ok(_) | Err(ShareError::AboveTarget)), "{judged:?}");
+        }
+    }
+}

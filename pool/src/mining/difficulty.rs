@@ -1,0 +1,136 @@
+//! Share difficulty: always a power of two, so that no client rounds it and every sum of work is exact.
+
+use std::fmt;
+
+use bitcoin::Target;
+
+/// The difficulty of a share: how many times harder than difficulty 1 it is to find, as a power of two.
+///
+/// Difficulty 1 is the target `0x00000000ffff0000…00`, about 2^32 hashes. Devices that cut off fractions of a
+/// difficulty, and proxies that round it, agree with the pool on powers of two only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Difficulty {
+    log2: i8,
+}
+
+impl Difficulty {
+    /// The easiest: one share for every hash or so.
+    pub const MIN: Self = Self { log2: -32 };
+    /// The hardest, far beyond any network.
+    pub const MAX: Self = Self { log2: 95 };
+
+    /// Returns the difficulty 2^`log2`, brought into the range of [`Self::MIN`] to [`Self::MAX`].
+    pub fn from_log2(log2: i32) -> Self {
+        let clamped = log2.clamp(i32::from(Self::MIN.log2), i32::from(Self::MAX.log2));
+        Self { log2: i8::try_from(clamped).expect("MIN and MAX are i8") }
+    }
+
+    /// Returns the easiest difficulty whose target is no easier than `max_target`: what a client with this
+    /// `max_target` may be given. None if even [`Self::MAX`] is too easy.
+    pub fn easiest_within(max_target: Target) -> Option<Self> {
+        (Self::MIN.log2..=Self::MAX.log2).map(|log2| Self { log2 }).find(|difficulty| difficulty.target() <= max_target)
+    }
+
+    /// Returns the hardest difficulty whose target is no harder than `target`, or [`Self::MIN`].
+    pub fn hardest_within(target: Target) -> Self {
+        (Self::MIN.log2..=Self::MAX.log2)
+            .rev()
+            .map(|log2| Self { log2 })
+            .find(|difficulty| difficulty.target() >= target)
+            .unwrap_or(Self::MIN)
+    }
+
+    /// Returns the difficulty at which `hash_rate` (hashes per second) finds at most one share in `interval_s`
+    /// seconds: rounded up to a power of two. Anything that is not a positive number gives [`Self::MIN`].
+    pub fn for_hash_rate(hash_rate: f64, interval_s: f64) -> Self {
+        let difficulty = hash_rate * interval_s / (1u64 << 32) as f64;
+        if difficulty.is_nan() || difficulty <= 0.0 {
+            return Self::MIN;
+        }
+        // The cast saturates, so an infinite rate is only very hard.
+        Self::from_log2(difficulty.log2().ceil() as i32)
+    }
+
+    /// Returns the binary logarithm.
+    pub fn log2(self) -> i8 {
+        self.log2
+    }
+
+    /// Returns the target: the largest hash that counts as a share.
+    pub fn target(self) -> Target {
+        // 0xffff << 208 is difficulty 1; the shift stays within 256 bits for every value of the type.
+        let bit = (208 - i32::from(self.log2)) as usize;
+        let mut le_bytes = [0u8; 32];
+        let mantissa = 0xffff_u32 << (bit % 8);
+        for (offset, byte) in mantissa.to_le_bytes().into_iter().enumerate().take(3) {
+            if let Some(place) = le_bytes.get_mut(bit / 8 + offset) {
+                *place = byte;
+            }
+        }
+        Target::from_le_bytes(le_bytes)
+    }
+
+    /// Returns the difficulty in units of 2^-32, that is in expected hashes, for sums over shares.
+    pub fn in_hashes(self) -> u128 {
+        1 << (i32::from(self.log2) + 32)
+    }
+}
+
+impl fmt::Display for Difficulty {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", 2f64.powi(i32::from(self.log2)))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn difficulty_one_is_bitcoins() {
+        assert_eq!(Difficulty::from_log2(0).target(), Target::MAX);
+    }
+
+    #[test]
+    fn each_step_halves_the_target() {
+        for log2 in -32..=95 {
+            let difficulty = Difficulty::from_log2(log2);
+            let expected = 2f64.powi(log2);
+            // Target::difficulty_float divides difficulty 1 by the target.
+            let seen = difficulty.target().difficulty_float();
+            assert!((seen / expected - 1.0).abs() < 1e-12, "{log2}: {seen} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn a_target_above_max_target_is_never_assigned() {
+        let max_target = Difficulty::from_log2(10).target();
+        assert_eq!(Difficulty::easiest_within(max_target), Some(Difficulty::from_log2(10)));
+        let mut harder = max_target.to_le_bytes();
+        harder[24] -= 1; // The lowest byte that is not zero: slightly harder than 2^10.
+        let harder = Target::from_le_bytes(harder);
+        let given = Difficulty::easiest_within(harder).unwrap();
+        assert!(given.target() <= harder);
+        assert_eq!(Difficulty::easiest_within(Target::from_le_bytes([0; 32])), None);
+        assert_eq!(Difficulty::easiest_within(Target::from_le_bytes([0xff; 32])), Some(Difficulty::MIN));
+    }
+
+    #[test]
+    fn hardest_within_never_hides_a_block() {
+        let network = bitcoin::CompactTarget::from_consensus(0x1702_1369);
+        let target = Target::from_compact(network);
+        let hardest = Difficulty::hardest_within(target);
+        assert!(hardest.target() >= target);
+        assert!(Difficulty::from_log2(i32::from(hardest.log2()) + 1).target() < target);
+    }
+
+    #[test]
+    fn hash_rate_rounds_up() {
+        // 1 TH/s for 10 s is 2328.3 times 2^32 hashes: the next power of two is 4096.
+        assert_eq!(Difficulty::for_hash_rate(1e12, 10.0), Difficulty::from_log2(12));
+        assert_eq!(Difficulty::for_hash_rate(0.0, 10.0), Difficulty::MIN);
+        assert_eq!(Difficulty::for_hash_rate(f64::NAN, 10.0), Difficulty::MIN);
+        assert_eq!(Difficulty::for_hash_rate(f64::INFINITY, 10.0), Difficulty::MAX);
+    }
+}

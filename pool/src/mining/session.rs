@@ -1,0 +1,704 @@
+//! A miner's session: the channels of one connection, and what is said about them.
+//!
+//! Pure: the connection task passes in what arrived, the newest job and the time, and an [`Outbox`] for what goes out.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use bitcoin::{Target, hashes::Hash};
+use protocol::{
+    codec::{B0_32, B0_64K, Seq0_255, Str0_255, U256},
+    messages::{
+        Message,
+        mining::{
+            CloseChannel, NewExtendedMiningJob, NewMiningJob, OpenExtendedMiningChannel,
+            OpenExtendedMiningChannelSuccess, OpenMiningChannelError, OpenStandardMiningChannel,
+            OpenStandardMiningChannelSuccess, SetNewPrevHash, SetTarget, SubmitSharesError, UpdateChannel,
+            UpdateChannelError,
+        },
+    },
+};
+
+use super::{
+    channel::{Channel, ChannelKind, DifficultyBounds},
+    difficulty::Difficulty,
+    extranonce::{DEFAULT_ROLLABLE_SIZE, ExtranonceSpace, MAX_ROLLABLE_SIZE},
+    job::Job,
+    share::{ShareError, Submission, ValidShare},
+};
+
+/// The group that all channels of a connection belong to (SV2 5.2.3).
+const GROUP_CHANNEL_ID: u32 = 1;
+/// First id of a channel; differs from the group's.
+const FIRST_CHANNEL_ID: u32 = 2;
+
+/// Where messages go: the connection's output buffer, or a list in a test.
+pub trait Outbox {
+    /// Puts a message behind those before it.
+    fn send<M: Message>(&mut self, message: &M);
+}
+
+/// What the operator has set for all sessions.
+#[derive(Clone, Debug)]
+pub struct SessionPolicy {
+    /// Shares a minute that each channel shall come to.
+    pub shares_per_minute: f64,
+    /// What a channel starts with whose client claims no hash rate.
+    pub initial_difficulty: Difficulty,
+    /// The easiest difficulty that is given.
+    pub min_difficulty: Difficulty,
+    /// Channels that one connection may hold.
+    pub max_channels: usize,
+    /// Whether a share may be harder to find than a block: only where the network's difficulty means nothing.
+    pub harder_than_network: bool,
+}
+
+/// What a client asks for when it opens a channel (SV2 5.3.2, 5.3.4).
+#[derive(Clone, Copy, Debug)]
+pub struct OpenRequest {
+    /// The client's id of the request.
+    pub request_id: u32,
+    /// Standard or extended, with the least extranonce size in bytes.
+    pub wish: ChannelWish,
+    /// Hashes a second, as the client claims.
+    pub nominal_hash_rate: f32,
+    /// The largest target that the client takes.
+    pub max_target: U256,
+}
+
+/// The kind of channel that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelWish {
+    /// A standard channel.
+    Standard,
+    /// An extended channel that needs this many bytes of extranonce at least.
+    Extended(u16),
+}
+
+impl From<&OpenStandardMiningChannel> for OpenRequest {
+    fn from(open: &OpenStandardMiningChannel) -> Self {
+        let OpenStandardMiningChannel { request_id, nominal_hash_rate, max_target, .. } = *open;
+        Self { request_id, wish: ChannelWish::Standard, nominal_hash_rate, max_target }
+    }
+}
+
+impl From<&OpenExtendedMiningChannel> for OpenRequest {
+    fn from(open: &OpenExtendedMiningChannel) -> Self {
+        let OpenExtendedMiningChannel { request_id, nominal_hash_rate, max_target, min_extranonce_size, .. } = *open;
+        Self { request_id, wish: ChannelWish::Extended(min_extranonce_size), nominal_hash_rate, max_target }
+    }
+}
+
+/// The channels of one connection.
+#[derive(Debug)]
+pub struct Session {
+    policy: Arc<SessionPolicy>,
+    space: Arc<ExtranonceSpace>,
+    /// The client has set REQUIRES_STANDARD_JOBS: no extended channel, no message to a group.
+    standard_jobs_only: bool,
+    channels: BTreeMap<u32, Channel>,
+    next_channel_id: u32,
+    next_job_id: u32,
+}
+
+impl Session {
+    /// Starts a session without channels.
+    pub fn new(policy: Arc<SessionPolicy>, space: Arc<ExtranonceSpace>, standard_jobs_only: bool) -> Self {
+        let (next_channel_id, next_job_id) = (FIRST_CHANNEL_ID, 1);
+        Self { policy, space, standard_jobs_only, channels: BTreeMap::new(), next_channel_id, next_job_id }
+    }
+
+    /// Returns how many channels are open.
+    pub fn channel_count(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Opens a channel, answers, and gives it the job: as a future job, then with `SetNewPrevHash` for it alone. The
+    /// answer comes before all else, since devices take what follows their request for it; the channels that are open
+    /// already get the job too, if they have not got it. Returns the channel's id, or None after an answer with an error.
+    pub fn open(&mut self, request: OpenRequest, job: &Arc<Job>, now: Instant, out: &mut impl Outbox) -> Option<u32> {
+        let opened = self.try_open(request, job, now);
+        match &opened {
+            Ok(channel) => send_open_success(channel, request.request_id, out),
+            Err(code) => refuse_open(request.request_id, code, out),
+        }
+        if self.channels.values().any(|channel| channel.newest_job().is_none_or(|known| !Arc::ptr_eq(known, job))) {
+            self.new_job(job, now, out);
+        }
+        let channel = opened.ok()?;
+        let channel_id = channel.id();
+        self.channels.insert(channel_id, channel);
+        self.give_future(channel_id, job, out);
+        Some(channel_id)
+    }
+
+    /// Changes a channel as its client asks (SV2 5.3.7). A valid request is always answered with `SetTarget`, for
+    /// which proxies wait.
+    pub fn update(&mut self, update: &UpdateChannel, now: Instant, out: &mut impl Outbox) {
+        let max_target = Target::from_le_bytes(update.maximum_target.0);
+        let Some(channel) = self.channels.get_mut(&update.channel_id) else {
+            return refuse_update(update.channel_id, "invalid-channel-id", out);
+        };
+        let Some(bounds) = channel.newest_job().and_then(|job| bounds(&self.policy, job, max_target)) else {
+            return refuse_update(update.channel_id, "max-target-out-of-range", out);
+        };
+        channel.set_max_target(max_target);
+        let wished = match update.nominal_hash_rate {
+            claimed if claimed > 0.0 && claimed.is_finite() => channel.difficulty_for(claimed),
+            // A proxy without miners, or nonsense: what the channel has shown stays the better guess.
+            _ => channel.difficulty(),
+        };
+        let difficulty = bounds.clamp(wished);
+        let changed = difficulty != channel.difficulty();
+        send_target(update.channel_id, difficulty, out);
+        if changed {
+            channel.set_difficulty(difficulty, now);
+            self.give_again(update.channel_id, now, out);
+        }
+    }
+
+    /// Closes a channel, or all of them if the group is named (SV2 5.3.9). Returns the ids that are gone; an unknown
+    /// id closes nothing, since its channel may have been closed already.
+    pub fn close(&mut self, close: &CloseChannel) -> Vec<u32> {
+        if close.channel_id == GROUP_CHANNEL_ID {
+            return std::mem::take(&mut self.channels).into_keys().collect();
+        }
+        self.channels.remove(&close.channel_id).map(|channel| channel.id()).into_iter().collect()
+    }
+
+    /// Judges a share. A wrong one is answered at once; for a right one nothing is said here: that takes a receipt
+    /// that it is on disk. May be followed by a new target, with the job given anew for it.
+    pub fn submit(
+        &mut self,
+        channel_id: u32,
+        submission: &Submission<'_>,
+        now: Instant,
+        out: &mut impl Outbox,
+    ) -> Result<ValidShare, SubmitRefusal> {
+        let Some(channel) = self.channels.get_mut(&channel_id) else {
+            let refusal = SubmitRefusal::UnknownChannel(channel_id);
+            refuse_share(channel_id, submission.sequence_number, refusal.code(), out);
+            return Err(refusal);
+        };
+        let share = channel.validate(submission).map_err(|error| {
+            refuse_share(channel_id, submission.sequence_number, error.code(), out);
+            SubmitRefusal::Share(error)
+        })?;
+        if let Some(suited) = channel.suited_difficulty(now)
+            && retarget(&self.policy, channel, suited, share.job(), now, out)
+        {
+            self.give_again(channel_id, now, out);
+        }
+        Ok(share)
+    }
+
+    /// Gives a new job to all channels: on a new tip as a future job and then `SetNewPrevHash`, on the same tip as a
+    /// job to start at once. New targets, also those that silence has eased, go out before it.
+    pub fn new_job(&mut self, job: &Arc<Job>, now: Instant, out: &mut impl Outbox) {
+        for channel in self.channels.values_mut() {
+            let suited = channel.suited_difficulty(now).unwrap_or(channel.difficulty());
+            retarget(&self.policy, channel, suited, job, now, out);
+        }
+        let grouped = !self.standard_jobs_only && self.channels.len() > 1;
+        let new_tip =
+            self.channels.values().any(|channel| channel.newest_job().is_none_or(|known| !known.same_tip(job)));
+        let ids: Vec<u32> = self.channels.keys().copied().collect();
+        if !grouped {
+            for channel_id in ids {
+                if new_tip { self.give_future(channel_id, job, out) } else { self.give_active(channel_id, job, out) }
+            }
+            return;
+        }
+        let job_id = self.take_job_id();
+        let min_ntime = job.template().curtime;
+        for channel in self.channels.values_mut() {
+            channel.give(job, job_id, min_ntime);
+        }
+        let start = (!new_tip).then_some(min_ntime);
+        out.send(&extended_job(GROUP_CHANNEL_ID, job_id, job, start));
+        if new_tip {
+            out.send(&prev_hash(GROUP_CHANNEL_ID, job_id, job));
+        }
+    }
+
+    fn try_open(&mut self, request: OpenRequest, job: &Arc<Job>, now: Instant) -> Result<Channel, &'static str> {
+        let (kind, rollable_size) = match request.wish {
+            ChannelWish::Standard => (ChannelKind::Standard, 0),
+            ChannelWish::Extended(_) if self.standard_jobs_only => {
+                return Err("extended-channels-not-supported-for-standard-jobs");
+            }
+            ChannelWish::Extended(0) => (ChannelKind::Extended, DEFAULT_ROLLABLE_SIZE),
+            ChannelWish::Extended(size) => (ChannelKind::Extended, usize::from(size)),
+        };
+        if rollable_size > MAX_ROLLABLE_SIZE {
+            return Err("min-extranonce-size-too-large");
+        }
+        if !is_hash_rate(request.nominal_hash_rate) {
+            return Err("invalid-nominal-hashrate");
+        }
+        let max_target = Target::from_le_bytes(request.max_target.0);
+        let bounds = bounds(&self.policy, job, max_target).ok_or("max-target-out-of-range")?;
+        if self.channels.len() >= self.policy.max_channels {
+            return Err("channel-capacity-exhausted");
+        }
+        let prefix = self.space.allocate(rollable_size).ok_or("channel-capacity-exhausted")?;
+        let start = match request.nominal_hash_rate {
+            0.0 => self.policy.initial_difficulty,
+            claimed => Difficulty::for_hash_rate(f64::from(claimed), 60.0 / self.policy.shares_per_minute),
+        };
+        let id = self.next_channel_id;
+        self.next_channel_id = id.checked_add(1).ok_or("channel-capacity-exhausted")?;
+        Ok(Channel::new(id, kind, prefix, max_target, bounds.clamp(start), self.policy.shares_per_minute, now))
+    }
+
+    /// Sends the job to one channel as a future job and activates it.
+    fn give_future(&mut self, channel_id: u32, job: &Arc<Job>, out: &mut impl Outbox) {
+        let job_id = self.give_one(channel_id, job, None, out);
+        out.send(&prev_hash(channel_id, job_id, job));
+    }
+
+    /// Sends the job to one channel to be started at once.
+    fn give_active(&mut self, channel_id: u32, job: &Arc<Job>, out: &mut impl Outbox) {
+        self.give_one(channel_id, job, Some(job.template().curtime), out);
+    }
+
+    /// Gives a channel its newest job again under a new id, for which its new target holds, and with a later time:
+    /// the same headers again would be duplicates.
+    fn give_again(&mut self, channel_id: u32, now: Instant, out: &mut impl Outbox) {
+        let Some(channel) = self.channels.get(&channel_id) else { return };
+        if let (Some(job), start @ Some(_)) = (channel.newest_job().cloned(), channel.restart_ntime(now)) {
+            self.give_one(channel_id, &job, start, out);
+        }
+    }
+
+    fn give_one(&mut self, channel_id: u32, job: &Arc<Job>, start: Option<u32>, out: &mut impl Outbox) -> u32 {
+        let job_id = self.take_job_id();
+        let channel = self.channels.get_mut(&channel_id).expect("callers name an open channel");
+        let merkle_root = channel.give(job, job_id, start.unwrap_or(job.template().curtime));
+        match channel.kind() {
+            ChannelKind::Standard => out.send(&NewMiningJob {
+                channel_id,
+                job_id,
+                min_ntime: start,
+                version: job.version(),
+                merkle_root: U256(merkle_root),
+            }),
+            ChannelKind::Extended => out.send(&extended_job(channel_id, job_id, job, start)),
+        }
+        job_id
+    }
+
+    fn take_job_id(&mut self) -> u32 {
+        let job_id = self.next_job_id;
+        // After four thousand million jobs on one connection the first ids are long forgotten.
+        self.next_job_id = job_id.checked_add(1).unwrap_or(1);
+        job_id
+    }
+}
+
+/// Why a submission was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubmitRefusal {
+    /// No such channel is open.
+    UnknownChannel(u32),
+    /// The channel refused it.
+    Share(ShareError),
+}
+
+impl SubmitRefusal {
+    /// Returns the code for `SubmitShares.Error`, as clients know it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::UnknownChannel(_) => "invalid-channel-id",
+            Self::Share(error) => error.code(),
+        }
+    }
+}
+
+/// Answers a request to open a channel with an error (SV2 5.3.6).
+pub fn refuse_open(request_id: u32, code: &str, out: &mut impl Outbox) {
+    out.send(&OpenMiningChannelError { request_id, error_code: error_code(code) });
+}
+
+fn refuse_update(channel_id: u32, code: &str, out: &mut impl Outbox) {
+    out.send(&UpdateChannelError { channel_id, error_code: error_code(code) });
+}
+
+fn refuse_share(channel_id: u32, sequence_number: u32, code: &str, out: &mut impl Outbox) {
+    out.send(&SubmitSharesError { channel_id, sequence_number, error_code: error_code(code) });
+}
+
+fn error_code(code: &str) -> Str0_255 {
+    Str0_255::new(code).expect("codes are short literals")
+}
+
+/// Works out what a channel may be given. None if no difficulty is hard enough for `max_target`.
+fn bounds(policy: &SessionPolicy, job: &Job, max_target: Target) -> Option<DifficultyBounds> {
+    let network = Difficulty::hardest_within(job.template().target);
+    let hardest = if policy.harder_than_network { Difficulty::MAX } else { network };
+    let easiest = Difficulty::easiest_within(max_target)?.max(policy.min_difficulty.min(hardest));
+    Some(DifficultyBounds { easiest, hardest })
+}
+
+/// Brings a channel to the difficulty that suits it, within its bounds on this job, and sends the target if it is
+/// another than before. Tells whether it did.
+fn retarget(
+    policy: &SessionPolicy,
+    channel: &mut Channel,
+    suited: Difficulty,
+    job: &Job,
+    now: Instant,
+    out: &mut impl Outbox,
+) -> bool {
+    let Some(bounds) = bounds(policy, job, channel.max_target()) else { return false };
+    let difficulty = bounds.clamp(suited);
+    let changed = difficulty != channel.difficulty();
+    if changed {
+        channel.set_difficulty(difficulty, now);
+        send_target(channel.id(), difficulty, out);
+    }
+    changed
+}
+
+fn send_target(channel_id: u32, difficulty: Difficulty, out: &mut impl Outbox) {
+    out.send(&SetTarget { channel_id, maximum_target: target(difficulty) });
+}
+
+fn send_open_success(channel: &Channel, request_id: u32, out: &mut impl Outbox) {
+    let (channel_id, target) = (channel.id(), target(channel.difficulty()));
+    let extranonce_prefix = B0_32::new(channel.prefix().as_bytes()).expect("a prefix has at most 32 bytes");
+    let group_channel_id = GROUP_CHANNEL_ID;
+    match channel.kind() {
+        ChannelKind::Standard => out.send(&OpenStandardMiningChannelSuccess {
+            request_id,
+            channel_id,
+            target,
+            extranonce_prefix,
+            group_channel_id,
+        }),
+        ChannelKind::Extended => out.send(&OpenExtendedMiningChannelSuccess {
+            request_id,
+            channel_id,
+            target,
+            extranonce_size: channel.prefix().rollable_size() as u16,
+            extranonce_prefix,
+            group_channel_id,
+        }),
+    }
+}
+
+fn target(difficulty: Difficulty) -> U256 {
+    U256(difficulty.target().to_le_bytes())
+}
+
+fn extended_job(channel_id: u32, job_id: u32, job: &Job, min_ntime: Option<u32>) -> NewExtendedMiningJob {
+    let merkle_path: Vec<U256> = job.template().merkle_path.iter().map(|hash| U256(hash.to_byte_array())).collect();
+    NewExtendedMiningJob {
+        channel_id,
+        job_id,
+        min_ntime,
+        version: job.version(),
+        version_rolling_allowed: true,
+        merkle_path: Seq0_255::new(merkle_path).expect("a merkle path is as long as a tree is deep"),
+        coinbase_tx_prefix: B0_64K::new(job.coinbase().prefix()).expect("our coinbase is short"),
+        coinbase_tx_suffix: B0_64K::new(job.coinbase().suffix()).expect("our coinbase is short"),
+    }
+}
+
+fn prev_hash(channel_id: u32, job_id: u32, job: &Job) -> SetNewPrevHash {
+    let template = job.template();
+    SetNewPrevHash {
+        channel_id,
+        job_id,
+        prev_hash: U256(template.prev_hash.to_byte_array()),
+        min_ntime: template.curtime,
+        nbits: template.nbits.to_consensus(),
+    }
+}
+
+/// Zero is allowed: a proxy without miners says so.
+fn is_hash_rate(nominal: f32) -> bool {
+    nominal.is_finite() && nominal >= 0.0
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use protocol::{
+        framing::Header,
+        messages::{MessageSet, mining::ServerMessage},
+    };
+
+    use super::*;
+    use crate::mining::job::tests::job;
+
+    const TIME: u32 = 1_700_000_000;
+    const HARD: u32 = 0x1702_1369;
+    const ANY_TARGET: U256 = U256([0xff; 32]);
+
+    /// What a client would have got.
+    #[derive(Default)]
+    struct Sent(Vec<ServerMessage>);
+
+    impl Outbox for Sent {
+        fn send<M: Message>(&mut self, message: &M) {
+            let mut payload = Vec::new();
+            message.encode(&mut payload);
+            let header = Header::of::<M>(payload.len()).unwrap();
+            self.0.push(ServerMessage::decode(header, &payload, &[]).unwrap());
+        }
+    }
+
+    impl Sent {
+        fn take(&mut self) -> Vec<ServerMessage> {
+            std::mem::take(&mut self.0)
+        }
+    }
+
+    fn session(standard_jobs_only: bool) -> Session {
+        let policy = SessionPolicy {
+            shares_per_minute: 6.0,
+            initial_difficulty: Difficulty::from_log2(10),
+            min_difficulty: Difficulty::MIN,
+            max_channels: 3,
+            harder_than_network: false,
+        };
+        Session::new(Arc::new(policy), Arc::new(ExtranonceSpace::new(1, 1, 100)), standard_jobs_only)
+    }
+
+    fn request(wish: ChannelWish) -> OpenRequest {
+        OpenRequest { request_id: 77, wish, nominal_hash_rate: 1e12, max_target: ANY_TARGET }
+    }
+
+    fn open_error(session: &mut Session, request: OpenRequest) -> String {
+        let mut sent = Sent::default();
+        assert_eq!(session.open(request, &job(1, TIME, HARD), Instant::now(), &mut sent), None);
+        match sent.take().as_slice() {
+            [ServerMessage::OpenMiningChannelError(error), ..] if error.request_id == 77 => {
+                error.error_code.to_string()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn standard_channel_gets_a_future_job_and_then_the_prev_hash() {
+        let (mut session, mut sent) = (session(true), Sent::default());
+        assert_eq!(
+            session.open(request(ChannelWish::Standard), &job(1, TIME, HARD), Instant::now(), &mut sent),
+            Some(2)
+        );
+        let [
+            ServerMessage::OpenStandardMiningChannelSuccess(success),
+            ServerMessage::NewMiningJob(new_job),
+            ServerMessage::SetNewPrevHash(prev_hash),
+        ] = <[ServerMessage; 3]>::try_from(sent.take()).unwrap()
+        else {
+            panic!("other messages");
+        };
+        assert_eq!((success.request_id, success.channel_id, success.group_channel_id), (77, 2, 1));
+        // 1 TH/s at 6 shares a minute.
+        assert_eq!(success.target, target(Difficulty::from_log2(12)));
+        assert_eq!((new_job.channel_id, new_job.min_ntime), (2, None));
+        assert_eq!((prev_hash.channel_id, prev_hash.job_id), (2, new_job.job_id));
+        assert_eq!((prev_hash.min_ntime, prev_hash.nbits), (TIME, HARD));
+    }
+
+    #[test]
+    fn extended_channel_gets_the_size_it_asked_for() {
+        let (mut session, mut sent) = (session(false), Sent::default());
+        for (asked, granted) in [(2, 2), (10, 10), (0, DEFAULT_ROLLABLE_SIZE)] {
+            session.open(request(ChannelWish::Extended(asked)), &job(1, TIME, HARD), Instant::now(), &mut sent);
+            let ServerMessage::OpenExtendedMiningChannelSuccess(success) = &sent.take()[0] else {
+                panic!("no success")
+            };
+            assert_eq!(usize::from(success.extranonce_size), granted);
+            assert_eq!(
+                success.extranonce_prefix.as_slice().len() + granted,
+                super::super::extranonce::FULL_EXTRANONCE_SIZE
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_answered_with_the_codes_that_clients_know() {
+        assert_eq!(
+            open_error(&mut session(true), request(ChannelWish::Extended(4))),
+            "extended-channels-not-supported-for-standard-jobs"
+        );
+        assert_eq!(
+            open_error(&mut session(false), request(ChannelWish::Extended(17))),
+            "min-extranonce-size-too-large"
+        );
+        let no_target = OpenRequest { max_target: U256([0; 32]), ..request(ChannelWish::Standard) };
+        assert_eq!(open_error(&mut session(false), no_target), "max-target-out-of-range");
+        for nominal_hash_rate in [f32::NAN, f32::INFINITY, -1.0] {
+            let request = OpenRequest { nominal_hash_rate, ..request(ChannelWish::Standard) };
+            assert_eq!(open_error(&mut session(false), request), "invalid-nominal-hashrate");
+        }
+        let mut full = session(false);
+        for _ in 0..3 {
+            full.open(request(ChannelWish::Standard), &job(1, TIME, HARD), Instant::now(), &mut Sent::default());
+        }
+        assert_eq!(open_error(&mut full, request(ChannelWish::Standard)), "channel-capacity-exhausted");
+    }
+
+    #[test]
+    fn one_message_serves_the_group_and_a_lone_channel_is_addressed_itself() {
+        let (mut session, mut sent, now) = (session(false), Sent::default(), Instant::now());
+        session.open(request(ChannelWish::Extended(4)), &job(1, TIME, HARD), now, &mut sent);
+        sent.take();
+        session.new_job(&job(1, TIME + 1, HARD), now, &mut sent);
+        assert!(matches!(sent.take().as_slice(), [ServerMessage::NewExtendedMiningJob(job)]
+            if job.channel_id == 2 && job.min_ntime == Some(TIME + 1)));
+
+        session.open(request(ChannelWish::Standard), &job(1, TIME + 1, HARD), now, &mut sent);
+        sent.take();
+        session.new_job(&job(1, TIME + 2, HARD), now, &mut sent);
+        assert!(matches!(sent.take().as_slice(), [ServerMessage::NewExtendedMiningJob(job)]
+            if job.channel_id == 1 && job.min_ntime == Some(TIME + 2)));
+        session.new_job(&job(2, TIME + 3, HARD), now, &mut sent);
+        assert!(matches!(sent.take().as_slice(), [
+            ServerMessage::NewExtendedMiningJob(job),
+            ServerMessage::SetNewPrevHash(prev_hash),
+        ] if job.channel_id == 1 && job.min_ntime.is_none() && prev_hash.channel_id == 1 && prev_hash.job_id == job.job_id));
+    }
+
+    #[test]
+    fn no_group_message_goes_to_a_client_that_requires_standard_jobs() {
+        let (mut session, mut sent, now) = (session(true), Sent::default(), Instant::now());
+        for _ in 0..2 {
+            session.open(request(ChannelWish::Standard), &job(1, TIME, HARD), now, &mut sent);
+        }
+        sent.take();
+        session.new_job(&job(2, TIME, HARD), now, &mut sent);
+        let kinds: Vec<_> = sent.take().into_iter().collect();
+        assert!(matches!(kinds.as_slice(), [
+            ServerMessage::NewMiningJob(first),
+            ServerMessage::SetNewPrevHash(_),
+            ServerMessage::NewMiningJob(second),
+            ServerMessage::SetNewPrevHash(_),
+        ] if (first.channel_id, second.channel_id) == (2, 3) && first.job_id != second.job_id));
+    }
+
+    #[test]
+    fn answer_to_an_open_comes_first_and_open_channels_get_the_job_that_a_new_one_starts_with() {
+        let (mut session, mut sent, now) = (session(false), Sent::default(), Instant::now());
+        session.open(request(ChannelWish::Extended(4)), &job(1, TIME, HARD), now, &mut sent);
+        sent.take();
+        let newer = job(2, TIME, HARD);
+        session.open(request(ChannelWish::Standard), &newer, now, &mut sent);
+        assert!(matches!(sent.take().as_slice(), [
+            ServerMessage::OpenStandardMiningChannelSuccess(_),
+            ServerMessage::NewExtendedMiningJob(for_old),
+            ServerMessage::SetNewPrevHash(_),
+            ServerMessage::NewMiningJob(for_new),
+            ServerMessage::SetNewPrevHash(_),
+        ] if (for_old.channel_id, for_new.channel_id) == (2, 3)));
+
+        // Also a refusal comes first, and what is known is not said again.
+        let newest = job(3, TIME, HARD);
+        session.open(request(ChannelWish::Extended(17)), &newest, now, &mut sent);
+        assert!(matches!(
+            sent.take().as_slice(),
+            [
+                ServerMessage::OpenMiningChannelError(_),
+                ServerMessage::NewExtendedMiningJob(_),
+                ServerMessage::SetNewPrevHash(_),
+            ]
+        ));
+        session.open(request(ChannelWish::Extended(17)), &newest, now, &mut sent);
+        assert!(matches!(sent.take().as_slice(), [ServerMessage::OpenMiningChannelError(_)]));
+    }
+
+    #[test]
+    fn update_is_answered_with_a_target_and_a_job_for_it() {
+        let (mut session, mut sent, now) = (session(false), Sent::default(), Instant::now());
+        session.open(request(ChannelWish::Extended(4)), &job(1, TIME, HARD), now, &mut sent);
+        sent.take();
+        let update = UpdateChannel { channel_id: 2, nominal_hash_rate: 8e12, maximum_target: ANY_TARGET };
+        session.update(&update, now, &mut sent);
+        assert!(matches!(sent.take().as_slice(), [
+            ServerMessage::SetTarget(set),
+            ServerMessage::NewExtendedMiningJob(job),
+        ] if set.maximum_target == target(Difficulty::from_log2(15)) && job.min_ntime.is_some()));
+        // Nothing changes: still answered, and no job for nothing.
+        session.update(&update, now, &mut sent);
+        assert!(matches!(sent.take().as_slice(), [ServerMessage::SetTarget(_)]));
+    }
+
+    #[test]
+    fn job_given_again_begins_later_than_anything_hashed_before() {
+        let (mut session, mut sent, now) = (session(true), Sent::default(), Instant::now());
+        session.open(request(ChannelWish::Standard), &job(1, TIME, HARD), now, &mut sent);
+        let mut starts = Vec::new();
+        // Twice within a second, and once when miners may have rolled the time further than that.
+        for (waited_s, nominal_hash_rate) in [(0, 8e12), (0, 1e12), (20, 8e12)] {
+            sent.take();
+            let update = UpdateChannel { channel_id: 2, nominal_hash_rate, maximum_target: ANY_TARGET };
+            session.update(&update, now + Duration::from_secs(waited_s), &mut sent);
+            let sent = sent.take();
+            let [ServerMessage::SetTarget(_), ServerMessage::NewMiningJob(again)] = sent.as_slice() else {
+                panic!("{sent:?}")
+            };
+            starts.push(again.min_ntime.unwrap());
+        }
+        assert_eq!(starts[..2], [TIME + 1, TIME + 2]);
+        assert!((TIME + 20..=TIME + 21).contains(&starts[2]), "{starts:?}");
+    }
+
+    #[test]
+    fn update_never_assigns_a_target_above_the_clients() {
+        let (mut session, mut sent, now) = (session(false), Sent::default(), Instant::now());
+        session.open(request(ChannelWish::Extended(4)), &job(1, TIME, HARD), now, &mut sent);
+        sent.take();
+        let maximum_target = target(Difficulty::from_log2(20));
+        session.update(&UpdateChannel { channel_id: 2, nominal_hash_rate: 1.0, maximum_target }, now, &mut sent);
+        assert!(matches!(&sent.take()[0], ServerMessage::SetTarget(set) if set.maximum_target == maximum_target));
+        for (channel_id, maximum_target, code) in
+            [(9, ANY_TARGET, "invalid-channel-id"), (2, U256([0; 32]), "max-target-out-of-range")]
+        {
+            session.update(&UpdateChannel { channel_id, nominal_hash_rate: 1.0, maximum_target }, now, &mut sent);
+            assert!(matches!(sent.take().as_slice(), [ServerMessage::UpdateChannelError(error)]
+                if error.error_code.to_string() == code && error.channel_id == channel_id));
+        }
+    }
+
+    #[test]
+    fn silence_eases_the_target_before_the_next_job() {
+        let (mut session, mut sent, now) = (session(true), Sent::default(), Instant::now());
+        session.open(request(ChannelWish::Standard), &job(1, TIME, HARD), now, &mut sent);
+        sent.take();
+        session.new_job(&job(1, TIME + 300, HARD), now + Duration::from_secs(300), &mut sent);
+        assert!(matches!(sent.take().as_slice(), [ServerMessage::SetTarget(set), ServerMessage::NewMiningJob(_)]
+            if set.maximum_target > target(Difficulty::from_log2(12))));
+    }
+
+    #[test]
+    fn closing_the_group_closes_all_and_a_share_for_none_is_refused() {
+        let (mut session, mut sent, now) = (session(false), Sent::default(), Instant::now());
+        for _ in 0..2 {
+            session.open(request(ChannelWish::Standard), &job(1, TIME, HARD), now, &mut sent);
+        }
+        let reason_code = Str0_255::new("test").unwrap();
+        assert_eq!(session.close(&CloseChannel { channel_id: 1, reason_code }), [2, 3]);
+        assert_eq!(session.space.live(), 0);
+        sent.take();
+        let submission =
+            Submission { sequence_number: 5, job_id: 1, nonce: 0, ntime: TIME, version: 0x2000_0000, extranonce: &[] };
+        assert!(session.submit(2, &submission, now, &mut sent).is_err());
+        assert!(matches!(sent.take().as_slice(), [ServerMessage::SubmitSharesError(error)]
+            if error.sequence_number == 5 && error.error_code.to_string() == "invalid-channel-id"));
+    }
+
+    #[test]
+    fn no_share_is_harder_to_find_than_a_block() {
+        let (mut session, mut sent) = (session(false), Sent::default());
+        let fast = OpenRequest { nominal_hash_rate: f32::MAX, ..request(ChannelWish::Standard) };
+        let job = job(1, TIME, HARD);
+        session.open(fast, &job, Instant::now(), &mut sent);
+        let ServerMessage::OpenStandardMiningChannelSuccess(success) = &sent.take()[0] else { panic!("no success") };
+        assert!(Target::from_le_bytes(success.target.0) >= job.template().target);
+    }
+}
