@@ -1,0 +1,260 @@
+//! The pool as its operator runs it: the `adit` binary in a folder of its own, started, stopped and killed.
+
+use std::{
+    env,
+    fs::File,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::{OnceLock, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+use bitcoind_regtest::Node;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tempfile::TempDir;
+
+use crate::miner::PoolAddress;
+
+/// How long the pool may take to listen.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the pool may take to end when it is asked to.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Finds `adit`: beside the running program, or in the folder above for a test. `ADIT_EXE` names another.
+///
+/// In a debug build it is built first, once a process, so that a test never looks at an old one.
+///
+/// # Errors
+///
+/// If there is none, or it does not build.
+pub fn executable() -> anyhow::Result<PathBuf> {
+    if let Some(path) = env::var_os("ADIT_EXE") {
+        return Ok(path.into());
+    }
+    if cfg!(debug_assertions) {
+        static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
+        BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)?;
+    }
+    let own = env::current_exe()?;
+    let found = own.ancestors().skip(1).take(2).map(|folder| folder.join("adit")).find(|path| path.is_file());
+    found.with_context(|| format!("there is no adit near {}: run cargo build --bin adit", own.display()))
+}
+
+fn build() -> anyhow::Result<()> {
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--package", "pool", "--bin", "adit"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()?;
+    ensure!(output.status.success(), "adit does not build: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// A pool's folder: config, keys and data.
+pub struct Pool {
+    folder: TempDir,
+    environment: Vec<(String, String)>,
+    running: Option<Running>,
+}
+
+struct Running {
+    child: Child,
+    address: PoolAddress,
+}
+
+impl Pool {
+    /// Makes a new pool with `adit init` for a private node.
+    ///
+    /// # Errors
+    ///
+    /// If `adit init` fails.
+    pub fn init(node: &Node) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("adit-test").tempdir()?;
+        let pool = Self { folder, environment: Vec::new(), running: None };
+        let network = node.chain().network().to_string();
+        let mut init = pool.command();
+        init.args(["init", "--network", &network, "--listen", "127.0.0.1:0", "--bitcoind-url", &node.rpc_url()])
+            .arg("--dir")
+            .arg(pool.folder())
+            .arg("--cookie-file")
+            .arg(node.cookie_file());
+        let output = init.output()?;
+        ensure!(output.status.success(), "adit init failed: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(pool)
+    }
+
+    /// Sets a setting for the runs that follow, by its environment variable.
+    pub fn set(&mut self, variable: &str, value: impl ToString) -> &mut Self {
+        self.environment.push((variable.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Returns the folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Returns the path of the database.
+    pub fn database(&self) -> PathBuf {
+        self.folder().join("data/adit.sqlite")
+    }
+
+    /// Returns `adit` with the pool's environment, without arguments.
+    ///
+    /// # Panics
+    ///
+    /// If there is no `adit`.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(executable().unwrap_or_else(|error| panic!("{error:#}")));
+        command.envs(self.environment.iter().map(|(variable, value)| (variable, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs a subcommand of `adit` on the pool's config and returns what it printed.
+    ///
+    /// # Errors
+    ///
+    /// If it fails.
+    pub fn ask(&self, subcommand: &[&str]) -> anyhow::Result<String> {
+        let Output { status, stdout, stderr } =
+            self.command().args(subcommand).arg("--config").arg(self.config_file()).output()?;
+        ensure!(status.success(), "adit {subcommand:?} failed: {}", String::from_utf8_lossy(&stderr));
+        Ok(String::from_utf8(stdout)?)
+    }
+
+    /// Returns the path of the config file.
+    pub fn config_file(&self) -> PathBuf {
+        self.folder().join("adit.toml")
+    }
+
+    /// Starts the pool without waiting for it to listen. Its log goes to `log.txt` in the folder.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be started.
+    pub fn spawn(&self) -> anyhow::Result<Child> {
+        let log = File::options().create(true).append(true).open(self.log_file())?;
+        let mut run = self.command();
+        run.arg("run").arg("--config").arg(self.config_file()).stderr(log);
+        Ok(run.spawn()?)
+    }
+
+    /// Starts the pool and waits until miners can connect. Returns where.
+    ///
+    /// # Errors
+    ///
+    /// If it does not listen in time; with the end of its log.
+    pub fn start(&mut self) -> anyhow::Result<PoolAddress> {
+        let mut child = self.spawn()?;
+        let stdout = child.stdout.take().context("stdout is piped")?;
+        match wait_for_url(stdout) {
+            Ok(address) => {
+                // The same port after a restart, as an operator would have it.
+                self.set("ADIT__STRATUM__LISTEN", format!("127.0.0.1:{}", address.port));
+                self.running = Some(Running { child, address: address.clone() });
+                Ok(address)
+            }
+            Err(error) => {
+                child.kill()?;
+                child.wait()?;
+                Err(error.context(format!("the pool's log ends with:\n{}", self.log_end())))
+            }
+        }
+    }
+
+    /// Returns where the running pool listens.
+    ///
+    /// # Errors
+    ///
+    /// If it does not run.
+    pub fn address(&self) -> anyhow::Result<PoolAddress> {
+        Ok(self.running.as_ref().context("the pool does not run")?.address.clone())
+    }
+
+    /// Asks the pool to end with SIGTERM and waits until it has.
+    ///
+    /// # Errors
+    ///
+    /// If it does not end in time or not well.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        let mut running = self.running.take().context("the pool does not run")?;
+        kill(pid(&running.child), Signal::SIGTERM)?;
+        let begin = Instant::now();
+        while begin.elapsed() < STOP_TIMEOUT {
+            if let Some(status) = running.child.try_wait()? {
+                ensure!(status.success(), "the pool ended with {status}:\n{}", self.log_end());
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        running.child.kill()?;
+        running.child.wait()?;
+        bail!("the pool did not end within {STOP_TIMEOUT:?}:\n{}", self.log_end())
+    }
+
+    /// Kills the pool with SIGKILL.
+    ///
+    /// # Errors
+    ///
+    /// If it does not run.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        let mut running = self.running.take().context("the pool does not run")?;
+        running.child.kill()?;
+        running.child.wait()?;
+        Ok(())
+    }
+
+    /// Returns everything that the pool has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    fn log_end(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().rev().take(30).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder().join("log.txt")
+    }
+}
+
+#[allow(clippy::print_stderr)] // For whoever reads why a test has failed.
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if let Some(running) = &mut self.running {
+            // Nobody is left to hear of a failure.
+            let _ = running.child.kill();
+            let _ = running.child.wait();
+        }
+        if thread::panicking() {
+            eprintln!("the pool's log ends with:\n{}", self.log_end());
+        }
+    }
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).expect("a process id is an i32"))
+}
+
+/// Reads the pool's output until it names its URL; the rest is read away so that the pool never waits for a reader.
+fn wait_for_url(stdout: impl Read + Send + 'static) -> anyhow::Result<PoolAddress> {
+    let (sender, urls) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            if line.trim().starts_with("stratum2+tcp://") {
+                // The receiver has given up when the pool was too slow.
+                let _ = sender.send(line.trim().to_owned());
+            }
+        }
+    });
+    let url = urls.recv_timeout(START_TIMEOUT).context("the pool does not listen")?;
+    url.parse().with_context(|| format!("{url} is no pool's URL"))
+}

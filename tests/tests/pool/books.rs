@@ -1,0 +1,384 @@
+//! The pool's books, read and recounted with SQL of our own.
+//!
+//! What the pool keeps as sums is compared with sums over the single postings, and each block's credits with a PPLNS
+//! of our own over the single shares.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use bitcoin::{Address, BlockHash, CompactTarget, Target, hashes::Hash};
+use payouts::store::{Store, postgres::PgStore, sqlite::SqliteStore};
+use sqlx::{
+    FromRow, PgPool, SqlitePool,
+    postgres::{PgPoolOptions, PgRow},
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow},
+};
+
+use crate::site::{FEE_BP, PPLNS_WINDOW};
+
+/// A stored share.
+#[derive(Clone, Debug, FromRow)]
+pub(crate) struct Share {
+    pub(crate) seq: i64,
+    pub(crate) account: i64,
+    pub difficulty_log2: i64,
+    pub(crate) nbits: i64,
+    pub(crate) header_hash: Vec<u8>,
+}
+
+/// A found block.
+#[derive(Clone, Debug, FromRow)]
+pub(crate) struct Block {
+    #[sqlx(rename = "hash")]
+    hash_text: String,
+    pub(crate) height: i64,
+    pub(crate) coinbase_txid: String,
+    pub(crate) coinbase_vout: i64,
+    pub(crate) value_sat: i64,
+    pub(crate) subsidy_sat: i64,
+    pub(crate) fee_sat: i64,
+    pub(crate) finder: i64,
+    pub(crate) share_position: i64,
+    pub(crate) phase: String,
+}
+
+impl Block {
+    pub(crate) fn hash(&self) -> BlockHash {
+        self.hash_text.parse().unwrap()
+    }
+}
+
+/// A ledger entry without its postings.
+#[derive(Clone, Debug, FromRow, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) seq: i64,
+    pub(crate) kind: String,
+    pub(crate) key: String,
+}
+
+/// A paid output on record.
+#[derive(Clone, Debug, FromRow, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) txid: String,
+    pub(crate) vout: i64,
+    pub(crate) sat: i64,
+    pub(crate) account: i64,
+    pub(crate) address: String,
+}
+
+impl Record {
+    fn outpoint(&self) -> [Value<'_>; 2] {
+        [self.txid.as_str().into(), self.vout.into()]
+    }
+}
+
+/// The part of a paid output that came from one coinbase.
+#[derive(Clone, Debug, FromRow, PartialEq, Eq)]
+pub(crate) struct Lot {
+    pub(crate) coinbase_txid: String,
+    pub(crate) coinbase_vout: i64,
+    pub(crate) block_hash: String,
+    pub(crate) sat: i64,
+}
+
+/// Reads the database beside the pool. Its statements are SQL that both databases understand alike; a sum is cast,
+/// because PostgreSQL widens it.
+pub(crate) struct Books {
+    database: Connections,
+    store: Box<dyn Store>,
+}
+
+enum Connections {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+/// A value for a statement's placeholder.
+enum Value<'a> {
+    Text(&'a str),
+    Number(i64),
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<i64> for Value<'_> {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
+    }
+}
+
+/// What can be read from a row of either database.
+trait AnyRow: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+
+impl<T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin> AnyRow for T {}
+
+impl Books {
+    pub(crate) async fn open_sqlite(path: &Path) -> Self {
+        let options = SqliteConnectOptions::new().filename(path).read_only(true);
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+        let store = SqliteStore::open_read_only(path).await.unwrap();
+        Self { database: Connections::Sqlite(pool), store: Box::new(store) }
+    }
+
+    pub(crate) async fn open_postgres(url: &str) -> Self {
+        let pool = PgPoolOptions::new().max_connections(1).connect(url).await.unwrap();
+        let store = PgStore::open_read_only(url).await.unwrap();
+        Self { database: Connections::Postgres(pool), store: Box::new(store) }
+    }
+
+    /// All rows of a statement with placeholders `$1`, `$2` for the values.
+    async fn select<T: AnyRow>(&self, statement: &'static str, values: &[Value<'_>]) -> Vec<T> {
+        macro_rules! fetch_all {
+            ($pool:expr) => {{
+                let query = values.iter().fold(sqlx::query_as(statement), |query, value| match value {
+                    Value::Text(text) => query.bind((*text).to_owned()),
+                    Value::Number(number) => query.bind(*number),
+                });
+                query.fetch_all($pool).await.unwrap()
+            }};
+        }
+        match &self.database {
+            Connections::Sqlite(pool) => fetch_all!(pool),
+            Connections::Postgres(pool) => fetch_all!(pool),
+        }
+    }
+
+    /// The first value of the first row.
+    async fn select_value<T>(&self, statement: &'static str, values: &[Value<'_>]) -> Option<T>
+    where
+        (T,): AnyRow,
+    {
+        self.select(statement, values).await.into_iter().next().map(|(value,): (T,)| value)
+    }
+
+    pub(crate) async fn shares(&self) -> Vec<Share> {
+        self.select("SELECT seq, account, difficulty_log2, nbits, header_hash FROM shares ORDER BY seq", &[]).await
+    }
+
+    /// The hashes of all stored shares. None may be there twice.
+    pub(crate) async fn share_hashes(&self) -> BTreeSet<Vec<u8>> {
+        let shares = self.shares().await;
+        let hashes: BTreeSet<_> = shares.iter().map(|share| share.header_hash.clone()).collect();
+        assert_eq!(hashes.len(), shares.len(), "a share is stored twice");
+        hashes
+    }
+
+    /// The stored shares that meet the network's target.
+    pub(crate) async fn blocks_among_shares(&self) -> BTreeSet<BlockHash> {
+        let hashes = self.shares().await.into_iter().map(|share| {
+            let target = Target::from_compact(CompactTarget::from_consensus(share.nbits as u32));
+            (target, BlockHash::from_byte_array(share.header_hash.try_into().unwrap()))
+        });
+        hashes.filter(|(target, hash)| target.is_met_by(*hash)).map(|(_, hash)| hash).collect()
+    }
+
+    pub(crate) async fn blocks(&self) -> Vec<Block> {
+        self.select("SELECT * FROM blocks ORDER BY height, hash", &[]).await
+    }
+
+    pub(crate) async fn phase(&self, hash: BlockHash) -> Option<String> {
+        self.select_value("SELECT phase FROM blocks WHERE hash = $1", &[hash.to_string().as_str().into()]).await
+    }
+
+    pub(crate) async fn account(&self, address: &Address) -> i64 {
+        let address = address.to_string();
+        self.select_value("SELECT id FROM accounts WHERE address = $1", &[address.as_str().into()]).await.unwrap()
+    }
+
+    /// Entries after the one at `seq`.
+    pub(crate) async fn entries_after(&self, seq: i64) -> Vec<Entry> {
+        self.select("SELECT seq, kind, key FROM entries WHERE seq > $1 ORDER BY seq", &[seq.into()]).await
+    }
+
+    /// The place of the last entry.
+    pub(crate) async fn last_entry(&self) -> i64 {
+        self.select_value("SELECT COALESCE(MAX(seq), 0) FROM entries", &[]).await.unwrap()
+    }
+
+    /// What one entry posts, by ledger account.
+    pub(crate) async fn postings(&self, kind: &str, key: &str) -> BTreeMap<String, i64> {
+        let select = "SELECT account, sat FROM postings JOIN entries ON seq = entry WHERE kind = $1 AND key = $2";
+        let rows: Vec<(String, i64)> = self.select(select, &[kind.into(), key.into()]).await;
+        assert!(!rows.is_empty(), "there is no entry {kind} {key}");
+        rows.into_iter().collect()
+    }
+
+    /// All balances that are not zero, as sums over the postings.
+    pub(crate) async fn balances(&self) -> BTreeMap<String, i64> {
+        let select = "SELECT account, CAST(SUM(sat) AS BIGINT) FROM postings GROUP BY account HAVING SUM(sat) <> 0";
+        self.select(select, &[]).await.into_iter().collect()
+    }
+
+    /// What each account is due, by its number.
+    pub(crate) async fn due(&self) -> BTreeMap<i64, i64> {
+        let balances = self.balances().await;
+        let payable = balances.iter().filter_map(|(account, sat)| Some((account.strip_prefix("miner_payable:")?, sat)));
+        payable.map(|(account, sat)| (account.parse().unwrap(), -sat)).collect()
+    }
+
+    /// How many payout batches are not confirmed.
+    pub(crate) async fn open_batches(&self) -> i64 {
+        self.select_value("SELECT COUNT(*) FROM batches WHERE state <> 'confirmed'", &[]).await.unwrap()
+    }
+
+    /// The states of all payout batches, in their order.
+    pub(crate) async fn batch_states(&self) -> Vec<String> {
+        let states = self.select("SELECT state FROM batches ORDER BY id", &[]).await;
+        states.into_iter().map(|(state,)| state).collect()
+    }
+
+    /// All paid outputs on record.
+    pub(crate) async fn records(&self) -> Vec<Record> {
+        self.select("SELECT txid, vout, sat, account, address FROM export_records ORDER BY txid, vout", &[]).await
+    }
+
+    /// Where a paid output came from.
+    pub(crate) async fn lots(&self, record: &Record) -> Vec<Lot> {
+        let select = "SELECT coinbase_txid, coinbase_vout, block_hash, sat FROM export_lots \
+                      WHERE txid = $1 AND vout = $2 ORDER BY line";
+        self.select(select, &record.outpoint()).await
+    }
+
+    /// What the register says of one output, in the order of its rows.
+    pub(crate) async fn register_states(&self, record: &Record) -> Vec<String> {
+        let select = "SELECT state FROM export_rows WHERE txid = $1 AND vout = $2 ORDER BY seq";
+        self.select(select, &record.outpoint()).await.into_iter().map(|(state,)| state).collect()
+    }
+
+    /// The block of the last row that the register has about an output.
+    pub(crate) async fn confirmed_in(&self, record: &Record) -> BlockHash {
+        let select = "SELECT block_hash FROM export_rows WHERE txid = $1 AND vout = $2 ORDER BY seq DESC LIMIT 1";
+        let hash: String = self.select_value(select, &record.outpoint()).await.unwrap();
+        hash.parse().unwrap()
+    }
+
+    /// Something that changes with each durable step of a payout.
+    pub(crate) async fn payout_progress(&self) -> Vec<(i64, String, i64)> {
+        self.select("SELECT id, state, epoch FROM batches ORDER BY id", &[]).await
+    }
+
+    /// What the matured blocks credit to each account.
+    pub(crate) async fn matured_credits(&self) -> BTreeMap<i64, i64> {
+        let select = "SELECT account, CAST(SUM(credits.sat) AS BIGINT) FROM credits JOIN blocks ON hash = block_hash \
+                      WHERE phase = 'matured' GROUP BY account";
+        self.select(select, &[]).await.into_iter().collect()
+    }
+
+    /// A block's credits as the pool keeps them.
+    pub(crate) async fn credits(&self, block: &Block) -> BTreeMap<i64, i64> {
+        let select = "SELECT account, sat FROM credits WHERE block_hash = $1";
+        self.select(select, &[block.hash_text.as_str().into()]).await.into_iter().collect()
+    }
+
+    /// Recounts everything; the pool's own sums, credits and balances must be the same.
+    pub(crate) async fn assert_sound(&self) {
+        let select = "SELECT entry, CAST(SUM(sat) AS BIGINT) FROM postings GROUP BY entry HAVING SUM(sat) <> 0";
+        let unbalanced: Vec<(i64, i64)> = self.select(select, &[]).await;
+        assert_eq!(unbalanced, [], "entries that do not sum to zero");
+        let (kept, balances, expected) = loop {
+            let head = self.last_entry().await;
+            let sums = (self.kept_balances().await, self.balances().await, self.expected_balances().await);
+            // The pool may go on meanwhile; what was read belongs together if there is no new entry.
+            if self.last_entry().await == head {
+                break sums;
+            }
+        };
+        assert_eq!(kept, balances, "kept balances differ from the sums of the postings");
+        // What is left follows from where the coins are, which tests of payouts look up in the chain.
+        let of_blocks = |account: &str| {
+            account.starts_with("immature:") || account.starts_with("miner_") || account.starts_with("fee")
+        };
+        let seen: BTreeMap<_, _> = balances.into_iter().filter(|(account, _)| of_blocks(account)).collect();
+        assert_eq!(seen, expected, "balances differ from what the blocks' last phases and the payouts give");
+    }
+
+    /// All balances that are not zero, as the pool's own store gives them.
+    async fn kept_balances(&self) -> BTreeMap<String, i64> {
+        let balances = self.store.balances().await.unwrap();
+        let balances = balances.into_iter().map(|(account, sum)| (account.to_string(), sum.to_sat()));
+        balances.filter(|(_, sat)| *sat != 0).collect()
+    }
+
+    /// What the blocks give in their present phases, less what payouts have taken. Each block's credits must be what
+    /// our own PPLNS gives, and what was booked when it was found.
+    async fn expected_balances(&self) -> BTreeMap<String, i64> {
+        let shares = self.shares().await;
+        let mut expected: BTreeMap<String, i64> = BTreeMap::new();
+        for block in self.blocks().await {
+            let credits = self.credits(&block).await;
+            assert_eq!(credits, pplns(&block, &shares), "credits of {block:?}");
+            assert_eq!(block.fee_sat, block.value_sat * FEE_BP / 10_000, "fee of {block:?}");
+            assert_eq!(credits.values().sum::<i64>() + block.fee_sat, block.value_sat, "{block:?}");
+
+            let mut booked = BTreeMap::from([(format!("immature:{}", block.hash_text), block.value_sat)]);
+            booked.insert("fee_immature".to_owned(), -block.fee_sat);
+            booked.extend(credits.iter().map(|(account, sat)| (format!("miner_immature:{account}"), -sat)));
+            assert_eq!(self.postings("block_found", &block.hash_text).await, booked, "{block:?}");
+            match block.phase.as_str() {
+                "immature" => booked.into_iter().for_each(|(account, sat)| add(&mut expected, account, sat)),
+                "matured" => {
+                    add(&mut expected, "fee", -block.fee_sat);
+                    credits.iter().for_each(|(account, sat)| {
+                        add(&mut expected, format!("miner_payable:{account}"), -sat);
+                    });
+                }
+                _ => {}
+            }
+        }
+        for (account, sat) in self.batched().await {
+            add(&mut expected, format!("miner_payable:{account}"), sat);
+        }
+        expected.retain(|_, sat| *sat != 0);
+        expected
+    }
+
+    /// What payout batches have taken from each account.
+    async fn batched(&self) -> Vec<(i64, i64)> {
+        self.select("SELECT account, CAST(SUM(sat) AS BIGINT) FROM batch_outputs GROUP BY account", &[]).await
+    }
+}
+
+fn add(sums: &mut BTreeMap<String, i64>, account: impl Into<String>, sat: i64) {
+    *sums.entry(account.into()).or_default() += sat;
+}
+
+/// Splits a block's value over the newest shares at its position, each by its difficulty over the network's, until
+/// they are worth the window.
+///
+/// Everything is counted in expected hashes times the mantissa of the network's target, which makes it whole.
+fn pplns(block: &Block, shares: &[Share]) -> BTreeMap<i64, i64> {
+    let net = (block.value_sat - block.value_sat * FEE_BP / 10_000) as u128;
+    let mut window = None;
+    let mut weights: BTreeMap<i64, u128> = BTreeMap::new();
+    for share in shares.iter().rev().filter(|share| share.seq <= block.share_position) {
+        assert_eq!(share.nbits, shares[0].nbits, "the network's target does not change in these tests");
+        let (mantissa, exponent) = (share.nbits as u128 & 0x7f_ffff, share.nbits >> 24);
+        let left = window.get_or_insert((PPLNS_WINDOW * 0xffff) << (240 - 8 * (exponent - 3)));
+        let score = (mantissa << (share.difficulty_log2 + 32)).min(*left);
+        *left -= score;
+        if score > 0 {
+            *weights.entry(share.account).or_default() += score;
+        }
+    }
+    let whole: u128 = weights.values().sum();
+    if whole == 0 {
+        return BTreeMap::from([(block.finder, net as i64)]);
+    }
+    let mut credits: BTreeMap<i64, i64> =
+        weights.iter().map(|(&account, weight)| (account, (net * weight / whole) as i64)).collect();
+    let missing = net as i64 - credits.values().sum::<i64>();
+    let mut by_remainder: Vec<_> =
+        weights.iter().map(|(&account, weight)| (std::cmp::Reverse(net * weight % whole), account)).collect();
+    by_remainder.sort_unstable();
+    for (_, account) in by_remainder.iter().take(missing as usize) {
+        *credits.get_mut(account).unwrap() += 1;
+    }
+    credits.retain(|_, sat| *sat > 0);
+    credits
+}

@@ -1,0 +1,21 @@
+//! The whole pool, end to end: the `adit` binary on a real bitcoind, with miners that really hash, and books that are
+//! recounted with SQL of our own.
+//!
+//! Each test has a node and a pool to itself ([`site`]). What the pool says of itself is never taken as proof: blocks
+//! are looked up in the chain, payments in the set of unspent outputs, credits are worked out anew from the shares
+//! ([`books`]).
+
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod blocks;
+mod books;
+mod crash;
+mod jobs;
+mod payouts;
+mod postgres;
+mod reorganisation;
+mod shares;
+mod shutdown;
+mod site;
+mod start;
