@@ -262,6 +262,6 @@ async fn end(name: &str, task: JoinHandle<()>) {
     match timeout(END_TIMEOUT, task).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => warn!(%error, "{name} failed"),
-        Err(_) => warn!("{name} did not end within {} s; what is left is on disk", END_TIMEOUT.as_secs()),
+        Err(_) => warn!("{name} did not end within {} s and is cut off", END_TIMEOUT.as_secs()),
     }
 }
