@@ -114,6 +114,8 @@ macro_rules! message_sets {
 }
 
 pub mod common;
+#[cfg(test)]
+mod differential;
 pub mod extensions;
 pub mod job_declaration;
 pub mod mining;

@@ -45,6 +45,8 @@ messages! {
 
 /// The type of the worker's field: the extension, big-endian, and the field's number in it.
 const USER_IDENTITY_FIELD: [u8; 3] = [0x00, 0x02, 0x01];
+/// The same as the reference implementation writes it.
+const LITTLE_ENDIAN_FIELD: [u8; 3] = [0x02, 0x00, 0x01];
 
 /// The name of the worker that found a share: up to 32 bytes of UTF-8 (extension 0x0002, 1.1).
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -75,16 +77,29 @@ impl WorkerIdentity {
 
     /// Finds the worker's field among those that follow a share's own fields, and skips all others.
     ///
+    /// The reference implementation's proxies write type and length little-endian, as all other numbers are. Such
+    /// fields are read too, where they are none in the specified order: a name's length is then over what there is.
+    ///
     /// # Errors
     ///
     /// If a field is cut short, or the worker's name is over 32 bytes or not UTF-8.
     pub(crate) fn find(fields: &[u8]) -> Result<Option<Self>, DecodeError> {
+        let specified = Self::find_in(fields, USER_IDENTITY_FIELD, u16::from_be_bytes);
+        if let Err(DecodeError::Truncated { .. }) = specified
+            && let Ok(Some(worker)) = Self::find_in(fields, LITTLE_ENDIAN_FIELD, u16::from_le_bytes)
+        {
+            return Ok(Some(worker));
+        }
+        specified
+    }
+
+    fn find_in(fields: &[u8], user_identity: [u8; 3], order: fn([u8; 2]) -> u16) -> Result<Option<Self>, DecodeError> {
         let mut reader = Reader::new(fields);
         while !reader.rest().is_empty() {
             let field_type = reader.take(3, "TLV type")?;
             let len = reader.take(2, "TLV length")?;
-            let value = reader.take(usize::from(u16::from_be_bytes([len[0], len[1]])), "TLV value")?;
-            if field_type == USER_IDENTITY_FIELD {
+            let value = reader.take(usize::from(order([len[0], len[1]])), "TLV value")?;
+            if field_type == user_identity {
                 let name = std::str::from_utf8(value);
                 let name = name.map_err(|_| DecodeError::NotUtf8 { field_type: "TLV user_identity" })?;
                 return Ok(Some(Self::new(name)?));
@@ -133,6 +148,21 @@ mod tests {
         assert_eq!(WorkerIdentity::find(&fields).unwrap(), None);
         fields.extend_from_slice(WORKER_001);
         assert_eq!(WorkerIdentity::find(&fields).unwrap().unwrap().as_str(), "Worker_001");
+    }
+
+    #[test]
+    fn a_name_is_found_in_the_order_of_bytes_of_the_reference_too() {
+        let field = |name: &[u8]| [&[0x02, 0x00, 0x01, name.len() as u8, 0x00], name].concat();
+        for name in ["w", "Worker_001", &"x".repeat(32)] {
+            let worker = WorkerIdentity::find(&field(name.as_bytes())).unwrap().unwrap();
+            assert_eq!(worker.as_str(), name);
+        }
+        // Without a name there is nothing to tell the orders apart by, nor anything to find.
+        assert_eq!(WorkerIdentity::find(&field(b"")).unwrap(), None);
+        let after_another = [&[0x03, 0x00, 0x01, 0x01, 0x00, 0xaa][..], &field(b"w1")].concat();
+        assert_eq!(WorkerIdentity::find(&after_another).unwrap().unwrap().as_str(), "w1");
+        let truncated = |fields: &[u8]| matches!(WorkerIdentity::find(fields), Err(DecodeError::Truncated { .. }));
+        assert!(truncated(&field(&[b'x'; 33])) && truncated(&field(b"\xff")) && truncated(&field(b"w1")[..6]));
     }
 
     #[test]

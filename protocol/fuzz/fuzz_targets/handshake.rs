@@ -1,0 +1,4 @@
+//! See [`protocol_fuzz::handshake`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| protocol_fuzz::handshake::run(data));
