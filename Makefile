@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: demo test lint bitcoind build
+.PHONY: demo test bench fuzz lint bitcoind build
 .DEFAULT_GOAL := build
 
 build:
@@ -15,18 +15,46 @@ demo: tools
 	target/release/demo $(if $(ONCE),--once)
 
 # All tests, with a real bitcoind and a real PostgreSQL: one that is reachable, or one that is started for the tests and
-# stopped after them. cargo-nextest is used where it is installed.
+# stopped after them. cargo-nextest is used where it is installed. Then pools to which everything happens at random; a
+# longer run of those is `cargo run -p tests --bin calamity -- --minutes 60`.
 test: bitcoind postgres
 	$(CARGO) build --workspace --bins
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
-		then $(CARGO) run --quiet -p postgres-test -- $(CARGO) nextest run --workspace --no-fail-fast; \
-		else $(CARGO) run --quiet -p postgres-test -- $(CARGO) test --workspace --no-fail-fast; fi
+		then target/debug/postgres-test $(CARGO) nextest run --workspace --no-fail-fast; \
+		else target/debug/postgres-test $(CARGO) test --workspace --no-fail-fast; fi
 	$(CARGO) test --workspace --doc
+	target/debug/calamity --minutes 0.3
+	target/debug/postgres-test target/debug/calamity --minutes 0.3 --store postgres
+
+# What a block of a large pool costs: minutes, and a gigabyte in the folder for temporary files.
+bench: tools
+	$(CARGO) bench -p payouts
 
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+
+# Each fuzz target of protocol for SECONDS, from the committed corpus and what earlier runs found. Nothing is written to
+# the source: builds, corpus and what made a target fail are in the user's cache folder. No sanitizer, because there is
+# no unsafe code to watch, and because this way the stable toolchain does.
+SECONDS ?= 60
+FUZZ_TARGETS ?= handshake frame messages connection
+FUZZ_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/adit/fuzz
+fuzz: tools
+	@command -v c++ >/dev/null || { \
+		as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
+		$$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends g++; }
+	$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
+	cd protocol && $(CARGO) fuzz build --sanitizer none --target-dir "$(FUZZ_CACHE)/target"
+	@for target in $(FUZZ_TARGETS); do \
+		echo "== $$target"; \
+		mkdir -p "$(FUZZ_CACHE)/corpus/$$target" "$(FUZZ_CACHE)/artifacts/$$target"; \
+		"$(FUZZ_CACHE)"/target/*/release/$$target -max_total_time=$(SECONDS) -max_len=1024 -len_control=20 \
+			-rss_limit_mb=1024 -timeout=10 -print_final_stats=1 -verbosity=0 \
+			-artifact_prefix="$(FUZZ_CACHE)/artifacts/$$target/" \
+			"$(FUZZ_CACHE)/corpus/$$target" "protocol/fuzz/corpus/$$target" || exit 1; \
+	done
 
 # Finds bitcoind, or builds it (4 to 10 minutes, once).
 bitcoind: tools

@@ -4,7 +4,7 @@
 
 use bitcoin::ScriptBuf;
 
-use crate::id::row_id;
+use crate::{id::row_id, scheme::beneficiary::Wishes, share::Reward};
 
 row_id! {
     /// Identifies an account within one store.
@@ -20,4 +20,19 @@ pub struct Account {
     pub address: String,
     /// The script that an output pays to.
     pub script_pubkey: ScriptBuf,
+}
+
+/// What an account asked the pool for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountSettings {
+    /// Whom its shares are paid for by, from the next opened channel on.
+    pub reward: Reward,
+    /// What becomes of what it earns.
+    pub wishes: Wishes,
+}
+
+impl Default for AccountSettings {
+    fn default() -> Self {
+        Self { reward: Reward::Shared, wishes: Wishes::default() }
+    }
 }

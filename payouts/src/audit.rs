@@ -16,8 +16,11 @@ use crate::{
     store::{Store, StoreError},
 };
 
+mod batches;
 mod chain;
 mod imbalance;
+mod reserve;
+mod restraints;
 mod rows;
 
 pub use chain::{ChainAudit, ChainAuditError, ChainCoins, ChainFault, verify_chain};
@@ -68,9 +71,10 @@ pub async fn verify(store: &dyn Store) -> Result<Audited, AuditError> {
     audit(store, None).await
 }
 
-/// Audits ledger and register as [`verify`] does, and the rows of blocks, credits and batches, which must say what
-/// follows from the entries: phase, epoch, value, fee, credits and what was paid of each; state, transaction, outputs
-/// and lots. What no entry tells is compared with the chain ([`verify_chain`]), or follows from the shares
+/// Audits ledger and register as [`verify`] does, and the rows of blocks, credits, periods, deposits, batches and
+/// restraints, which must say what follows from the entries: phase, epoch, value, fee, facts, credits and what was paid
+/// of each; state, transactions, outputs and lots; who was not paid for a while. What no entry tells is compared with
+/// the chain ([`verify_chain`]), or follows from the shares
 /// ([`crate::books::explain()`]).
 ///
 /// # Errors

@@ -7,24 +7,41 @@
 
 use std::sync::Arc;
 
-use bitcoin::{Amount, BlockHash, CompactTarget, OutPoint};
+use bitcoin::{Amount, BlockHash};
+use tokio::sync::Mutex;
 
 use crate::{
     account::AccountId,
     clock::now_ms,
+    export::Lot,
     ledger::{Draft, DraftLines, EntryKind, EntrySeq, Head, LedgerAccount, LedgerError},
     scheme::{
-        Split,
+        Split, beneficiary,
         rule::{Rule, Scheme},
+        running::RunningWindow,
+        window::Window,
     },
-    share::ShareSeq,
+    share::{NewShare, Reward, Segment, ShareGroup, ShareRow, ShareSeq},
     store::{Change, Commit, Row, Store, StoreError},
 };
 
+mod block;
+mod direct;
 mod explain;
+mod frozen;
+mod slices;
+mod upkeep;
 mod window;
 
+pub use block::{BlockCredit, BlockPhase, BlockRecord, BlockState, ChainPosition, FoundBlock};
+pub use direct::{DirectPayment, DirectPayments, NoDirectPayments};
 pub use explain::{ExplainedCredit, explain};
+pub use frozen::FrozenWindow;
+
+pub(crate) use explain::write_assigned;
+
+use block::Step;
+use direct::with_direct;
 
 /// Confirmations at which a coinbase can be spent by the next block.
 pub const COINBASE_MATURITY: u32 = 100;
@@ -54,7 +71,9 @@ pub enum BooksError {
     #[error("block {0} was recorded without its rule: its credits cannot be explained")]
     NoRule(BlockHash),
     /// What the ledger credits is not what follows from the shares.
-    #[error("block {block}: the ledger credits account {account} with {posted}, but its shares come to {explained}")]
+    #[error(
+        "block {block}: the ledger credits account {account} with {posted}, but what it follows from comes to {explained}"
+    )]
     Unexplained {
         /// The block.
         block: BlockHash,
@@ -64,6 +83,16 @@ pub enum BooksError {
         posted: Amount,
         /// What follows from the shares.
         explained: Amount,
+    },
+    /// A coinbase is said to pay miners more than it pays.
+    #[error("block {block}: the coinbase pays {value}, but miners are said to get {direct} of it directly")]
+    DirectExceedsValue {
+        /// The block.
+        block: BlockHash,
+        /// What the coinbase pays.
+        value: Amount,
+        /// What miners are said to get.
+        direct: Amount,
     },
     /// A block's entry is missing from the ledger.
     #[error("the ledger has no {kind} entry {key}")]
@@ -75,140 +104,6 @@ pub enum BooksError {
     },
 }
 
-/// A block that the pool found, as known when it was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FoundBlock {
-    /// Its hash.
-    pub hash: BlockHash,
-    /// Its height.
-    pub height: u32,
-    /// The coinbase output that pays the pool.
-    pub coinbase: OutPoint,
-    /// What that output pays.
-    pub value: Amount,
-    /// The part of the value that is newly issued; the rest are fees.
-    pub subsidy: Amount,
-    /// Who found it.
-    pub finder: AccountId,
-    /// The last share stored when the winning job was issued; the window goes back from here.
-    pub share_position: ShareSeq,
-    /// The network's target that it met.
-    pub nbits: CompactTarget,
-    /// When it was found, in milliseconds since 1970 UTC.
-    pub found_at_ms: i64,
-}
-
-impl FoundBlock {
-    /// Tells whether both state the same facts; when it was found may be told differently. Two blocks of one hash
-    /// have one target, and what is kept as that of an old block may be a guess.
-    fn agrees_with(&self, other: &Self) -> bool {
-        *self == Self { found_at_ms: self.found_at_ms, nbits: self.nbits, ..other.clone() }
-    }
-}
-
-/// Where a block of ours stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BlockPhase {
-    /// In the best chain, not deep enough to be spent.
-    Immature,
-    /// In the best chain and spendable; its credits are due.
-    Matured,
-    /// Not in the best chain; it pays nobody.
-    Orphaned,
-}
-
-/// A phase, and how often the block was set back before: each stay in a phase has entries of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BlockState {
-    /// Where it stands.
-    pub phase: BlockPhase,
-    /// How often a reorganisation set it back.
-    pub epoch: u32,
-}
-
-/// A recorded block.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BlockRecord {
-    /// The facts when it was found.
-    pub found: FoundBlock,
-    /// The pool's part of its value.
-    pub fee: Amount,
-    /// The rule by which it was split; nothing for a block of a time when rules were not kept.
-    pub rule: Option<Rule>,
-    /// Where it stands.
-    pub state: BlockState,
-}
-
-/// What one account gets of one block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BlockCredit {
-    /// Who gets it.
-    pub account: AccountId,
-    /// How much.
-    pub amount: Amount,
-    /// The part that payouts have taken so far.
-    pub paid: Amount,
-}
-
-/// A block's place in the chain, as a node tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChainPosition {
-    /// In the best chain, with so many confirmations; the tip has one.
-    Confirmed {
-        /// The number of confirmations.
-        confirmations: u32,
-    },
-    /// Not in the best chain.
-    NotInBestChain,
-}
-
-impl ChainPosition {
-    fn phase(self) -> BlockPhase {
-        match self {
-            Self::NotInBestChain => BlockPhase::Orphaned,
-            Self::Confirmed { confirmations } if confirmations >= COINBASE_MATURITY => BlockPhase::Matured,
-            Self::Confirmed { .. } => BlockPhase::Immature,
-        }
-    }
-}
-
-/// One move between neighbouring phases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Mature,
-    Unmature,
-    Orphan,
-    Reconnect,
-}
-
-impl BlockState {
-    /// The state of a block just found.
-    pub(crate) const FOUND: Self = Self { phase: BlockPhase::Immature, epoch: 0 };
-
-    /// Returns the next step towards `goal`. Every way between matured and orphaned leads over immature.
-    fn step_towards(self, goal: BlockPhase) -> Option<Step> {
-        match (self.phase, goal) {
-            (BlockPhase::Immature, BlockPhase::Immature)
-            | (BlockPhase::Matured, BlockPhase::Matured)
-            | (BlockPhase::Orphaned, BlockPhase::Orphaned) => None,
-            (BlockPhase::Immature, BlockPhase::Matured) => Some(Step::Mature),
-            (BlockPhase::Immature, BlockPhase::Orphaned) => Some(Step::Orphan),
-            (BlockPhase::Matured, _) => Some(Step::Unmature),
-            (BlockPhase::Orphaned, _) => Some(Step::Reconnect),
-        }
-    }
-
-    fn after(self, step: Step) -> Self {
-        let (phase, set_back) = match step {
-            Step::Mature => (BlockPhase::Matured, 0),
-            Step::Unmature => (BlockPhase::Immature, 1),
-            Step::Orphan => (BlockPhase::Orphaned, 1),
-            Step::Reconnect => (BlockPhase::Immature, 0),
-        };
-        Self { phase, epoch: self.epoch + set_back }
-    }
-}
-
 /// Applies the rules to found blocks, over a store.
 ///
 /// Every call can be repeated, and calls can come in any order: what was done is not done again.
@@ -216,12 +111,63 @@ impl BlockState {
 pub struct Books {
     store: Arc<dyn Store>,
     scheme: Scheme,
+    /// The window of the next block, kept counted. Without it, each is counted from the store.
+    running: Option<Arc<Mutex<RunningWindow>>>,
 }
 
 impl Books {
     /// Keeps books in `store`; blocks recorded from now on are split by `scheme`.
     pub fn new(store: Arc<dyn Store>, scheme: impl Into<Scheme>) -> Self {
-        Self { store, scheme: scheme.into() }
+        Self { store, scheme: scheme.into(), running: None }
+    }
+
+    /// Counts the window of the next block now and keeps it counted from here on, so that a found block is split without
+    /// reading the share log. From now on each stored group of shares must be told by [`Books::shares_stored`]. Under a
+    /// scheme that counts no shares when a block is found, nothing is kept.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn with_running_window(mut self) -> Result<Self, BooksError> {
+        if self.scheme.keeps_window() {
+            let mut running = RunningWindow::default();
+            if self.follow(&mut running).await?.is_none() {
+                running.prepend(&[]);
+            }
+            self.running = Some(Arc::new(Mutex::new(running)));
+        }
+        Ok(self)
+    }
+
+    /// Counts the window of a block whose job is made now; nothing if there are no shares.
+    async fn follow(&self, running: &mut RunningWindow) -> Result<Option<Window>, BooksError> {
+        let newest = self.store.share_position().await?;
+        let segments = self.store.segments_back(newest, 1).await?;
+        let Some(nbits) = segments.first().and_then(|segment| Some(segment.rows.first()?.nbits)) else {
+            return Ok(None);
+        };
+        let rule = self.rule(self.scheme, u32::MAX, newest).await?;
+        let Some(open) = rule.open_window(nbits) else { return Ok(None) };
+        Ok(Some(window::move_to(running, &*self.store, newest, open).await?))
+    }
+
+    /// Takes note of shares that are on disk now. Groups come in their order, each once.
+    pub async fn shares_stored(&self, group: &ShareGroup) {
+        let Some(running) = &self.running else { return };
+        let shares = group.shares.iter().filter(|share| share.reward == Reward::Shared);
+        let row = |share: &NewShare| ShareRow {
+            account: share.account,
+            difficulty: share.difficulty,
+            nbits: share.job.nbits,
+            count: 1,
+        };
+        let segment = Segment { position: group.segment, rows: shares.map(row).collect() };
+        running.lock().await.push(&segment);
+    }
+
+    /// Returns the scheme by which blocks are split that do not bring their own.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
     }
 
     /// Records a found block: freezes its split and posts it.
@@ -230,7 +176,23 @@ impl Books {
     ///
     /// If the store fails, or holds other facts about a block of this hash.
     pub async fn record_found(&self, found: &FoundBlock) -> Result<BlockRecord, BooksError> {
-        let mut frozen: Option<(Rule, Split)> = None;
+        self.record_under(found, self.scheme).await
+    }
+
+    /// Records a found block whose job was made under `scheme`, whatever the books' own scheme is by now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Books::record_found`].
+    pub async fn record_under(&self, found: &FoundBlock, scheme: Scheme) -> Result<BlockRecord, BooksError> {
+        found.pool_value()?;
+        let record = self.record_split(found, scheme).await?;
+        self.post_direct(found.hash).await?;
+        Ok(record)
+    }
+
+    async fn record_split(&self, found: &FoundBlock, scheme: Scheme) -> Result<BlockRecord, BooksError> {
+        let mut frozen: Option<(Rule, Option<Window>)> = None;
         for _ in 0..COMMIT_ATTEMPTS {
             let head = self.store.head().await?;
             if let Some(record) = self.store.block(found.hash).await? {
@@ -240,16 +202,22 @@ impl Books {
                 };
             }
             // A block that came first may begin another round of PROP; else the split stays what it is.
-            let rule = self.rule(found).await?;
-            let (_, split) = match frozen.take().filter(|(frozen, _)| *frozen == rule) {
+            let rule = self.rule(scheme, found.height, found.share_position).await?;
+            let (_, window) = match frozen.take().filter(|(frozen, _)| *frozen == rule) {
                 Some(same) => frozen.insert(same),
-                None => frozen.insert((rule, self.split(found, rule).await?)),
+                None => frozen.insert((rule, self.counted(found, rule).await?)),
             };
-            let (fee, state) = (split.fee, BlockState::FOUND);
-            let record = BlockRecord { found: found.clone(), fee, rule: Some(rule), state };
-            let credits = credits_of(split);
-            let draft = booking(EntryKind::BlockFound, found.hash.to_string(), &record, &credits).balanced()?;
-            if self.commit(head, draft, vec![Row::BlockFound { block: record.clone(), credits }]).await? {
+            let split = rule.split(found.reward(), window.as_ref(), found.finder);
+            // As they were when the job was made.
+            let wishes = self.store.wishes(found.share_position).await?;
+            let split = Split { credits: beneficiary::assign(&split.credits, &wishes), ..split };
+            let window = window.as_ref().and_then(FrozenWindow::of);
+            let (fee, reserve, state) = (split.fee, split.reserve, BlockState::FOUND);
+            let record = BlockRecord { found: found.clone(), fee, reserve, rule: Some(rule), state };
+            let credits = credits_of(&split);
+            let lines = booking(EntryKind::BlockFound, found.hash.to_string(), &record, &credits);
+            let draft = lines.facts(record.facts()).balanced()?;
+            if self.commit(head, draft, vec![Row::BlockFound { block: record.clone(), credits, window }]).await? {
                 return Ok(record);
             }
         }
@@ -263,6 +231,7 @@ impl Books {
     /// If the store fails, or no such block is recorded.
     pub async fn settle(&self, hash: BlockHash, position: ChainPosition) -> Result<BlockState, BooksError> {
         for _ in 0..COMMIT_ATTEMPTS {
+            self.post_direct(hash).await?;
             let head = self.store.head().await?;
             let block = self.store.block(hash).await?.ok_or(BooksError::UnknownBlock(hash))?;
             let Some(step) = block.state.step_towards(position.phase()) else {
@@ -271,7 +240,20 @@ impl Books {
             let credits = self.store.credits(hash).await?;
             let draft = self.step_draft(step, &block, &credits).await?;
             let state = block.state.after(step);
-            self.commit(head, draft, vec![Row::BlockMoved { hash, state }]).await?;
+            let mut rows = vec![Row::BlockMoved { hash, state }];
+            if step == Step::Orphan {
+                let settled = block.found.direct.settled_of(&credits);
+                rows.extend(settled.into_iter().map(|(account, amount)| Row::DirectVoid {
+                    block: hash,
+                    account,
+                    amount,
+                }));
+            }
+            if block.reserve > Amount::ZERO && matches!(step, Step::Mature | Step::Unmature) {
+                let lot = Lot::of_block(hash, block.found.coinbase, block.reserve);
+                rows.push(Row::ReserveBlock { lot, is_void: step == Step::Unmature });
+            }
+            self.commit(head, draft, rows).await?;
         }
         Err(StoreError::Contended.into())
     }
@@ -295,25 +277,35 @@ impl Books {
         explain(&*self.store, block, account).await
     }
 
+    /// Counts the shares that a block pays for; nothing if shares do not matter.
+    async fn counted(&self, found: &FoundBlock, rule: Rule) -> Result<Option<Window>, BooksError> {
+        match (&self.running, rule.open_window(found.nbits)) {
+            (Some(running), Some(open)) if rule.scheme().keeps_window() => {
+                let mut running = running.lock().await;
+                Ok(Some(window::move_to(&mut running, &*self.store, found.share_position, open).await?))
+            }
+            _ => Ok(window::counted(&*self.store, found, rule).await?),
+        }
+    }
+
     /// Returns the rule of a block: the scheme, and for PROP where the round of this block begins.
-    async fn rule(&self, found: &FoundBlock) -> Result<Rule, BooksError> {
-        Ok(match self.scheme {
-            Scheme::Pplns(pplns) => Rule::Pplns(pplns),
-            Scheme::Tides(tides) => Rule::Tides(tides),
-            Scheme::Prop(prop) => Rule::Prop { prop, last_block: self.last_block(found).await? },
-            Scheme::Solo(solo) => Rule::Solo(solo),
-        })
+    async fn rule(&self, scheme: Scheme, height: u32, position: ShareSeq) -> Result<Rule, BooksError> {
+        let last_block = match scheme {
+            Scheme::Prop(_) => self.last_block(height, position).await?,
+            _ => ShareSeq::new(0),
+        };
+        Ok(scheme.rule(last_block))
     }
 
     /// Returns the share position of the pool's block before this one: the latest of those that lie lower and are not
     /// known to have left the chain. Rivals of one height do not end each other's rounds, for one of them pays nobody.
-    async fn last_block(&self, found: &FoundBlock) -> Result<ShareSeq, BooksError> {
+    async fn last_block(&self, below: u32, position: ShareSeq) -> Result<ShareSeq, BooksError> {
         let mut limit = BLOCK_PAGE;
         loop {
             let blocks = self.store.blocks(limit).await?;
             let earlier = blocks.iter().filter(|block| {
-                block.found.height < found.height
-                    && block.found.share_position <= found.share_position
+                block.found.height < below
+                    && block.found.share_position <= position
                     && block.state.phase != BlockPhase::Orphaned
             });
             // Highest first: the first of them is the last that paid for shares, unless two of our own are rivals.
@@ -329,43 +321,43 @@ impl Books {
         }
     }
 
-    async fn split(&self, found: &FoundBlock, rule: Rule) -> Result<Split, BooksError> {
-        let window = window::counted(&*self.store, found, rule).await?;
-        Ok(rule.split(found.value, window.as_ref(), found.finder))
-    }
-
     async fn step_draft(&self, step: Step, block: &BlockRecord, credits: &[BlockCredit]) -> Result<Draft, BooksError> {
         let hash = block.found.hash;
         let key = format!("{hash}:{}", block.state.epoch);
         let lines = match step {
-            Step::Mature => maturing(EntryKind::Matured, key, block, credits),
+            Step::Mature => maturing(EntryKind::Matured, key, block, credits)?,
             Step::Unmature => {
                 let matured = self.entry(EntryKind::Matured, key.clone()).await?;
-                let debt: Amount = credits.iter().map(|credit| credit.paid).sum();
+                let direct: Amount = block.found.direct.settled_of(credits).into_values().sum();
+                let paid: Amount = credits.iter().map(|credit| credit.paid).sum();
+                let debt = paid.checked_sub(direct).unwrap_or_default();
                 if debt > Amount::ZERO {
                     tracing::warn!(block_hash = %hash, debt_sat = debt.to_sat(), "a block that was paid out left the chain");
                 }
-                maturing(EntryKind::Unmatured, key, block, credits).reversed().corrects(matured)
+                maturing(EntryKind::Unmatured, key, block, credits)?.reversed().corrects(matured)
             }
             Step::Orphan => {
-                let booked = self.booked(block).await?;
-                booking(EntryKind::Orphaned, key, block, credits).reversed().corrects(booked)
+                let (booked, _) = self.booked(block).await?;
+                with_direct(booking(EntryKind::Orphaned, key, block, credits), block, credits)
+                    .reversed()
+                    .corrects(booked)
             }
             Step::Reconnect => booking(EntryKind::Reconnected, key, block, credits),
         };
         Ok(lines.balanced()?)
     }
 
-    /// Returns the entry that put the block on the books last: the latest return to the chain, or the find.
-    async fn booked(&self, block: &BlockRecord) -> Result<EntrySeq, BooksError> {
+    /// Returns the entry that put the block on the books last, and in which epoch: the latest return to the chain, or the
+    /// find.
+    async fn booked(&self, block: &BlockRecord) -> Result<(EntrySeq, u32), BooksError> {
         let hash = block.found.hash;
         for epoch in (1..=block.state.epoch).rev() {
             let entry = self.store.entry(EntryKind::Reconnected, &format!("{hash}:{epoch}")).await?;
             if let Some(entry) = entry {
-                return Ok(entry.seq);
+                return Ok((entry.seq, epoch));
             }
         }
-        self.entry(EntryKind::BlockFound, hash.to_string()).await
+        Ok((self.entry(EntryKind::BlockFound, hash.to_string()).await?, 0))
     }
 
     async fn entry(&self, kind: EntryKind, key: String) -> Result<EntrySeq, BooksError> {
@@ -389,7 +381,8 @@ fn credits_of(split: &Split) -> Vec<BlockCredit> {
 fn booking(kind: EntryKind, key: String, block: &BlockRecord, credits: &[BlockCredit]) -> DraftLines {
     let lines = Draft::begin(kind, key)
         .debit(LedgerAccount::Immature(block.found.hash), block.found.value)
-        .credit(LedgerAccount::FeeImmature, block.fee);
+        .credit(LedgerAccount::FeeImmature, block.fee)
+        .credit(LedgerAccount::PpsImmature, block.reserve);
     credits
         .iter()
         .fold(lines, |lines, credit| lines.credit(LedgerAccount::MinerImmature(credit.account), credit.amount))
@@ -399,18 +392,28 @@ fn booking(kind: EntryKind, key: String, block: &BlockRecord, credits: &[BlockCr
 ///
 /// What payouts took of a credit before a reorganisation became the miner's debt then; it is that debt which such a
 /// credit settles, and no other. So a debt is never taken from money of another block.
-fn maturing(kind: EntryKind, key: String, block: &BlockRecord, credits: &[BlockCredit]) -> DraftLines {
+/// What the coinbase paid directly is settled by then: it neither becomes spendable nor due.
+fn maturing(
+    kind: EntryKind,
+    key: String,
+    block: &BlockRecord,
+    credits: &[BlockCredit],
+) -> Result<DraftLines, BooksError> {
+    let (value, direct) = (block.found.pool_value()?, block.found.direct.settled_of(credits));
     let lines = Draft::begin(kind, key)
-        .debit(LedgerAccount::Spendable, block.found.value)
-        .credit(LedgerAccount::Immature(block.found.hash), block.found.value)
+        .debit(LedgerAccount::Spendable, value)
+        .credit(LedgerAccount::Immature(block.found.hash), value)
         .debit(LedgerAccount::FeeImmature, block.fee)
-        .credit(LedgerAccount::Fee, block.fee);
-    credits.iter().fold(lines, |lines, credit| {
+        .credit(LedgerAccount::Fee, block.fee)
+        .debit(LedgerAccount::PpsImmature, block.reserve)
+        .credit(LedgerAccount::PpsReserve, block.reserve);
+    Ok(credits.iter().fold(lines, |lines, credit| {
+        let direct = direct.get(&credit.account).copied().unwrap_or_default();
         lines
-            .debit(LedgerAccount::MinerImmature(credit.account), credit.amount)
+            .debit(LedgerAccount::MinerImmature(credit.account), credit.amount - direct)
             .credit(LedgerAccount::MinerPayable(credit.account), credit.amount - credit.paid)
-            .credit(LedgerAccount::MinerDebt(credit.account), credit.paid)
-    })
+            .credit(LedgerAccount::MinerDebt(credit.account), credit.paid.checked_sub(direct).unwrap_or_default())
+    }))
 }
 
 #[cfg(test)]

@@ -15,10 +15,14 @@ use crate::{
     payout::BatchId,
 };
 
-/// What the hash of an entry's content begins with.
-const PAYLOAD_DOMAIN: &str = "adit ledger payload 1";
-/// What the hash of an entry in its place begins with.
-const ENTRY_DOMAIN: &str = "adit ledger entry 1";
+mod audit;
+
+pub use audit::{Audit, Discrepancy, verify};
+
+/// What the hash of an entry's content begins with, without and with facts.
+const PAYLOAD_DOMAINS: [&str; 2] = ["adit ledger payload 1", "adit ledger payload 2"];
+/// What the hash of an entry in its place begins with, without and with facts.
+const ENTRY_DOMAINS: [&str; 2] = ["adit ledger entry 1", "adit ledger entry 2"];
 
 row_id! {
     /// An entry's place in the ledger: 1, 2, 3 and so on without gaps.
@@ -68,10 +72,20 @@ pub enum LedgerAccount {
     MinerPayable(AccountId),
     /// Liability: what a batch is about to pay.
     Reserved(BatchId),
+    /// Liability: credits that are due, and kept back by an operator.
+    Held(AccountId),
+    /// Liability: credits that are due, and may not be paid to this account.
+    Blocked(AccountId),
+    /// Liability: coins of which it is not said yet whose they are.
+    Remainder,
     /// Equity: the pool's part of blocks that are not mature.
     FeeImmature,
     /// Equity: the pool's part.
     Fee,
+    /// Equity: what blocks that are not mature will bring to the reserve.
+    PpsImmature,
+    /// Equity: what pays for work whatever is found.
+    PpsReserve,
     /// Expense: what payouts paid to the miners of the network.
     NetworkFee,
 }
@@ -86,8 +100,13 @@ impl fmt::Display for LedgerAccount {
             Self::MinerImmature(account) => write!(f, "miner_immature:{account}"),
             Self::MinerPayable(account) => write!(f, "miner_payable:{account}"),
             Self::Reserved(batch) => write!(f, "reserved:{batch}"),
+            Self::Held(account) => write!(f, "held:{account}"),
+            Self::Blocked(account) => write!(f, "blocked:{account}"),
+            Self::Remainder => f.write_str("remainder"),
             Self::FeeImmature => f.write_str("fee_immature"),
             Self::Fee => f.write_str("fee"),
+            Self::PpsImmature => f.write_str("pps_immature"),
+            Self::PpsReserve => f.write_str("pps_reserve"),
             Self::NetworkFee => f.write_str("network_fee"),
         }
     }
@@ -107,9 +126,14 @@ impl FromStr for LedgerAccount {
             ("miner_immature", _) => number().map(AccountId::new).map(Self::MinerImmature),
             ("miner_payable", _) => number().map(AccountId::new).map(Self::MinerPayable),
             ("reserved", _) => number().map(BatchId::new).map(Self::Reserved),
+            ("held", _) => number().map(AccountId::new).map(Self::Held),
+            ("blocked", _) => number().map(AccountId::new).map(Self::Blocked),
+            ("remainder", None) => Ok(Self::Remainder),
             ("spendable", None) => Ok(Self::Spendable),
             ("fee_immature", None) => Ok(Self::FeeImmature),
             ("fee", None) => Ok(Self::Fee),
+            ("pps_immature", None) => Ok(Self::PpsImmature),
+            ("pps_reserve", None) => Ok(Self::PpsReserve),
             ("network_fee", None) => Ok(Self::NetworkFee),
             _ => Err(unknown()),
         }
@@ -135,12 +159,30 @@ pub enum EntryKind {
     Broadcast,
     /// The batch's transaction is in a block (`txid:block:epoch`).
     Confirmed,
-    /// A confirmation was undone (`batch:cause`).
+    /// A confirmation, or a whole batch, was undone (`batch:cause`).
     Reversed,
+    /// A coinbase paid a miner directly (`outpoint`).
+    DirectPaid,
+    /// Work was paid whatever was found (`period`).
+    Credited,
+    /// An operator gave to the reserve, or deposits to the fee (`reference`).
+    ReserveFunded,
+    /// Coins came to the pool that no block of its own made (`outpoint:epoch`).
+    Deposited,
+    /// A deposit left the chain (`outpoint:epoch`).
+    Undeposited,
+    /// Due credits of an account are kept back (`account:number`).
+    Held,
+    /// They are due again (`account:number`).
+    Released,
+    /// Due credits of an account may not be paid (`account:number`).
+    Blocked,
+    /// They may be (`account:number`).
+    Unblocked,
 }
 
 impl EntryKind {
-    const ALL: [(Self, &'static str); 9] = [
+    const ALL: [(Self, &'static str); 18] = [
         (Self::BlockFound, "block_found"),
         (Self::Matured, "matured"),
         (Self::Unmatured, "unmatured"),
@@ -150,6 +192,15 @@ impl EntryKind {
         (Self::Broadcast, "broadcast"),
         (Self::Confirmed, "confirmed"),
         (Self::Reversed, "reversed"),
+        (Self::DirectPaid, "direct_paid"),
+        (Self::Credited, "credited"),
+        (Self::ReserveFunded, "reserve_funded"),
+        (Self::Deposited, "deposited"),
+        (Self::Undeposited, "undeposited"),
+        (Self::Held, "held"),
+        (Self::Released, "released"),
+        (Self::Blocked, "blocked"),
+        (Self::Unblocked, "unblocked"),
     ];
 
     /// Returns the text form that stores keep.
@@ -188,18 +239,20 @@ pub struct Draft {
     kind: EntryKind,
     key: String,
     corrects: Option<EntrySeq>,
+    facts: Option<String>,
     postings: Vec<Posting>,
 }
 
 impl Draft {
     /// Begins an entry.
     pub fn begin(kind: EntryKind, key: impl fmt::Display) -> DraftLines {
-        DraftLines { kind, key: key.to_string(), corrects: None, lines: BTreeMap::new(), overflow: false }
+        let (key, lines) = (key.to_string(), BTreeMap::new());
+        DraftLines { kind, key, corrects: None, facts: None, lines, overflow: false }
     }
 
     /// Returns the digest of its content: the same for the same entry, whenever and wherever it is posted.
     pub fn digest(&self) -> ChainHash {
-        ChainHash::link(PAYLOAD_DOMAIN, ChainHash::ORIGIN, &self.canonical())
+        ChainHash::link(self.domain(PAYLOAD_DOMAINS), ChainHash::ORIGIN, &self.canonical())
     }
 
     /// Gives it the place after `head`.
@@ -207,16 +260,25 @@ impl Draft {
         let seq = EntrySeq::new(head.seq.get() + 1);
         let hash = entry_hash(&self, head.hash, seq, at_ms);
         let digest = self.digest();
-        let Self { kind, key, corrects, postings } = self;
-        Entry { seq, kind, key, corrects, at_ms, postings, digest, previous: head.hash, hash }
+        let Self { kind, key, corrects, facts, postings } = self;
+        Entry { seq, kind, key, corrects, facts, at_ms, postings, digest, previous: head.hash, hash }
+    }
+
+    /// Returns the domain of its hash. Entries without facts keep the one, and so the hashes, of the time before facts.
+    fn domain(&self, [without, with]: [&'static str; 2]) -> &'static str {
+        if self.facts.is_some() { with } else { without }
     }
 
     fn canonical(&self) -> Canonical {
-        Canonical::default()
+        let bytes = Canonical::default()
             .text(self.kind.as_str())
             .text(&self.key)
             .number(self.corrects.map_or(0, EntrySeq::get))
-            .list(&self.postings, |bytes, posting| bytes.display(posting.account).number(posting.amount.to_sat()))
+            .list(&self.postings, |bytes, posting| bytes.display(posting.account).number(posting.amount.to_sat()));
+        match &self.facts {
+            Some(facts) => bytes.text(facts),
+            None => bytes,
+        }
     }
 }
 
@@ -226,6 +288,7 @@ pub struct DraftLines {
     kind: EntryKind,
     key: String,
     corrects: Option<EntrySeq>,
+    facts: Option<String>,
     lines: BTreeMap<LedgerAccount, i64>,
     overflow: bool,
 }
@@ -234,6 +297,12 @@ impl DraftLines {
     /// Names the entry that this one undoes.
     pub fn corrects(mut self, entry: EntrySeq) -> Self {
         self.corrects = Some(entry);
+        self
+    }
+
+    /// States what the lines follow from, so that the hash chain covers it too.
+    pub fn facts(mut self, facts: impl fmt::Display) -> Self {
+        self.facts = Some(facts.to_string());
         self
     }
 
@@ -273,7 +342,7 @@ impl DraftLines {
     ///
     /// If debits and credits differ, or an amount does not fit.
     pub fn balanced(self) -> Result<Draft, LedgerError> {
-        let Self { kind, key, corrects, lines, overflow } = self;
+        let Self { kind, key, corrects, facts, lines, overflow } = self;
         let sum: i128 = lines.values().map(|&line| i128::from(line)).sum();
         let Ok(sum) = i64::try_from(sum) else {
             return Err(LedgerError::Overflow { kind, key });
@@ -286,7 +355,7 @@ impl DraftLines {
         }
         let posting = |(account, sat): (LedgerAccount, i64)| Posting { account, amount: SignedAmount::from_sat(sat) };
         let postings = lines.into_iter().filter(|(_, sat)| *sat != 0).map(posting).collect();
-        Ok(Draft { kind, key, corrects, postings })
+        Ok(Draft { kind, key, corrects, facts, postings })
     }
 }
 
@@ -315,6 +384,8 @@ pub struct Entry {
     pub key: String,
     /// The entry that it undoes.
     pub corrects: Option<EntrySeq>,
+    /// What its lines follow from, as text; entries of a time when that was not stated have none.
+    pub facts: Option<String>,
     /// When it was posted, in milliseconds since 1970 UTC.
     pub at_ms: i64,
     /// Its lines, in the order of their accounts; they sum to zero.
@@ -340,129 +411,13 @@ impl Entry {
     }
 
     fn draft(&self) -> Draft {
-        Draft { kind: self.kind, key: self.key.clone(), corrects: self.corrects, postings: self.postings.clone() }
+        let Self { kind, key, corrects, facts, postings, .. } = self.clone();
+        Draft { kind, key, corrects, facts, postings }
     }
 }
 
 fn entry_hash(draft: &Draft, previous: ChainHash, seq: EntrySeq, at_ms: i64) -> ChainHash {
-    ChainHash::link(ENTRY_DOMAIN, previous, &draft.canonical().number(seq.get()).number(at_ms))
-}
-
-/// Where a ledger is wrong.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Discrepancy {
-    /// An entry is missing or out of order.
-    #[error("entry {found} stands where entry {expected} should")]
-    Place {
-        /// The place that follows the entry before.
-        expected: EntrySeq,
-        /// The place it claims.
-        found: EntrySeq,
-    },
-    /// An entry does not follow the one before it.
-    #[error("entry {0} does not continue the chain")]
-    Chain(EntrySeq),
-    /// An entry's content is not what its digest or hash covers.
-    #[error("entry {0} was changed after it was posted")]
-    Content(EntrySeq),
-    /// An entry's lines do not sum to zero.
-    #[error("entry {0} does not sum to zero")]
-    Unbalanced(EntrySeq),
-    /// An entry undoes one that does not stand before it.
-    #[error("entry {0} corrects an entry that is not before it")]
-    Correction(EntrySeq),
-    /// The balance kept for an account is not the sum of its postings.
-    #[error("account {account} has balance {kept}, but its postings sum to {recomputed}")]
-    Balance {
-        /// The account.
-        account: LedgerAccount,
-        /// The stored balance.
-        kept: SignedAmount,
-        /// The sum of all postings.
-        recomputed: SignedAmount,
-    },
-}
-
-/// Recomputes a ledger from its entries alone, one after the other.
-#[derive(Debug)]
-pub struct Audit {
-    head: Head,
-    sums: BTreeMap<LedgerAccount, i128>,
-}
-
-impl Default for Audit {
-    fn default() -> Self {
-        Self { head: Head::EMPTY, sums: BTreeMap::new() }
-    }
-}
-
-impl Audit {
-    /// Checks the next entry.
-    ///
-    /// # Errors
-    ///
-    /// Names the entry if it is not exactly what was posted after the one before.
-    pub fn check(&mut self, entry: &Entry) -> Result<(), Discrepancy> {
-        let expected = EntrySeq::new(self.head.seq.get() + 1);
-        if entry.seq != expected {
-            return Err(Discrepancy::Place { expected, found: entry.seq });
-        }
-        if entry.previous != self.head.hash {
-            return Err(Discrepancy::Chain(entry.seq));
-        }
-        let draft = entry.draft();
-        if draft.digest() != entry.digest || entry_hash(&draft, entry.previous, entry.seq, entry.at_ms) != entry.hash {
-            return Err(Discrepancy::Content(entry.seq));
-        }
-        if entry.corrects.is_some_and(|corrected| corrected >= entry.seq || corrected.get() < 1) {
-            return Err(Discrepancy::Correction(entry.seq));
-        }
-        let mut sum = 0i128;
-        for posting in &entry.postings {
-            let sat = i128::from(posting.amount.to_sat());
-            sum += sat;
-            *self.sums.entry(posting.account).or_default() += sat;
-        }
-        if sum != 0 {
-            return Err(Discrepancy::Unbalanced(entry.seq));
-        }
-        self.head = entry.head();
-        Ok(())
-    }
-
-    /// Compares the balances that were kept with the recomputed ones, and returns the head.
-    ///
-    /// # Errors
-    ///
-    /// Names the first account that differs.
-    pub fn finish(self, kept: &BTreeMap<LedgerAccount, SignedAmount>) -> Result<Head, Discrepancy> {
-        let accounts: std::collections::BTreeSet<_> = self.sums.keys().chain(kept.keys()).copied().collect();
-        for account in accounts {
-            let recomputed = self.sums.get(&account).copied().unwrap_or_default();
-            let kept = kept.get(&account).copied().unwrap_or(SignedAmount::ZERO);
-            if recomputed != i128::from(kept.to_sat()) {
-                let sat = i64::try_from(recomputed).unwrap_or(i64::MAX);
-                return Err(Discrepancy::Balance { account, kept, recomputed: SignedAmount::from_sat(sat) });
-            }
-        }
-        Ok(self.head)
-    }
-}
-
-/// Recomputes chain, sums, digests and balances of a whole ledger, and returns its head.
-///
-/// # Errors
-///
-/// Names the first entry, or else the first account, that is wrong.
-pub fn verify<'a>(
-    entries: impl IntoIterator<Item = &'a Entry>,
-    balances: &BTreeMap<LedgerAccount, SignedAmount>,
-) -> Result<Head, Discrepancy> {
-    let mut audit = Audit::default();
-    for entry in entries {
-        audit.check(entry)?;
-    }
-    audit.finish(balances)
+    ChainHash::link(draft.domain(ENTRY_DOMAINS), previous, &draft.canonical().number(seq.get()).number(at_ms))
 }
 
 #[cfg(test)]
@@ -550,8 +505,13 @@ mod tests {
             LedgerAccount::MinerImmature(AccountId::new(5)),
             LedgerAccount::MinerPayable(AccountId::new(6)),
             LedgerAccount::Reserved(BatchId::new(7)),
+            LedgerAccount::Held(AccountId::new(8)),
+            LedgerAccount::Blocked(AccountId::new(9)),
+            LedgerAccount::Remainder,
             LedgerAccount::FeeImmature,
             LedgerAccount::Fee,
+            LedgerAccount::PpsImmature,
+            LedgerAccount::PpsReserve,
             LedgerAccount::NetworkFee,
         ];
         for account in accounts {
@@ -598,6 +558,33 @@ mod tests {
         cooked.insert(LedgerAccount::Fee, SignedAmount::from_sat(-1));
         let error = verify(&entries, &cooked).unwrap_err();
         assert!(matches!(error, Discrepancy::Balance { account: LedgerAccount::Fee, .. }), "{error}");
+    }
+
+    #[test]
+    fn facts_are_covered_and_entries_without_them_keep_their_hashes() {
+        let lines = || {
+            Draft::begin(EntryKind::Credited, 7)
+                .debit(LedgerAccount::PpsReserve, Amount::ONE_SAT)
+                .credit(LedgerAccount::MinerPayable(AccountId::new(1)), Amount::ONE_SAT)
+        };
+        let plain = lines().balanced().unwrap().seal(Head::EMPTY, 5);
+        // The digest of the time before facts: domain, zero byte, zero hash, and the lines.
+        let bytes = Canonical::default().text("credited").text("7").number(0).number(2);
+        let bytes = bytes.text("miner_payable:1").number(-1).text("pps_reserve").number(1);
+        assert_eq!(plain.digest, ChainHash::link("adit ledger payload 1", ChainHash::ORIGIN, &bytes));
+
+        let mut stated = lines().facts("work=3").balanced().unwrap().seal(Head::EMPTY, 5);
+        assert_ne!((stated.digest, stated.hash), (plain.digest, plain.hash));
+        assert_eq!(verify([&stated], &balances_of(&stated)), Ok(stated.head()));
+        for facts in [Some("work=4".to_owned()), None] {
+            stated.facts = facts;
+            let changed = Err(Discrepancy::Content(EntrySeq::new(1)));
+            assert_eq!(verify([&stated], &balances_of(&stated)), changed);
+        }
+    }
+
+    fn balances_of(entry: &Entry) -> BTreeMap<LedgerAccount, SignedAmount> {
+        entry.postings.iter().map(|posting| (posting.account, posting.amount)).collect()
     }
 
     #[test]

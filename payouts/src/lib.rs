@@ -2,11 +2,12 @@
 //!
 //! This crate knows money and nothing of miners' wires. The rules ([`ledger`], [`scheme`], [`export`]) are
 //! synchronous and pure: they turn facts into entries. [`store`] keeps them, [`wallet`] and [`payout`] move the
-//! coins, and [`books`] applies the rules to what the chain does.
+//! coins, [`books`] applies the rules to what the chain does, and [`crediting`] pays work out of the [`reserve`].
 //!
 //! What always holds:
 //! - Every ledger entry sums to zero and is never changed; a correction is a new entry that names the old one.
-//! - For each block: fee + credits = what its coinbase paid, to the satoshi.
+//! - For each block: fee + reserve + credits = what its coinbase paid, to the satoshi.
+//! - Work is never credited out of a reserve that has less.
 //! - A payment is stored before it is broadcast, and the same bytes are sent until they confirm.
 //! - Each paid output has exactly one export record, traced to the coinbases it came from.
 
@@ -14,11 +15,15 @@ pub mod account;
 pub mod audit;
 pub mod books;
 mod clock;
+pub mod crash_point;
+pub mod crediting;
+pub mod deposits;
 pub mod export;
 pub mod hash_chain;
 mod id;
 pub mod ledger;
 pub mod payout;
+pub mod reserve;
 pub mod scheme;
 pub mod share;
 pub mod store;
@@ -27,6 +32,6 @@ pub mod wallet;
 pub use account::{Account, AccountId};
 pub use books::{BlockRecord, Books, BooksError, ChainPosition, FoundBlock};
 pub use payout::{Payer, PayoutEvent, PayoutPolicy};
-pub use share::{Appended, Difficulty, NewShare, ShareSeq};
+pub use share::{Appended, Difficulty, NewShare, ShareGroup, ShareSeq};
 pub use store::{Store, StoreError, sqlite::SqliteStore};
 pub use wallet::{Wallet, WalletKey};

@@ -1,19 +1,40 @@
-//! Share records: what an accepted share is worth, as it is kept for ever.
+//! Share records: what accepted shares are worth, as the share log keeps them.
 //!
-//! Validation happens elsewhere; a [`NewShare`] is the account of a share that was found right.
+//! Validation happens elsewhere; a [`NewShare`] is the account of a share that was found right. The log does not keep
+//! single shares but sums: how many of one worker, job and difficulty there are in each *segment*. A segment ends where
+//! a job is made, so what a job's block pays for is always a whole number of segments.
 
 use std::fmt;
 
-use bitcoin::{BlockHash, CompactTarget};
-use ruint::aliases::U256;
+use bitcoin::{Amount, BlockHash, CompactTarget};
+use ruint::{
+    Uint,
+    aliases::{U256, U512, U1024},
+};
 
 use crate::{account::AccountId, id::row_id};
 
 row_id! {
-    /// A position in the share log. Later shares have greater positions; there may be gaps.
+    /// A position in the share log: the number of a segment. Later segments have greater numbers; there may be gaps.
     ///
-    /// Position 0 stands before the first share.
+    /// It is the pool's session times 2^32, plus a count within the session. Position 0 stands before the first share.
+    /// Shares of the time when each was kept on its own are segments of one share, with numbers under 2^32.
     ShareSeq
+}
+
+impl ShareSeq {
+    /// Returns the position of a session's segment; segment 0 is empty and stands before the session's first share.
+    ///
+    /// Nothing if `session` is not between 0 and 2^31 - 1.
+    pub fn of_session(session: i64, segment: u32) -> Option<Self> {
+        let session = i32::try_from(session).ok().filter(|session| *session >= 0)?;
+        Some(Self::new(i64::from(session) << 32 | i64::from(segment)))
+    }
+}
+
+row_id! {
+    /// The number of a job, which no other job of the pool has: the session times 2^32, plus a count within it.
+    JobNumber
 }
 
 /// A share's difficulty: a power of two between 2^-32 and 2^95.
@@ -70,10 +91,65 @@ impl Work {
         self.0
     }
 
+    /// Returns a sum of so many units of 2^-32.
+    pub(crate) const fn from_units(units: U256) -> Self {
+        Self(units)
+    }
+
+    /// Returns the part `counted / whole` of it, rounded down; `counted` is at most `whole`.
+    pub(crate) fn part(self, counted: U512, whole: U512) -> Self {
+        Self(Uint::from(U1024::from(self.0) * U1024::from(counted) / U1024::from(whole)))
+    }
+
+    /// Returns what it is more than another, or nothing.
+    pub(crate) fn more_than(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
+    /// Reads a sum from its units of 2^-32 in decimal, as [`Work::to_decimal`] writes them.
+    pub(crate) fn from_decimal(text: &str) -> Option<Self> {
+        U256::from_str_radix(text, 10).ok().map(Self)
+    }
+
+    /// Writes the units of 2^-32 in decimal, exactly.
+    pub(crate) fn to_decimal(self) -> String {
+        self.0.to_string()
+    }
+
     /// Returns the sum as a difficulty for people and metrics. Never for money.
     pub fn approximate(self) -> f64 {
         f64::from(self.0) / 2f64.powi(32)
     }
+}
+
+/// Whom a share is paid for by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reward {
+    /// By the pool's scheme, together with all others.
+    Shared,
+    /// By the blocks that its miner finds, alone: it counts in no window.
+    Solo,
+}
+
+/// What the share log keeps of a job that shares were found on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobTerms {
+    /// Its number.
+    pub job: JobNumber,
+    /// The last segment that its block pays for. Shares on it lie behind.
+    pub position: ShareSeq,
+    /// When it was made, in milliseconds since 1970 UTC.
+    pub opened_at_ms: i64,
+    /// The block that it builds on. Nothing in the one job that stands for those of a time when jobs were not kept.
+    pub prev_hash: Option<BlockHash>,
+    /// The height of its block; nothing likewise.
+    pub height: Option<u32>,
+    /// The network's target.
+    pub nbits: CompactTarget,
+    /// The newly issued part of what its coinbase pays; nothing likewise.
+    pub subsidy: Option<Amount>,
+    /// The fees of its transactions; nothing likewise.
+    pub fees: Option<Amount>,
 }
 
 /// An accepted share that is not stored yet.
@@ -83,29 +159,71 @@ pub struct NewShare {
     pub account: AccountId,
     /// The part of the user identity after the account; may be empty.
     pub worker: String,
-    /// A tag of the channel, unique over the pool's life: the session and the channel's number in it.
-    pub channel: i64,
-    /// The job's number within its channel.
-    pub job: u32,
-    /// The sequence number that the miner gave it.
-    pub sequence_number: u32,
+    /// The job that it was found on.
+    pub job: JobTerms,
     /// The difficulty that was in force for its job; never that of its hash.
     pub difficulty: Difficulty,
-    /// The network's target when it was submitted.
-    pub nbits: CompactTarget,
-    /// The hash of its header: no two stored shares have the same.
-    pub header_hash: BlockHash,
+    /// Whom it is paid for by.
+    pub reward: Reward,
     /// When it was accepted, in milliseconds since 1970 UTC.
     pub at_ms: i64,
 }
 
-/// A share as the log holds it.
+/// Shares that are stored together or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredShare {
-    /// Its position in the log.
-    pub seq: ShareSeq,
-    /// What was stored.
-    pub share: NewShare,
+pub struct ShareGroup {
+    /// The pool's session.
+    pub session: i64,
+    /// Its number within the session, from 1 and without gaps. A group of the same number is the same group again.
+    pub number: i64,
+    /// The segment that the shares belong to.
+    pub segment: ShareSeq,
+    /// The shares.
+    pub shares: Vec<NewShare>,
+}
+
+/// A segment of the share log, as far as it counts in windows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Its position.
+    pub position: ShareSeq,
+    /// What it holds, in no particular order. An account may have several rows.
+    pub rows: Vec<ShareRow>,
+}
+
+/// How large a segment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentSize {
+    /// Its position.
+    pub position: ShareSeq,
+    /// How many rows it has.
+    pub rows: u64,
+    /// When its first share was accepted, in milliseconds since 1970 UTC.
+    pub begun_at_ms: i64,
+}
+
+/// Shares of one account, difficulty and network's target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShareRow {
+    /// Who earned them.
+    pub account: AccountId,
+    /// The difficulty of each.
+    pub difficulty: Difficulty,
+    /// The network's target when their job was made.
+    pub nbits: CompactTarget,
+    /// How many there are.
+    pub count: u64,
+}
+
+/// An account's work on one job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobWork {
+    /// Who did it.
+    pub account: AccountId,
+    /// The job.
+    pub job: JobTerms,
+    /// The sum of the difficulties.
+    pub work: Work,
 }
 
 /// What the schemes need of a share.
@@ -121,13 +239,13 @@ pub struct ShareScore {
     pub nbits: CompactTarget,
 }
 
-/// What became of one share of a batch.
+/// What became of a group of shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appended {
-    /// It is durable, at this position.
-    Stored(ShareSeq),
-    /// A share with this header hash was stored before; this one counts for nothing.
-    Duplicate,
+    /// It is stored now.
+    Stored,
+    /// It was stored before, by an attempt whose answer was lost; nothing was changed.
+    Already,
 }
 
 /// How many shares there are, and their work.

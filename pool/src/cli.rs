@@ -3,7 +3,13 @@
 //! Owns the arguments and their help. What the commands print about the books is in [`books`]; the work itself belongs
 //! to the modules that the commands are named after.
 
+pub mod account;
+mod alone;
 pub mod books;
+pub mod payout;
+mod report;
+pub mod request;
+pub mod reserve;
 pub mod store;
 pub mod table;
 
@@ -17,7 +23,7 @@ use clap::{
 
 use crate::{
     config::NETWORKS,
-    init::{CONFIG_FILE, NewPool},
+    init::{CONFIG_FILE, Descriptors, NewPool},
 };
 
 /// Exit statuses, for the help.
@@ -47,12 +53,21 @@ pub enum Command {
     /// Look at the books; the pool may be running
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Look at payouts and decide about them; the pool may be running
+    #[command(subcommand)]
+    Payout(payout::PayoutCommand),
     /// Look at the register of coins that left the pool; the pool may be running
     #[command(subcommand)]
     Export(ExportCommand),
     /// Make a backup of the books, or move them
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Look at or change what an account asks for; the pool may be running
+    #[command(subcommand)]
+    Account(account::AccountCommand),
+    /// Look at or fill the reserve out of which PPS, FPPS and PPS+ pay work; the pool may be running
+    #[command(subcommand)]
+    Reserve(reserve::ReserveCommand),
 }
 
 /// What to do with the ledger.
@@ -65,6 +80,8 @@ pub enum LedgerCommand {
     Verify(VerifyArguments),
     /// Tell how a miner's credit of a block came about, from its shares to the satoshi, and check that against the ledger
     Explain(ExplainArguments),
+    /// The same of a miner's credit for the work of a period
+    ExplainPeriod(ExplainPeriodArguments),
 }
 
 /// What to do with the export register.
@@ -127,6 +144,20 @@ pub struct ExplainArguments {
     pub address: Address<NetworkUnchecked>,
 }
 
+/// What to explain.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainPeriodArguments {
+    /// Where the settings are.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// The number of the period: the key of its entry
+    #[arg(value_name = "PERIOD")]
+    pub period: i64,
+    /// The miner's payout address
+    #[arg(value_name = "ADDRESS")]
+    pub address: Address<NetworkUnchecked>,
+}
+
 /// Where a backup goes.
 #[derive(Clone, Debug, Args)]
 pub struct BackupArguments {
@@ -170,12 +201,20 @@ pub struct InitArguments {
     /// The host, or host:port, by which miners reach this machine
     #[arg(long, value_name = "HOST")]
     pub public_host: Option<String>,
+    /// Make no wallet key: the keys are elsewhere, and this is their public descriptor for coinbases (BIP 380)
+    #[arg(long, value_name = "DESCRIPTOR", requires = "change")]
+    pub watch_only: Option<String>,
+    /// With --watch-only, the public descriptor for change
+    #[arg(long, value_name = "DESCRIPTOR", requires = "watch_only")]
+    pub change: Option<String>,
 }
 
 impl From<InitArguments> for NewPool {
     fn from(arguments: InitArguments) -> NewPool {
-        let InitArguments { network, dir, bitcoind_url, cookie_file, listen, public_host } = arguments;
-        NewPool { network, dir, bitcoind_url, cookie_file, listen, public_host }
+        let InitArguments { network, dir, bitcoind_url, cookie_file, listen, public_host, watch_only, change } =
+            arguments;
+        let watch_only = watch_only.zip(change).map(|(external, change)| Descriptors { external, change });
+        NewPool { network, dir, bitcoind_url, cookie_file, listen, public_host, watch_only }
     }
 }
 

@@ -4,6 +4,7 @@
 //! are not held here but read from their files when they are needed, so that a command that needs none also runs where
 //! they cannot be read.
 
+mod payout;
 pub mod secret_file;
 pub mod settings;
 mod store;
@@ -17,13 +18,17 @@ use std::{
 };
 
 use bitcoin::{Amount, Network};
-use payouts::scheme::rule::SchemeName;
+use payouts::{
+    payout::{Approval, FeePayer, PayoutPolicy, Schedule},
+    scheme::{network_fees::Average, rule::SchemeName, slice::SliceRule},
+};
 use protocol::noise::{AuthorityPublicKey, AuthoritySecretKey};
 use secrecy::{ExposeSecret, SecretString};
 use tracing_subscriber::EnvFilter;
 
 use self::settings::Settings;
 pub use self::{
+    payout::WalletConfig,
     settings::ConfigError,
     store::{PostgresUrl, StoreConfig},
 };
@@ -121,24 +126,47 @@ pub struct StratumConfig {
 /// How miners are paid.
 #[derive(Clone, Debug)]
 pub struct PayoutConfig {
-    /// The file of the wallet's keys: who has it, has the pool's coins.
-    pub wallet_key_file: PathBuf,
+    /// Where the keys to the pool's coins are.
+    pub wallet: WalletConfig,
     /// The pool's fee in hundredths of a percent.
     pub fee_bp: u16,
     /// How blocks are split.
     pub scheme: SchemeName,
-    /// The window of PPLNS and TIDES in multiples of the network's difficulty.
+    /// By how much the fees of jobs grow within a slice, with SLICE.
+    pub slice_fee_delta: Amount,
+    /// The window of PPLNS, TIDES, SLICE and the fees of PPS+ in multiples of the network's difficulty.
     pub pplns_window: u32,
+    /// For how many blocks' worth of work shares are kept at least.
+    pub keep_shares: u32,
+    /// How long work is gathered until the reserve pays for it, with PPS and PPS+.
+    pub credit_period: Duration,
+    /// How FPPS averages the fees of the network's blocks of a day.
+    pub fpps_average: Average,
     /// A balance is paid out when it reaches this.
     pub threshold: Amount,
+    /// When new payouts are made.
+    pub schedule: Schedule,
+    /// Which payouts wait for a person's consent.
+    pub approval: Approval,
+    /// Who pays the network's fee.
+    pub fee_payer: FeePayer,
     /// Most payments in one transaction.
     pub max_outputs: usize,
     /// The blocks within which a payout should confirm, for the node's fee estimate.
     pub fee_target_blocks: u16,
     /// The fee rate when the node has no estimate, satoshis a virtual byte.
     pub fallback_fee_rate_sat_per_vb: u64,
+    /// The fee rate that no payout goes below, satoshis a virtual byte.
+    pub min_fee_rate_sat_per_vb: u64,
     /// The fee rate that no payout exceeds, satoshis a virtual byte.
     pub max_fee_rate_sat_per_vb: u64,
+}
+
+impl PayoutConfig {
+    /// Returns for how many blocks' worth of work shares are kept: twice the window, or more if the operator wants it.
+    pub fn kept_shares(&self) -> u32 {
+        self.pplns_window.saturating_mul(2).max(self.keep_shares)
+    }
 }
 
 impl Config {
@@ -332,23 +360,48 @@ fn largest_window(network: Network) -> u64 {
 }
 
 fn payout(settings: &Settings, network: Network) -> Result<PayoutConfig, ConfigError> {
-    let fallback = settings.integer("payout.fallback_fee_rate_sat_per_vb", 1..=10_000)?.unwrap_or(5);
+    let min = settings.integer("payout.min_fee_rate_sat_per_vb", 1..=10_000)?.unwrap_or(1);
+    let fallback = settings.integer("payout.fallback_fee_rate_sat_per_vb", 1..=10_000)?.unwrap_or(5.max(min));
     let max = settings.integer("payout.max_fee_rate_sat_per_vb", 1..=10_000)?.unwrap_or(200.max(fallback));
+    if fallback < min {
+        let reason = format!("{fallback} is below payout.min_fee_rate_sat_per_vb, {min}");
+        return Err(settings.invalid("payout.fallback_fee_rate_sat_per_vb", reason));
+    }
     if fallback > max {
         let reason = format!("{fallback} is above payout.max_fee_rate_sat_per_vb, {max}");
         return Err(settings.invalid("payout.fallback_fee_rate_sat_per_vb", reason));
     }
     Ok(PayoutConfig {
-        wallet_key_file: settings.path("payout.wallet_key_file")?.unwrap_or_else(|| settings.resolve("wallet.key")),
+        wallet: payout::wallet(settings, network)?,
         fee_bp: narrow(settings.integer("payout.fee_bp", 0..=10_000)?.unwrap_or(100)),
         scheme: scheme(settings)?,
+        slice_fee_delta: settings
+            .integer("payout.slice_fee_delta_sat", 1..=Amount::MAX_MONEY.to_sat())?
+            .map_or(SliceRule::DEFAULT_GROWTH, Amount::from_sat),
         pplns_window: narrow(settings.integer("payout.pplns_window", 1..=largest_window(network))?.unwrap_or(8)),
+        keep_shares: narrow(settings.integer("payout.keep_shares", 0..=u32::MAX.into())?.unwrap_or(0)),
+        credit_period: Duration::from_secs(60 * settings.integer("payout.credit_minutes", 1..=1_440)?.unwrap_or(60)),
+        fpps_average: average(settings)?,
         threshold: Amount::from_sat(settings.integer("payout.threshold_sat", 1_000..=100_000_000)?.unwrap_or(100_000)),
-        max_outputs: narrow(settings.integer("payout.max_outputs", 1..=2_000)?.unwrap_or(200)),
+        schedule: payout::schedule(settings)?,
+        approval: payout::approval(settings)?,
+        fee_payer: payout::fee_payer(settings)?,
+        max_outputs: settings
+            .integer("payout.max_outputs", 1..=2_000)?
+            .map_or(PayoutPolicy::default().max_outputs, narrow),
         fee_target_blocks: narrow(settings.integer("payout.fee_target_blocks", 1..=1_008)?.unwrap_or(6)),
         fallback_fee_rate_sat_per_vb: fallback,
+        min_fee_rate_sat_per_vb: min,
         max_fee_rate_sat_per_vb: max,
     })
+}
+
+fn average(settings: &Settings) -> Result<Average, ConfigError> {
+    match settings.text("payout.fpps_average")?.as_deref() {
+        None | Some("plain") => Ok(Average::Plain),
+        Some("trimmed") => Ok(Average::Trimmed),
+        Some(other) => Err(settings.invalid("payout.fpps_average", format!("{other} is not plain or trimmed"))),
+    }
 }
 
 fn scheme(settings: &Settings) -> Result<SchemeName, ConfigError> {

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use bitcoin::Network;
-use payouts::wallet::WalletKey;
+use payouts::wallet::{WalletKey, WatchOnly};
 use protocol::noise::{AuthorityPublicKey, AuthoritySecretKey};
 use toml::Value;
 
@@ -40,6 +40,17 @@ pub struct NewPool {
     pub listen: Option<SocketAddr>,
     /// The host that miners use.
     pub public_host: Option<String>,
+    /// The wallet whose keys are elsewhere; without one, a key is made.
+    pub watch_only: Option<Descriptors>,
+}
+
+/// The public descriptors of a wallet whose keys are elsewhere (BIP 380), as the operator gives them.
+#[derive(Clone, Debug)]
+pub struct Descriptors {
+    /// The one for coinbases.
+    pub external: String,
+    /// The one for change.
+    pub change: String,
 }
 
 /// What was made, and what to do next: its `Display` is for the operator.
@@ -49,8 +60,8 @@ pub struct Created {
     pub config_file: PathBuf,
     /// The authority's secret key.
     pub authority_key_file: PathBuf,
-    /// The wallet's keys.
-    pub wallet_key_file: PathBuf,
+    /// The wallet's keys, if they are here.
+    pub wallet_key_file: Option<PathBuf>,
     /// What miners know the pool by.
     pub authority: AuthorityPublicKey,
     /// The URL for miners.
@@ -71,7 +82,9 @@ pub fn init(pool: &NewPool) -> anyhow::Result<Created> {
     if let Some(file) = existing {
         bail!("{} exists already: nothing was changed; choose another folder with --dir", file.display());
     }
-    let text = config_text(pool)?;
+    let watched = pool.watch_only.as_ref();
+    let watched = watched.map(|given| WatchOnly::new(&given.external, &given.change, pool.network)).transpose()?;
+    let text = config_text(pool, watched.as_ref())?;
     create_private_dir(&dir.join(DATA_DIR))?;
     write_new(&config_file, &text)?;
     let outcome = (|| {
@@ -80,12 +93,18 @@ pub fn init(pool: &NewPool) -> anyhow::Result<Created> {
         let secret = AuthoritySecretKey::generate();
         secret_file::create(&authority_key_file, &hex::encode(secret.to_secret_bytes()))
             .with_context(|| format!("cannot write {}", authority_key_file.display()))?;
-        WalletKey::create(&wallet_key_file, pool.network)
-            .with_context(|| format!("cannot write {}", wallet_key_file.display()))?;
-        anyhow::Ok((config, secret.public_key()))
+        let wallet_key_file = match watched {
+            Some(_) => None,
+            None => {
+                WalletKey::create(&wallet_key_file, pool.network)
+                    .with_context(|| format!("cannot write {}", wallet_key_file.display()))?;
+                Some(wallet_key_file)
+            }
+        };
+        anyhow::Ok((config, wallet_key_file, secret.public_key()))
     })();
     match outcome {
-        Ok((config, authority)) => {
+        Ok((config, wallet_key_file, authority)) => {
             let miner_url = config.stratum.miner_url(&authority);
             Ok(Created { config_file, authority_key_file, wallet_key_file, authority, miner_url })
         }
@@ -99,15 +118,21 @@ pub fn init(pool: &NewPool) -> anyhow::Result<Created> {
 
 impl fmt::Display for Created {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (config, authority, wallet) =
-            (self.config_file.display(), self.authority_key_file.display(), self.wallet_key_file.display());
+        let (config, authority) = (self.config_file.display(), self.authority_key_file.display());
         writeln!(f, "Created")?;
         writeln!(f, "  {config}  the settings, each with a comment")?;
         writeln!(f, "  {authority}  proves to miners that this is your pool")?;
-        writeln!(f, "  {wallet}  owns the coins that the pool mines")?;
+        if let Some(wallet) = &self.wallet_key_file {
+            writeln!(f, "  {}  owns the coins that the pool mines", wallet.display())?;
+        }
         writeln!(f)?;
         writeln!(f, "Next")?;
-        writeln!(f, "  1. Copy both key files to a safe place. Without wallet.key the coins are lost.")?;
+        match self.wallet_key_file {
+            Some(_) => writeln!(f, "  1. Copy both key files to a safe place. Without wallet.key the coins are lost.")?,
+            None => {
+                writeln!(f, "  1. Copy {authority} to a safe place. Payouts are signed where the wallet's keys are.")?
+            }
+        }
         writeln!(f, "  2. Read {config}, above all [bitcoind], stratum.public_host and [payout].")?;
         writeln!(f, "  3. Start bitcoind, then: adit run --config {config}")?;
         writeln!(f, "  4. Point miners at {}", self.miner_url)?;
@@ -154,7 +179,32 @@ fn quoted(text: impl Into<String>) -> String {
     Value::String(text.into()).to_string()
 }
 
-fn config_text(pool: &NewPool) -> anyhow::Result<String> {
+/// Where the wallet's keys are, as the config says it.
+fn wallet_text(watched: Option<&WatchOnly>, network: Network) -> String {
+    let key = format!("wallet_key_file = \"{WALLET_KEY_FILE}\"");
+    let (key, descriptors) = match watched {
+        Some(watched) => (format!("# {key}"), [quoted(watched.external()), quoted(watched.internal())]),
+        None => {
+            let (coin, xpub) = if network == Network::Bitcoin { (0, "xpub") } else { (1, "tpub") };
+            let shown = |change| quoted(format!("wpkh([fingerprint/84'/{coin}'/0']{xpub}.../{change}/*)"));
+            (key, [shown(0), shown(1)])
+        }
+    };
+    let [external, change] = descriptors;
+    let mark = if watched.is_some() { "" } else { "# " };
+    format!(
+        "# The key of the pool's own wallet, to which blocks are mined and from which miners are paid.\n\
+         {key}\n\
+         # Or no key on this machine: the public descriptors of a wallet whose keys are elsewhere, for coinbases and for \
+         change.\n\
+         # Payouts are then signed there: adit payout export-psbt, adit payout import-psbt.\n\
+         {mark}watch_only_descriptor = {external}\n\
+         {mark}watch_only_change_descriptor = {change}"
+    )
+}
+
+fn config_text(pool: &NewPool, watched: Option<&WatchOnly>) -> anyhow::Result<String> {
+    let wallet = wallet_text(watched, pool.network);
     let network = quoted(network_name(pool.network));
     let url = pool.bitcoind_url.clone();
     let url = quoted(url.unwrap_or_else(|| format!("http://127.0.0.1:{}", node_defaults(pool.network).0)));
@@ -218,24 +268,43 @@ min_difficulty = {min}
 pool_tag = "Adit"
 
 [payout]
-# The key of the pool's own wallet, to which blocks are mined and from which miners are paid.
-wallet_key_file = "{WALLET_KEY_FILE}"
+{wallet}
 # The pool's fee in hundredths of a percent.
 fee_bp = 100
 # How blocks are split. pplns: by each share's part of the network's difficulty when it came. tides: by work, as the
 # block's own difficulty measures it. prop: by work since the last block, which strangers can exploit: for closed groups.
-# solo: all to the finder.
+# solo: all to the finder. pps, fpps and pps+ pay work whatever is found, out of a reserve that the pool's blocks fill
+# (`adit reserve`): pps by the subsidy, fpps with the network's fees of the day, pps+ with the pool's own fees by pplns.
+# slice: the subsidy as pplns does, the fees by those of the jobs that shares were found on; each slice of the window gets
+# the same part of the fees. slice-weighted: each slice gets fees by the work in it.
 scheme = "pplns"
-# With pplns and tides, shares count for a block while they are within this many times the network's difficulty.
+# With slice and slice-weighted, a slice ends at a new block, or when the fees of jobs have grown by this.
+# slice_fee_delta_sat = 1000000
+# With pplns, tides, slice and pps+, shares count for a block while they are within this many times the network's difficulty.
 pplns_window = 8
+# Shares are kept until this much newer work lies before them, in the same measure; never less than twice the window.
+# keep_shares = 16
+# With pps and pps+, work is credited after so many minutes; with fpps by the day (UTC).
+credit_minutes = 60
+# With fpps, how the network's fees of a day are averaged. plain: over all blocks. trimmed: without the 3 highest and lowest.
+fpps_average = "plain"
 # A balance is paid out from this many satoshis on.
 threshold_sat = 100000
+# When new payouts are made: "continuous", "daily 14:00", "weekly mon 14:00" (UTC), "every 6h", or "manual": only by
+# adit payout run.
+schedule = "continuous"
+# Which payouts wait for adit payout approve: "none", "always", or "above" this many satoshis in one transaction.
+approval = "none"
+# approve_above_sat = 10000000
+# Who pays the network's fee for payouts: "pool", or "miners", each by the size of its output.
+network_fee = "pool"
 # Most payments in one transaction.
 max_outputs = 200
 # The network's fee aims at confirmation within this many blocks; without an estimate of the node the fallback is
-# paid, and never more than the maximum (satoshis a virtual byte).
+# paid, and never less than the minimum nor more than the maximum (satoshis a virtual byte).
 fee_target_blocks = 6
 fallback_fee_rate_sat_per_vb = 5
+min_fee_rate_sat_per_vb = 1
 max_fee_rate_sat_per_vb = 200
 
 [store]
@@ -255,7 +324,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::config::{NETWORKS, settings::KEYS};
+    use crate::config::{NETWORKS, WalletConfig, settings::KEYS};
 
     fn new_pool(dir: &Path, network: Network) -> NewPool {
         NewPool {
@@ -265,6 +334,7 @@ mod tests {
             cookie_file: Some(dir.join("a \"quoted\" cookie")),
             listen: None,
             public_host: None,
+            watch_only: None,
         }
     }
 
@@ -276,7 +346,7 @@ mod tests {
             let config = Config::load_with(&created.config_file, []).unwrap();
             assert_eq!(config.network, network);
             assert_eq!(config.stratum.authority_key().unwrap().public_key(), created.authority);
-            WalletKey::read(&config.payout.wallet_key_file, network).unwrap();
+            config.payout.wallet.read(network).unwrap();
             assert!(config.stratum.min_difficulty <= config.stratum.initial_difficulty);
             assert!(config.bitcoind.credentials.read().unwrap_err().to_string().contains("a \"quoted\" cookie"));
         }
@@ -286,7 +356,7 @@ mod tests {
     fn comments_and_defaults_agree_with_the_config() {
         let dir = tempfile::tempdir().unwrap();
         let pool = new_pool(dir.path(), Network::Bitcoin);
-        let text = config_text(&pool).unwrap();
+        let text = config_text(&pool, None).unwrap();
         for key in KEYS.iter().filter(|key| **key != "bitcoind.password") {
             let name = key.rsplit('.').next().unwrap();
             let said = text.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{name} = ")));
@@ -309,7 +379,7 @@ mod tests {
         let created = init(&new_pool(dir.path(), Network::Regtest)).unwrap();
         for (file, mode) in [
             (&created.authority_key_file, 0o600),
-            (&created.wallet_key_file, 0o600),
+            (created.wallet_key_file.as_ref().unwrap(), 0o600),
             (&dir.path().join(DATA_DIR), 0o700),
         ] {
             assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, mode, "{}", file.display());
@@ -336,6 +406,26 @@ mod tests {
         assert!(said.contains("bitcoind.url"), "{said}");
         let pool = NewPool { bitcoind_url: None, ..pool };
         init(&pool).unwrap();
+    }
+
+    #[test]
+    fn pool_without_a_key_has_both_descriptors() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = WalletKey::create(&dir.path().join("cold.key"), Network::Regtest).unwrap();
+        let public = key.watch_only().unwrap();
+        let bare = public.external().split('#').next().unwrap().to_owned();
+        let watching = |external: String| {
+            let watch_only = Some(Descriptors { external, change: public.internal() });
+            NewPool { watch_only, ..new_pool(&dir.path().join("pool"), Network::Regtest) }
+        };
+        let said = init(&watching(bare.replace("/0/*", "/0'/*"))).unwrap_err().to_string();
+        assert!(said.contains("hardened step"), "{said}");
+        let created = init(&watching(bare)).unwrap();
+        assert!(created.wallet_key_file.is_none() && !dir.path().join("pool").join(WALLET_KEY_FILE).exists());
+        assert!(!created.to_string().contains("wallet.key"), "{created}");
+        let config = Config::load_with(&created.config_file, []).unwrap();
+        let WalletConfig::WatchOnly(read) = config.payout.wallet else { panic!("there is a key") };
+        assert_eq!(*read, public);
     }
 
     #[test]

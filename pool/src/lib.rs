@@ -3,8 +3,11 @@
 pub mod accounting;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod init;
+mod lock;
 pub mod mining;
+pub mod operations;
 mod server;
 pub mod store;
 pub mod stratum;

@@ -11,9 +11,12 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
-use payouts::store::Store;
+use payouts::{crediting::PeriodNumber, store::Store};
 use pool::{
-    cli::{Cli, Command, ExplainArguments, ExportCommand, LedgerCommand, StoreCommand, books, store},
+    cli::{
+        Cli, Command, ExplainArguments, ExplainPeriodArguments, ExportCommand, LedgerCommand, StoreCommand, account,
+        books, payout, reserve, store,
+    },
     config::{Config, ConfigError},
     init::init,
     template::node::Node,
@@ -54,9 +57,17 @@ fn perform(command: Command) -> anyhow::Result<()> {
             let ExplainArguments { config, block, address } = arguments;
             read_books(&config.config, async |store| books::explain(store, block, &address).await)
         }
+        Command::Payout(command) => answer(payout::perform(command)),
         Command::Export(ExportCommand::List(arguments)) => {
             read_books(&arguments.config.config, async |store| books::list_exports(store, arguments.last).await)
         }
+        Command::Ledger(LedgerCommand::ExplainPeriod(arguments)) => {
+            let ExplainPeriodArguments { config, period, address } = arguments;
+            let period = PeriodNumber::new(period);
+            read_books(&config.config, async |store| books::explain_period(store, period, &address).await)
+        }
+        Command::Account(command) => answer(account::perform(command)),
+        Command::Reserve(command) => answer(reserve::perform(command)),
         Command::Store(StoreCommand::Backup(arguments)) => {
             let config = Config::load(&arguments.config.config)?;
             answer(store::backup(&config.store, &arguments.file))

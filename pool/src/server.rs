@@ -1,25 +1,23 @@
 //! One run of the pool: starts its tasks in the order in which they need each other, and ends them in reverse.
 
 use std::{
-    fs::{File, TryLockError},
     net::SocketAddr,
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
-use bitcoin::{FeeRate, Network, ScriptBuf};
+use bitcoin::{Network, ScriptBuf};
 use payouts::{
     books::Books,
-    payout::{Payer, PayoutPolicy},
+    crediting::{Crediting, CreditingPolicy, NodeNetwork},
     scheme::{PoolFee, rule::Scheme},
-    wallet::{Wallet, WalletKey},
+    share::ShareSeq,
 };
 use tokio::{
     net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
     task::JoinHandle,
     time::timeout,
 };
@@ -27,17 +25,22 @@ use tracing::{info, warn};
 
 use crate::{
     accounting::{
-        blocks::{FoundBlocks, Spool, submit_all},
-        settlement::{Signals, settle_all},
-        share_log::ShareLog,
+        blocks::{Booking, FoundBlocks, Spool, submit_all},
+        segments::Segments,
+        settlement::{Signals, Work, settle_all},
+        share_log::{ShareLog, unix_time_ms},
+        upkeep::Upkeep,
     },
     config::{Config, PayoutConfig, StratumConfig},
+    control::ControlSocket,
+    lock::DataLock,
     mining::{
         coinbase::{Coinbase, PoolTag},
         extranonce::ExtranonceSpace,
-        job::{Job, SharePosition},
+        job::{Job, JobNumber, JobOrigin},
         session::SessionPolicy,
     },
+    operations::{Desk, Order, Refusal, RefusalCode, open_payer},
     store,
     stratum::{
         channels::Upstream,
@@ -64,55 +67,82 @@ const END_TIMEOUT: Duration = Duration::from_secs(10);
 /// If something is wrong that waiting does not mend: keys, the database, the port, another pool on the same data.
 pub async fn run(mut config: Config) -> anyhow::Result<()> {
     let mut draining = draining_on_signal()?;
-    let _lock = lock(&config.data_dir)?;
+    let Some(_lock) = DataLock::take(&config.data_dir)? else {
+        bail!("another adit is running with {}", config.data_dir.display());
+    };
+    let control = ControlSocket::bind(&config.data_dir)?;
     let socket = bind(config.stratum.listen)?;
     // With port 0 the system chooses one.
     config.stratum.listen = socket.local_addr()?;
     let authority = config.stratum.authority_key()?;
     let miner_url = config.stratum.miner_url(&authority.public_key());
     let issuer = CertificateIssuer::new(authority, config.stratum.certificate_validity);
-    let wallet_key = WalletKey::read(&config.payout.wallet_key_file, config.network)
-        .with_context(|| format!("cannot read {}", config.payout.wallet_key_file.display()))?;
+    let wallet_keys = config.payout.wallet.read(config.network)?;
     let store = store::open(&config.store).await?;
     let node = Node::new(&config.bitcoind, config.network);
 
+    let (desk, mut orders) = Desk::open();
+    // Not yet a task: if the start fails, the socket ends with it.
+    let mut served = Box::pin(control.serve(desk, draining.clone()));
     let templates = tokio::select! {
         templates = first_template(&node, config.bitcoind.template_refresh) => templates?,
+        () = async { tokio::join!(&mut served, refuse_all(&mut orders)); } => return Ok(()),
         _ = draining.wait_for(|draining| *draining) => return Ok(()),
     };
 
     let session = store.begin_session().await?;
-    let rpc = Arc::new(node.client());
-    let wallet = Wallet::open(Arc::clone(&store), wallet_key, Arc::clone(&rpc)).await?;
-    let position = SharePosition(store.share_position().await?.get());
-    let (share_log, share_log_task) = ShareLog::start(Arc::clone(&store), position);
+    let payer = open_payer(&config.payout, Arc::clone(&store), wallet_keys, Arc::new(node.client())).await?;
+    let segments = Segments::of_session(session).context("the pool was started too often")?;
+    // Before the first share, so that it has heard of all.
+    let scheme = scheme(&config.payout)?;
+    let books = Books::new(Arc::clone(&store), scheme).with_running_window().await?;
+    let books = Arc::new(books);
+    let (share_log, share_log_task) =
+        ShareLog::start(Arc::clone(&store), Arc::clone(&books), session, segments.clone());
     let jobs = make_jobs(
         templates.clone(),
         JobMaker {
-            script: wallet.coinbase_script(),
+            script: payer.wallet().coinbase_script(),
             tag: config.stratum.pool_tag.clone(),
-            share_log: share_log.clone(),
+            segments: segments.clone(),
+            session,
             made: 0,
         },
     )?;
 
-    let books = Arc::new(Books::new(Arc::clone(&store), scheme(&config.payout)?));
+    let policy = CreditingPolicy {
+        period_ms: i64::try_from(config.payout.credit_period.as_millis())
+            .context("payout.credit_minutes is too long")?,
+        average: config.payout.fpps_average,
+    };
+    let network = Arc::new(NodeNetwork::new(Arc::new(node.client())));
+    let crediting = Crediting::new(Arc::clone(&store), scheme, policy, network);
+    // All shares of earlier runs lie before this one's first segment.
+    let begin = ShareSeq::of_session(session, 0).context("the pool was started too often")?;
+    crediting.turn_over(unix_time_ms(), begin).await.context("periods of work cannot be turned over")?;
     let spool = Spool::open(config.data_dir.join("blocks")).context("cannot keep found blocks")?;
     let left_over = spool.left_over().context("cannot list the blocks that are kept")?;
     let (found_blocks, solutions) = FoundBlocks::open(spool.clone());
     let (found_sender, found) = watch::channel(());
     let blocks_task = tokio::spawn(submit_all(
         node.clone(),
-        Arc::clone(&store),
-        Arc::clone(&books),
-        spool,
+        Booking { store: Arc::clone(&store), books: Arc::clone(&books), segments: segments.clone() },
+        spool.clone(),
         left_over,
         solutions,
         found_sender,
     ));
-    let payer = Payer::new(Arc::clone(&store), wallet, rpc, payout_policy(&config.payout));
-    let signals = Signals { templates, found, draining: draining.clone() };
-    let settlement_task = tokio::spawn(settle_all(node, Arc::clone(&store), books, payer, signals));
+    let upkeep = Upkeep {
+        store: Arc::clone(&store),
+        books: Arc::clone(&books),
+        spool,
+        keep: config.payout.kept_shares().try_into().context("payout.pplns_window must not be zero")?,
+    };
+    let upkeep_task = tokio::spawn(upkeep.run(draining.clone()));
+    let signals = Signals { templates, found, orders, draining: draining.clone() };
+    let work = Work { crediting, segments };
+    let settlement_task = tokio::spawn(settle_all(node, Arc::clone(&store), books, payer, work, signals));
+    let control_task = tokio::spawn(served);
 
     let upstream = Upstream {
         network: config.network,
@@ -122,6 +152,7 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
         jobs,
         share_log,
         found_blocks,
+        scheme,
         store,
         draining,
     };
@@ -130,7 +161,14 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
     // Ends when the pool shuts down and all connections are closed; with them end the queues behind them.
     accept_all(listener, issuer, config.stratum.max_connections, upstream).await;
     info!("shutting down");
-    for (name, task) in [("share log", share_log_task), ("blocks", blocks_task), ("settlement", settlement_task)] {
+    let tasks = [
+        ("share log", share_log_task),
+        ("blocks", blocks_task),
+        ("settlement", settlement_task),
+        ("upkeep", upkeep_task),
+        ("control socket", control_task),
+    ];
+    for (name, task) in tasks {
         end(name, task).await;
     }
     info!("ended");
@@ -145,14 +183,13 @@ async fn first_template(node: &Node, refresh: Duration) -> anyhow::Result<watch:
     Ok(templates)
 }
 
-/// Makes sure that no other pool works on the same data: it would commit to the same books.
-fn lock(data_dir: &Path) -> anyhow::Result<File> {
-    let path = data_dir.join("adit.lock");
-    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!("another adit is running with {}", data_dir.display()),
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+/// Tells whoever asks for something that the pool cannot do it yet, as long as it waits for its node.
+async fn refuse_all(orders: &mut mpsc::Receiver<Order>) {
+    while let Some(order) = orders.recv().await {
+        order.answer(Err(Refusal::new(
+            RefusalCode::Unavailable,
+            "the pool waits for its node, see its log; nothing was done",
+        )));
     }
 }
 
@@ -168,7 +205,8 @@ fn bind(address: SocketAddr) -> anyhow::Result<TcpSocket> {
 struct JobMaker {
     script: ScriptBuf,
     tag: PoolTag,
-    share_log: ShareLog,
+    segments: Segments,
+    session: i64,
     made: u32,
 }
 
@@ -176,8 +214,14 @@ impl JobMaker {
     fn make(&mut self, template: &Arc<Template>) -> Arc<Job> {
         let (value, commitment) = (template.coinbase_value, &template.witness_commitment);
         let coinbase = Coinbase::new(template.height, value, &self.script, commitment, &self.tag, self.made);
-        self.made = self.made.wrapping_add(1);
-        Arc::new(Job::new(Arc::clone(template), coinbase, self.share_log.position(), Instant::now()))
+        let origin = JobOrigin {
+            number: JobNumber(self.session << 32 | i64::from(self.made)),
+            share_position: self.segments.cut(),
+            made_at: Instant::now(),
+            made_at_ms: unix_time_ms(),
+        };
+        self.made = self.made.checked_add(1).expect("a job a second makes 2^32 of them in 136 years");
+        Arc::new(Job::new(Arc::clone(template), coinbase, origin))
     }
 }
 
@@ -224,21 +268,7 @@ fn session_policy(config: &StratumConfig, network: Network) -> SessionPolicy {
 fn scheme(config: &PayoutConfig) -> anyhow::Result<Scheme> {
     let window = config.pplns_window.try_into().context("payout.pplns_window must not be zero")?;
     let fee = PoolFee::from_basis_points(config.fee_bp).context("payout.fee_bp is over 10,000")?;
-    Ok(Scheme::new(config.scheme, window, fee))
-}
-
-fn payout_policy(config: &PayoutConfig) -> PayoutPolicy {
-    PayoutPolicy {
-        threshold: config.threshold,
-        confirm_within_blocks: config.fee_target_blocks,
-        fallback_fee_rate: fee_rate(config.fallback_fee_rate_sat_per_vb),
-        max_fee_rate: fee_rate(config.max_fee_rate_sat_per_vb),
-        max_outputs: config.max_outputs,
-    }
-}
-
-fn fee_rate(sat_per_vb: u64) -> FeeRate {
-    FeeRate::from_sat_per_vb(sat_per_vb).unwrap_or(FeeRate::MAX)
+    Ok(Scheme::new(config.scheme, window, fee).with_fee_growth(config.slice_fee_delta))
 }
 
 /// Listens for SIGINT and SIGTERM. The first begins the shutdown.

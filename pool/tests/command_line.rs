@@ -11,10 +11,11 @@ use std::{
 use bitcoin::{Address, Amount, BlockHash, CompactTarget, Network, OutPoint, Txid, hashes::Hash};
 use bitcoind_regtest::Node;
 use payouts::{
-    books::{Books, FoundBlock},
+    books::{Books, DirectPayments, FoundBlock},
     scheme::{PoolFee, pplns::Pplns},
     share::ShareSeq,
     store::{Store, postgres::PgStore, sqlite::SqliteStore},
+    wallet::WalletKey,
 };
 use postgres_test::TestDatabase;
 
@@ -99,6 +100,130 @@ fn key_open_to_others_ends_the_run() {
 }
 
 #[test]
+fn each_payout_command_explains_itself_with_an_example() {
+    let dir = tempfile::tempdir().unwrap();
+    let commands = [
+        "status",
+        "list",
+        "show",
+        "run",
+        "approve",
+        "cancel",
+        "hold",
+        "release",
+        "threshold",
+        "bump",
+        "export-psbt",
+        "import-psbt",
+    ];
+    let all = adit(dir.path(), &["payout", "--help"]);
+    for command in commands {
+        assert!(stdout(&all).contains(command), "{command} is not in\n{}", stdout(&all));
+        let help = adit(dir.path(), &["payout", command, "--help"]);
+        assert_eq!(help.status.code(), Some(0));
+        let help = stdout(&help);
+        assert!(help.contains(&format!("Example:\n  adit payout {command}")), "{help}");
+        assert!(help.contains("Exit status") && help.contains("--json"), "{help}");
+    }
+}
+
+#[test]
+fn wrong_payout_arguments_end_with_2() {
+    let dir = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["show", "0"][..],
+        &["show", "first"],
+        &["list", "--last", "0"],
+        &["approve", "1"],
+        &["approve", "1", "--by", " "],
+        &["cancel", "1", "--reason", "two\nlines"],
+        &["hold", ADDRESS],
+        &["hold", "nowhere", "--reason", "because"],
+        &["threshold", ADDRESS, "0"],
+        &["threshold", ADDRESS, "some"],
+        &["bump", "1", "--fee-rate", "0"],
+        &["bump", "1"],
+        &["export-psbt", "1"],
+    ] {
+        let output = adit(dir.path(), &[&["payout"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+    }
+}
+
+#[test]
+fn account_and_reserve_are_changed_where_no_pool_runs_and_need_its_books() {
+    let mut node = Node::start().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (cookie_file, url) = (node.cookie_file(), node.rpc_url());
+    let cookie_file = cookie_file.to_str().unwrap();
+    let arguments = ["init", "--network", "regtest", "--cookie-file", cookie_file, "--bitcoind-url", &url];
+    assert!(adit(dir.path(), &arguments).status.success());
+    let set = ["account", "set", ADDRESS, "--scheme", "solo"];
+    let fund = ["reserve", "fund", "1", "--reference", "first"];
+    for arguments in [&set[..], &fund[..]] {
+        let output = adit(dir.path(), arguments);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(one_complaint(&output).contains("there are no books in "), "{output:?}");
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let store = runtime.block_on(SqliteStore::open(&dir.path().join("data/adit.sqlite"))).unwrap();
+    runtime.block_on(store.close());
+
+    let output = adit(dir.path(), &set);
+    assert!(output.status.success(), "{output:?}");
+    assert!(stdout(&output).contains("Mines     for itself alone"), "{output:?}");
+    // The wallet is known from then on, so the node need not be there.
+    node.stop().unwrap();
+    let output = adit(dir.path(), &set);
+    assert!(stdout(&output).ends_with("It was so already.\n"), "{output:?}");
+    let output = adit(dir.path(), &["account", "set", ADDRESS, "--scheme", "pool", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(stdout(&output)).unwrap();
+    assert_eq!(json["account"]["account"]["mines_for"], "pool", "{output:?}");
+    let output = adit(dir.path(), &["account", "show", ADDRESS, "--json"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(stdout(&output)).unwrap(), json["account"]["account"]);
+
+    let output = adit(dir.path(), &fund);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(one_complaint(&output).contains("of the fee 0 sat can be given, not 1 sat"), "{output:?}");
+    let output = adit(dir.path(), &["account", "set", ADDRESS]);
+    assert!(one_complaint(&output).contains("nothing is to change"), "{output:?}");
+}
+
+#[test]
+fn pool_without_a_key_is_made_of_two_descriptors() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = WalletKey::create(&dir.path().join("cold.key"), Network::Regtest).unwrap().watch_only().unwrap();
+    let (external, change) = (key.external(), key.internal());
+    let init = ["init", "--network", "regtest", "--cookie-file", "cookie", "--dir", "pool", "--watch-only", &external];
+    assert_eq!(adit(dir.path(), &init).status.code(), Some(2), "change needs a descriptor too");
+    let output = adit(dir.path(), &[&init[..], &["--change", &change]].concat());
+    assert!(output.status.success(), "{output:?}");
+    let pool = dir.path().join("pool");
+    assert!(!pool.join("wallet.key").exists() && pool.join("authority.key").exists());
+
+    let config = fs::read_to_string(pool.join("adit.toml")).unwrap();
+    fs::write(pool.join("adit.toml"), config.replace("/0/*", "/0'/*")).unwrap();
+    let output = adit(&pool, &["run"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(one_complaint(&output).contains("payout.watch_only_descriptor in adit.toml"), "{output:?}");
+}
+
+#[test]
+fn payouts_of_a_pool_that_never_ran_are_not_there() {
+    let dir = new_pool();
+    let output = adit(dir.path(), &["payout", "status"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = one_complaint(&output);
+    assert!(said.contains("there are no books in ") && said.contains("start the pool once"), "{said}");
+    assert!(!dir.path().join("data/adit.sqlite").exists());
+
+    let output = adit(dir.path(), &["payout", "import-psbt", "1", "adit.toml"]);
+    assert!(one_complaint(&output).contains("adit.toml holds no PSBT"));
+    let output = adit(dir.path(), &["payout", "export-psbt", "1", "--out", "adit.toml"]);
+    assert!(one_complaint(&output).contains("adit.toml exists already"));
+}
+
+#[test]
 fn books_that_are_not_there_are_not_made() {
     let dir = new_pool();
     let output = adit(dir.path(), &["ledger", "show"]);
@@ -127,6 +252,7 @@ fn books_are_read_while_the_pool_has_them_open() {
             share_position: ShareSeq::new(0),
             nbits: CompactTarget::from_consensus(0x207f_ffff),
             found_at_ms: 1_700_000_000_000,
+            direct: DirectPayments::default(),
         };
         Books::new(Arc::clone(&store), scheme).record_found(&found).await.unwrap();
     });
@@ -146,7 +272,10 @@ fn books_are_read_while_the_pool_has_them_open() {
     assert!(output.status.success(), "{output:?}");
     let text = stdout(&output);
     assert!(text.contains("Rule      pplns window=8 fee_bp=100\n"), "{text}");
-    assert!(text.contains("Account   1 found the block: all of it\nCredit    4950000000 sat\n"), "{text}");
+    assert!(
+        text.contains("Account   1 found the block: all of it\nEarned    4950000000 sat\nCredit    4950000000 sat\n"),
+        "{text}"
+    );
     let stranger = "bcrt1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3qzf4jry";
     let output = adit(dir.path(), &["ledger", "explain", &block, stranger]);
     assert_eq!(output.status.code(), Some(1));
@@ -192,6 +321,7 @@ fn books_are_compared_with_the_chain_unless_told_not_to() {
             share_position: ShareSeq::new(0),
             nbits: block.header.bits,
             found_at_ms: 1,
+            direct: DirectPayments::default(),
         };
         Books::new(Arc::clone(&store), scheme).record_found(&found).await.unwrap();
     });

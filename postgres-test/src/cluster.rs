@@ -77,6 +77,15 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Gives a folder to the user that the server runs as, for a tablespace.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be given away.
+    pub fn give(&self, folder: &Path) -> io::Result<()> {
+        self.user.map_or(Ok(()), |user| chown(folder, Some(user.uid), Some(user.gid)))
+    }
+
     /// The URL of its database `postgres`.
     pub fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)

@@ -5,13 +5,18 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{OnceLock, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail, ensure};
+use bitcoin::{
+    Address, CompressedPublicKey, Network, ScriptBuf,
+    bip32::{DerivationPath, Xpriv},
+    secp256k1::Secp256k1,
+};
 use bitcoind_regtest::Node;
 use nix::{
     sys::signal::{Signal, kill},
@@ -47,8 +52,9 @@ pub fn executable() -> anyhow::Result<PathBuf> {
 }
 
 fn build() -> anyhow::Result<()> {
+    // Of the whole workspace: for one package, cargo would build its dependencies once more, with fewer features.
     let output = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "pool", "--bin", "adit"])
+        .args(["build", "--quiet", "--workspace", "--bin", "adit"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()?;
     ensure!(output.status.success(), "adit does not build: {}", String::from_utf8_lossy(&output.stderr));
@@ -133,6 +139,27 @@ impl Pool {
         self.folder().join("adit.toml")
     }
 
+    /// Returns the script that the pool's coinbases pay, derived from the wallet's key (BIP 84).
+    ///
+    /// # Errors
+    ///
+    /// If the key cannot be read.
+    pub fn coinbase_script(&self) -> anyhow::Result<ScriptBuf> {
+        let file = std::fs::read_to_string(self.folder().join("wallet.key"))?;
+        let file: serde_json::Value = serde_json::from_str(&file)?;
+        let master: Xpriv = file["xpriv"].as_str().context("the key file has no xpriv")?.parse()?;
+        let path: DerivationPath = "m/84'/1'/0'/0/0".parse()?;
+        let secp = Secp256k1::new();
+        let key = CompressedPublicKey::from_private_key(&secp, &master.derive_priv(&secp, &path)?.to_priv())?;
+        Ok(Address::p2wpkh(&key, Network::Regtest).script_pubkey())
+    }
+
+    /// Tells whether found blocks wait to be submitted or booked.
+    pub fn keeps_blocks(&self) -> bool {
+        let kept = std::fs::read_dir(self.folder().join("data/blocks"));
+        kept.is_ok_and(|kept| kept.flatten().any(|entry| entry.file_name().to_string_lossy().ends_with(".json")))
+    }
+
     /// Starts the pool without waiting for it to listen. Its log goes to `log.txt` in the folder.
     ///
     /// # Errors
@@ -208,6 +235,20 @@ impl Pool {
         running.child.kill()?;
         running.child.wait()?;
         Ok(())
+    }
+
+    /// Tells how the pool has ended, if it was started and has ended by itself. It can be started again then.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not tell.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        let Some(running) = &mut self.running else { return Ok(None) };
+        let status = running.child.try_wait()?;
+        if status.is_some() {
+            self.running = None;
+        }
+        Ok(status)
     }
 
     /// Returns everything that the pool has logged.

@@ -5,4 +5,5 @@
 #![forbid(unsafe_code)]
 
 pub mod adit;
+pub mod crash_points;
 pub mod miner;

@@ -7,15 +7,16 @@
 //! The books follow the chain and may lag behind it. The wallet's last block tells how far they have come: what
 //! happened up to that block they must know, and what happened after it they are merely behind with.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use bitcoin::{Amount, BlockHash, OutPoint, Transaction, Txid, consensus::encode::deserialize_hex};
+use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, Transaction, TxOut, Txid, consensus::encode::deserialize_hex};
 use bitcoincore_rpc::{Client, RpcApi, jsonrpc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{coins_of, phase_word};
 use crate::{
+    account::AccountId,
     books::{BlockPhase, BlockRecord, COINBASE_MATURITY},
     payout::{Batch, BatchId, BatchState},
     store::{Store, StoreError},
@@ -81,6 +82,18 @@ pub enum ChainFault {
         /// What it should pay.
         value: Amount,
     },
+    /// The coinbase of a block does not pay a miner what the books say.
+    #[error("block {block}: coinbase output {output} does not pay {amount} to account {account}")]
+    Direct {
+        /// The block.
+        block: BlockHash,
+        /// The output in the books.
+        output: OutPoint,
+        /// What it should pay.
+        amount: Amount,
+        /// To whom.
+        account: AccountId,
+    },
     /// The block that confirmed a batch is not in the best chain, or has another height or time.
     #[error("batch {batch} is confirmed in block {block}, which is not in the best chain with that height and time")]
     Confirmation {
@@ -111,7 +124,7 @@ pub enum ChainFault {
         /// What it should pay.
         amount: Amount,
         /// To whom.
-        account: crate::AccountId,
+        account: AccountId,
     },
     /// The chain has fewer coins of the pool than the ledger says.
     #[error("the ledger says that the pool has {ledger_sat} sat, but {chain_sat} sat of it are on the chain")]
@@ -177,11 +190,17 @@ async fn compare(store: &dyn Store, rpc: &Arc<Client>) -> Result<ChainAudit, Cha
     let wallet = known_coins(store).await?;
     let mut blocks = store.blocks(u32::MAX).await?;
     blocks.reverse();
+    let mut scripts = BTreeMap::new();
+    for payment in blocks.iter().flat_map(|block| block.found.direct.iter()) {
+        let before = AccountId::new(payment.account.get() - 1);
+        let account = store.accounts(before, 1).await?.pop().filter(|account| account.id == payment.account);
+        scripts.extend(account.map(|account| (account.id, account.script_pubkey)));
+    }
     let known = wallet.as_ref().map(|wallet| (wallet.tip.height, wallet.tip.hash));
     let node = Arc::clone(rpc);
     let mut chain = blocking(move || {
         let mut chain = Chain::at_tip(&node, known)?;
-        blocks.iter().try_for_each(|block| chain.compare_block(&node, block))?;
+        blocks.iter().try_for_each(|block| chain.compare_block(&node, block, &scripts))?;
         Ok::<_, ChainAuditError>(chain)
     })
     .await?;
@@ -250,7 +269,12 @@ impl Chain {
         Ok(Self { tip: tip.bestblockhash, known_height, audit })
     }
 
-    fn compare_block(&mut self, rpc: &Client, row: &BlockRecord) -> Result<(), ChainAuditError> {
+    fn compare_block(
+        &mut self,
+        rpc: &Client,
+        row: &BlockRecord,
+        scripts: &BTreeMap<AccountId, ScriptBuf>,
+    ) -> Result<(), ChainAuditError> {
         let (block, kept_height, kept) = (row.found.hash, row.found.height, row.state.phase);
         self.audit.blocks += 1;
         let header = header(rpc, block)?;
@@ -261,7 +285,7 @@ impl Chain {
         }
         let confirmations = header.and_then(|header| header.confirmations());
         if confirmations.is_some() {
-            self.compare_coinbase(rpc, row)?;
+            self.compare_coinbase(rpc, row, scripts)?;
         }
         let phase_at = |tip_height: u32| match confirmations {
             None => BlockPhase::Orphaned,
@@ -282,10 +306,26 @@ impl Chain {
         Ok(())
     }
 
-    fn compare_coinbase(&mut self, rpc: &Client, row: &BlockRecord) -> Result<(), ChainAuditError> {
-        let (block, coinbase, value) = (row.found.hash, row.found.coinbase, row.found.value);
+    fn compare_coinbase(
+        &mut self,
+        rpc: &Client,
+        row: &BlockRecord,
+        scripts: &BTreeMap<AccountId, ScriptBuf>,
+    ) -> Result<(), ChainAuditError> {
+        let (block, coinbase, direct) = (row.found.hash, row.found.coinbase, &row.found.direct);
+        let value = row.found.value.checked_sub(direct.total()).unwrap_or_default();
         let pays = match transaction_in(rpc, coinbase.txid, block)? {
             Found::Here(transaction) => {
+                for payment in direct.iter() {
+                    let (amount, account) = (payment.amount, payment.account);
+                    let output = transaction.output.get(payment.vout as usize);
+                    let pays =
+                        |output: &TxOut| output.value == amount && scripts.get(&account) == Some(&output.script_pubkey);
+                    if !output.is_some_and(pays) {
+                        let output = row.found.direct_output(payment);
+                        return Err(ChainFault::Direct { block, output, amount, account }.into());
+                    }
+                }
                 let output = transaction.output.get(coinbase.vout as usize);
                 transaction.is_coinbase() && output.is_some_and(|output| output.value == value)
             }
@@ -300,7 +340,7 @@ impl Chain {
 
     fn compare_batch(&mut self, rpc: &Client, row: &Batch) -> Result<(), ChainAuditError> {
         let BatchState::Confirmed(_, booked) = row.state else { return Ok(()) };
-        let (batch, block, txid) = (row.id, booked.hash, row.txid);
+        let (batch, block, txid) = (row.id, booked.hash, row.txid());
         self.audit.batches += 1;
         let header = header(rpc, block)?;
         let is_there = header.as_ref().is_some_and(|header| header.confirmations().is_some());
@@ -323,7 +363,7 @@ impl Chain {
             }
         };
         for output in &row.outputs {
-            let (vout, amount, account) = (output.vout, output.due.amount, output.due.account);
+            let (vout, amount, account) = (output.vout, output.pays(), output.due.account);
             let paid = transaction.output.get(vout as usize);
             if paid.is_none_or(|paid| paid.value != amount || paid.script_pubkey != output.due.script_pubkey) {
                 return Err(ChainFault::Output { batch, txid, vout, amount, account }.into());

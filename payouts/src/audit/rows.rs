@@ -7,11 +7,16 @@ use std::collections::BTreeMap;
 
 use bitcoin::{Amount, BlockHash, SignedAmount, Txid};
 
+use super::{
+    batches::{PostedBatch, Taken, TakenOfBlocks},
+    reserve::ReserveAudit,
+    restraints::PostedRestraints,
+};
 use crate::{
     account::AccountId,
     books::{BlockCredit, BlockPhase, BlockRecord, BlockState},
     export::{
-        Lot,
+        Lot, LotCredit,
         register::{RecordState, RegisterRow},
     },
     ledger::{Entry, EntryKind, EntrySeq, LedgerAccount},
@@ -65,19 +70,25 @@ struct PostedBlock {
     found: EntrySeq,
     value: Amount,
     fee: Amount,
+    reserve: Amount,
+    /// Nothing in entries of a time when facts were not stated.
+    facts: Option<String>,
     credits: BTreeMap<AccountId, Amount>,
     state: BlockState,
+    /// The epoch in which its present stay in the chain began.
+    stay: u32,
+    /// What its coinbase paid directly in this stay, by output.
+    direct: BTreeMap<u32, PostedPayment>,
 }
 
-/// A batch as its entries tell it.
+/// A direct payment as its entry tells it.
 #[derive(Debug)]
-struct PostedBatch {
-    created: EntrySeq,
-    paid: BTreeMap<AccountId, Amount>,
-    /// Its transaction and the coins that leave with it, once it was broadcast.
-    sent: Option<(Txid, Amount)>,
-    confirmed: Option<BlockHash>,
-    epoch: u32,
+struct PostedPayment {
+    entry: EntrySeq,
+    account: AccountId,
+    amount: Amount,
+    /// The part that settles the account's credit.
+    settles: Amount,
 }
 
 /// Goes through all entries in their order, then compares the rows with them.
@@ -85,6 +96,8 @@ struct PostedBatch {
 pub(super) struct RowAudit {
     blocks: BTreeMap<BlockHash, PostedBlock>,
     batches: BTreeMap<BatchId, PostedBatch>,
+    restraints: PostedRestraints,
+    reserve: ReserveAudit,
 }
 
 impl RowAudit {
@@ -95,6 +108,7 @@ impl RowAudit {
 
     fn follow(&mut self, entry: &Entry) -> Option<()> {
         let immature = BlockPhase::Immature;
+        self.reserve.follow(entry)?;
         match entry.kind {
             EntryKind::BlockFound => {
                 let hash = entry.key.parse().ok()?;
@@ -107,37 +121,27 @@ impl RowAudit {
             EntryKind::Reconnected => self.move_block(entry, BlockPhase::Orphaned, immature, 0),
             EntryKind::PayoutCreated => {
                 let id = BatchId::new(entry.key.parse().ok()?);
-                let mut paid = BTreeMap::new();
-                for posting in &entry.postings {
-                    if let LedgerAccount::MinerPayable(account) = posting.account {
-                        paid.insert(account, posting.amount.to_unsigned().ok()?);
-                    }
-                }
-                let batch = PostedBatch { created: entry.seq, paid, sent: None, confirmed: None, epoch: 0 };
+                let batch = PostedBatch::created(id, entry)?;
                 self.batches.insert(id, batch).is_none().then_some(())
             }
             EntryKind::Broadcast => {
-                let batch = self.batch_in_flight(entry)?;
-                let leaving = (-entry.amount(LedgerAccount::Spendable)).to_unsigned().ok()?;
-                batch.sent.replace((entry.key.parse().ok()?, leaving)).is_none().then_some(())
+                let (id, batch) = self.batch_in_flight(entry)?;
+                batch.broadcast(id, entry)
             }
             EntryKind::Confirmed => {
-                let mut key = entry.key.split(':');
-                let (txid, block, epoch) = (key.next()?, key.next()?, key.next()?);
-                let batch = self.batch_in_flight(entry)?;
-                let sent = batch.sent.is_some_and(|(sent, _)| Ok(sent) == txid.parse());
-                let follows = sent && Ok(batch.epoch) == epoch.parse();
-                let before = batch.confirmed.replace(block.parse().ok()?);
-                (follows && before.is_none()).then_some(())
+                let (id, batch) = self.batch_in_flight(entry)?;
+                batch.confirmed(id, entry)
             }
             EntryKind::Reversed => {
-                let mut key = entry.key.split(':');
-                let (_, _, block, epoch) = (key.next()?, key.next()?, key.next()?, key.next()?);
-                let batch = self.batch_in_flight(entry)?;
-                let follows = batch.confirmed.take() == block.parse().ok() && Ok(batch.epoch) == epoch.parse();
-                batch.epoch += 1;
-                follows.then_some(())
+                let id = BatchId::new(entry.key.split(':').next()?.parse().ok()?);
+                self.batches.get_mut(&id)?.reversed(id, entry)
             }
+            EntryKind::Held | EntryKind::Released | EntryKind::Blocked | EntryKind::Unblocked => {
+                self.restraints.follow(entry)
+            }
+            // The reserve's part, followed before.
+            EntryKind::Credited | EntryKind::ReserveFunded | EntryKind::Deposited | EntryKind::Undeposited => Some(()),
+            EntryKind::DirectPaid => self.pay_directly(entry),
         }
     }
 
@@ -148,16 +152,29 @@ impl RowAudit {
         let epoch: u32 = epoch.parse().ok()?;
         let follows = block.state == BlockState { phase: from, epoch };
         block.state = BlockState { phase: to, epoch: epoch.checked_add(set_back)? };
+        match entry.kind {
+            EntryKind::Orphaned => block.direct.clear(),
+            EntryKind::Reconnected => block.stay = epoch,
+            _ => {}
+        }
         follows.then_some(())
     }
 
-    /// The batch whose coins an entry lets go or takes back.
-    fn batch_in_flight(&mut self, entry: &Entry) -> Option<&mut PostedBatch> {
+    fn pay_directly(&mut self, entry: &Entry) -> Option<()> {
+        let hash = entry.postings.iter().find_map(|posting| match posting.account {
+            LedgerAccount::Immature(block) => Some(block),
+            _ => None,
+        })?;
+        self.blocks.get_mut(&hash)?.pay_directly(hash, entry)
+    }
+
+    /// The batch whose coins an entry lets go.
+    fn batch_in_flight(&mut self, entry: &Entry) -> Option<(BatchId, &mut PostedBatch)> {
         let batch = entry.postings.iter().find_map(|posting| match posting.account {
             LedgerAccount::InFlight(batch) => Some(batch),
             _ => None,
         })?;
-        self.batches.get_mut(&batch)
+        Some((batch, self.batches.get_mut(&batch)?))
     }
 
     /// Compares the store's rows with the entries, in the order of the entries that they came with. The store must not
@@ -170,7 +187,7 @@ impl RowAudit {
         if let Some(hash) = rows.keys().find(|&hash| !self.blocks.contains_key(hash)) {
             return Ok(Err(unknown("blocks", hash)));
         }
-        let mut taken = BTreeMap::new();
+        let mut taken = Taken::default();
         for (&id, posted) in &self.batches {
             let Some(batch) = store.batch(id).await? else {
                 return Ok(Err(missing("batches", id, posted.created)));
@@ -183,6 +200,9 @@ impl RowAudit {
         if let Some(batch) = open.iter().chain(&newest).find(|batch| !self.batches.contains_key(&batch.id)) {
             return Ok(Err(unknown("batches", batch.id)));
         }
+        if let Err(fault) = self.restraints.compare(store).await? {
+            return Ok(Err(fault));
+        }
         let mut blocks: Vec<_> = self.blocks.iter().collect();
         blocks.sort_by_key(|(_, posted)| posted.found);
         for (&hash, posted) in blocks {
@@ -190,11 +210,12 @@ impl RowAudit {
                 return Ok(Err(missing("blocks", hash, posted.found)));
             };
             let credits = store.credits(hash).await?;
-            if let Err(fault) = posted.check(row).and_then(|()| posted.check_credits(hash, &credits, &taken)) {
+            if let Err(fault) = posted.check(row).and_then(|()| posted.check_credits(hash, &credits, &taken.of_blocks))
+            {
                 return Ok(Err(fault));
             }
         }
-        Ok(Ok(()))
+        self.reserve.compare(store, &taken.of_periods).await
     }
 }
 
@@ -211,20 +232,89 @@ impl PostedBlock {
             found: entry.seq,
             value: entry.amount(LedgerAccount::Immature(hash)).to_unsigned().ok()?,
             fee: credited(entry.amount(LedgerAccount::FeeImmature))?,
+            reserve: credited(entry.amount(LedgerAccount::PpsImmature))?,
+            facts: entry.facts.clone(),
             credits,
             state: BlockState::FOUND,
+            stay: 0,
+            direct: BTreeMap::new(),
         })
+    }
+
+    /// Follows a payment of the coinbase: up to what is left of the account's credit it settles that, the rest is debt.
+    fn pay_directly(&mut self, hash: BlockHash, entry: &Entry) -> Option<()> {
+        let mut key = entry.key.splitn(3, ':');
+        let (_txid, vout, stay) = (key.next()?, key.next()?.parse().ok()?, key.next());
+        let is_this_stay = match stay {
+            None => self.stay == 0,
+            Some(epoch) => self.stay > 0 && epoch.parse() == Ok(self.stay),
+        };
+        let account = entry.postings.iter().find_map(|posting| match posting.account {
+            LedgerAccount::MinerImmature(account) | LedgerAccount::MinerDebt(account) => Some(account),
+            _ => None,
+        })?;
+        let amount = (-entry.amount(LedgerAccount::Immature(hash))).to_unsigned().ok()?;
+        let settles = entry.amount(LedgerAccount::MinerImmature(account)).to_unsigned().ok()?;
+        let excess = entry.amount(LedgerAccount::MinerDebt(account)).to_unsigned().ok()?;
+        let left = self.credits.get(&account).copied().unwrap_or_default().checked_sub(self.settled(account))?;
+        let payment = PostedPayment { entry: entry.seq, account, amount, settles };
+        let is_right = self.state.phase == BlockPhase::Immature
+            && is_this_stay
+            && settles.checked_add(excess)? == amount
+            && settles == amount.min(left);
+        (is_right && self.direct.insert(vout, payment).is_none()).then_some(())
+    }
+
+    /// Returns how much of an account's credit the coinbase settles.
+    fn settled(&self, account: AccountId) -> Amount {
+        self.direct.values().filter(|payment| payment.account == account).map(|payment| payment.settles).sum()
+    }
+
+    /// Compares direct payments with what the block's facts say of them. All are posted before the block moves on.
+    fn check_direct(&self, row: &BlockRecord) -> Result<(), RowFault> {
+        let hash = row.found.hash;
+        let told = |vout: u32, account: AccountId, amount: Amount| {
+            format!("{} sat at output {vout} for account {account}", amount.to_sat())
+        };
+        for payment in row.found.direct.iter() {
+            match self.direct.get(&payment.vout) {
+                Some(posted) => same(
+                    "blocks",
+                    hash,
+                    "direct payment",
+                    told(payment.vout, payment.account, payment.amount),
+                    told(payment.vout, posted.account, posted.amount),
+                )?,
+                None if self.state.phase == BlockPhase::Matured => {
+                    let kept = told(payment.vout, payment.account, payment.amount);
+                    same("blocks", hash, "direct payment", kept, "none".to_owned())?;
+                }
+                None => {}
+            }
+        }
+        let is_kept = |vout: u32| row.found.direct.iter().any(|payment| payment.vout == vout);
+        match self.direct.iter().find(|(vout, _)| !is_kept(**vout)) {
+            Some((vout, posted)) => {
+                Err(missing("blocks", format!("{hash}: direct payment of output {vout}"), posted.entry))
+            }
+            None => Ok(()),
+        }
     }
 
     fn check(&self, row: &BlockRecord) -> Result<(), RowFault> {
         let hash = row.found.hash;
         same("blocks", hash, "value", row.found.value, self.value)?;
         same("blocks", hash, "fee", row.fee, self.fee)?;
+        same("blocks", hash, "part of the reserve", row.reserve, self.reserve)?;
+        if let Some(facts) = &self.facts {
+            same("blocks", hash, "facts", &row.facts(), facts)?;
+        }
+        self.check_direct(row)?;
         same("blocks", hash, "phase", Phase(row.state.phase), Phase(self.state.phase))?;
         same("blocks", hash, "epoch", row.state.epoch, self.state.epoch)
     }
 
-    fn check_credits(&self, hash: BlockHash, rows: &[BlockCredit], taken: &Taken) -> Result<(), RowFault> {
+    fn check_credits(&self, hash: BlockHash, rows: &[BlockCredit], taken: &TakenOfBlocks) -> Result<(), RowFault> {
         for &BlockCredit { account, amount, paid } in rows {
             let row = format!("{hash} of account {account}");
             // An amount of zero is no line in the ledger.
@@ -232,68 +322,14 @@ impl PostedBlock {
                 None if amount > Amount::ZERO => return Err(unknown("credits", row)),
                 posted => same("credits", &row, "amount", amount, posted.copied().unwrap_or_default())?,
             }
-            same("credits", &row, "paid", paid, taken.get(&(hash, account)).copied().unwrap_or_default())?;
+            let taken = taken.get(&(hash, account)).copied().unwrap_or_default();
+            same("credits", &row, "paid", paid, taken + self.settled(account))?;
         }
         let kept: BTreeMap<_, _> = rows.iter().map(|credit| (credit.account, credit.paid)).collect();
         match self.credits.keys().find(|account| !kept.contains_key(account)) {
             Some(account) => Err(missing("credits", format!("{hash} of account {account}"), self.found)),
             None => Ok(()),
         }
-    }
-}
-
-/// What batches took of each credit.
-type Taken = BTreeMap<(BlockHash, AccountId), Amount>;
-
-impl PostedBatch {
-    /// Compares a batch, and adds up what it took of credits.
-    fn check(&self, batch: &Batch, taken: &mut Taken) -> Result<(), RowFault> {
-        let id = batch.id;
-        let posted_state = match (self.sent, self.confirmed) {
-            (_, Some(block)) => format!("confirmed in {block}"),
-            (Some(_), None) => "broadcast".to_owned(),
-            (None, None) => "created".to_owned(),
-        };
-        let (state, transaction) = match &batch.state {
-            BatchState::Created => ("created".to_owned(), None),
-            // Signing is no matter of money: it has no entry.
-            BatchState::Signed(transaction) => ("created".to_owned(), Some(transaction)),
-            BatchState::Broadcast(transaction) => ("broadcast".to_owned(), Some(transaction)),
-            BatchState::Confirmed(transaction, block) => (format!("confirmed in {}", block.hash), Some(transaction)),
-        };
-        same("batches", id, "state", state, posted_state)?;
-        same("batches", id, "epoch", batch.epoch, self.epoch)?;
-        for output in &batch.outputs {
-            let (account, amount) = (output.due.account, output.due.amount);
-            let row = format!("{id}:{}", output.vout);
-            let Some(&posted) = self.paid.get(&account) else { return Err(unknown("batch_outputs", row)) };
-            same("batch_outputs", &row, "amount", amount, posted)?;
-            let lots: Amount = output.lots.iter().map(|lot| lot.amount).sum();
-            same("batch_lots", &row, "sum", lots, posted)?;
-            for Lot { block, amount, .. } in &output.lots {
-                *taken.entry((*block, account)).or_default() += *amount;
-            }
-            if let Some(transaction) = transaction {
-                let paid = transaction.output.get(output.vout as usize);
-                let pays =
-                    paid.is_some_and(|paid| paid.value == amount && paid.script_pubkey == output.due.script_pubkey);
-                same("batches", id, "payment of each output by the signed transaction", pays, true)?;
-            }
-        }
-        let outputs = batch.outputs.len();
-        if outputs < self.paid.len() {
-            let gone = self.paid.keys().find(|account| batch.outputs.iter().all(|out| out.due.account != **account));
-            let account = gone.map(ToString::to_string).unwrap_or_default();
-            return Err(missing("batch_outputs", format!("of batch {id} for account {account}"), self.created));
-        }
-        if let Some(transaction) = transaction {
-            same("batches", id, "transaction", transaction.compute_txid(), batch.txid)?;
-        }
-        if let Some((txid, leaving)) = self.sent {
-            same("batches", id, "txid", batch.txid, txid)?;
-            same("batches", id, "coins that leave", batch.leaving(), leaving)?;
-        }
-        Ok(())
     }
 }
 
@@ -308,7 +344,10 @@ pub(super) struct DeliveryAudit<'a> {
 
 impl<'a> DeliveryAudit<'a> {
     pub(super) fn new(rows: &RowAudit, store: &'a dyn Store) -> Self {
-        let ids = rows.batches.iter().filter_map(|(&id, batch)| batch.sent.map(|(txid, _)| (txid, id))).collect();
+        let delivered = |(&id, batch): (&BatchId, &'_ PostedBatch)| {
+            batch.delivered.iter().map(move |&txid| (txid, id)).collect::<Vec<_>>()
+        };
+        let ids = rows.batches.iter().flat_map(delivered).collect();
         Self { ids, store, batch: None }
     }
 
@@ -316,7 +355,7 @@ impl<'a> DeliveryAudit<'a> {
     pub(super) async fn check(&mut self, row: &RegisterRow) -> Result<Result<(), RowFault>, StoreError> {
         let (seq, record) = (row.seq, &row.record);
         let txid = record.delivery.txid;
-        if self.batch.as_ref().is_none_or(|batch| batch.txid != txid) {
+        if self.batch.as_ref().is_none_or(|batch| batch.attempts.iter().all(|attempt| attempt.txid != txid)) {
             self.batch = match self.ids.get(&txid) {
                 Some(&id) => self.store.batch(id).await?,
                 None => None,
@@ -330,20 +369,21 @@ impl<'a> DeliveryAudit<'a> {
         let due = &output.due;
         let (id, paid) = (format!("{}:{}", batch.id, output.vout), "batch_outputs");
         let lots = |lots: &[Lot]| {
-            let lots =
-                lots.iter().map(|lot| format!("{} sat of {} in {}", lot.amount.to_sat(), lot.coinbase, lot.block));
+            let lots = lots.iter().map(|lot| {
+                format!("{} sat of {} in {}{}", lot.amount.to_sat(), lot.coinbase, lot.block, Of(lot.credit))
+            });
             lots.collect::<Vec<_>>().join(", ")
         };
-        let compared = same(paid, &id, "amount", due.amount, record.amount)
+        let compared = same(paid, &id, "amount", output.pays(), record.amount)
             .and_then(|()| same(paid, &id, "account", due.account, record.account))
             .and_then(|()| same(paid, &id, "address", &due.address, &record.address))
             .and_then(|()| {
                 same(paid, &id, "script", due.script_pubkey.to_hex_string(), record.script_pubkey.to_hex_string())
             })
-            .and_then(|()| same("batch_lots", &id, "content", lots(&output.lots), lots(&record.lots)))
+            .and_then(|()| same("batch_lots", &id, "content", lots(&output.delivered_lots()), lots(&record.lots)))
             .and_then(|()| match batch.state {
                 BatchState::Confirmed(_, block)
-                    if row.state == RecordState::Delivered && block.hash == row.block.hash =>
+                    if row.state == RecordState::Delivered && block.hash == row.block.hash && batch.txid() == txid =>
                 {
                     same("batches", batch.id, "block height", block.height, row.block.height)
                         .and_then(|()| same("batches", batch.id, "block time", block.time, row.block.time))
@@ -351,6 +391,18 @@ impl<'a> DeliveryAudit<'a> {
                 _ => Ok(()),
             });
         Ok(compared)
+    }
+}
+
+/// The words for the credit that a lot belongs to, if that is not its block's.
+struct Of(LotCredit);
+
+impl std::fmt::Display for Of {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            LotCredit::Block => Ok(()),
+            LotCredit::Period { number, line } => write!(f, " for period {number}:{line}"),
+        }
     }
 }
 
@@ -364,7 +416,7 @@ impl std::fmt::Display for Phase {
     }
 }
 
-fn same<T: PartialEq + ToString>(
+pub(super) fn same<T: PartialEq + ToString>(
     table: &'static str,
     row: impl ToString,
     column: &'static str,
@@ -378,10 +430,10 @@ fn same<T: PartialEq + ToString>(
     Err(RowFault::Differs { table, row, column, kept, posted })
 }
 
-fn missing(table: &'static str, row: impl ToString, entry: EntrySeq) -> RowFault {
+pub(super) fn missing(table: &'static str, row: impl ToString, entry: EntrySeq) -> RowFault {
     RowFault::Missing { table, row: row.to_string(), entry }
 }
 
-fn unknown(table: &'static str, row: impl ToString) -> RowFault {
+pub(super) fn unknown(table: &'static str, row: impl ToString) -> RowFault {
     RowFault::Unknown { table, row: row.to_string() }
 }

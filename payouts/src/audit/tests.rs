@@ -13,10 +13,13 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     AccountId,
-    books::{Books, ChainPosition, FoundBlock},
-    payout::{Payer, PayoutPolicy},
+    books::{Books, ChainPosition, DirectPayments, FoundBlock},
+    payout::{Payer, PayoutPolicy, Restraint},
     scheme::{PoolFee, pplns::Pplns},
-    store::{conformance::share, sqlite::SqliteStore},
+    store::{
+        conformance::{append, share},
+        sqlite::SqliteStore,
+    },
     wallet::{Wallet, WalletBalance, WalletKey},
 };
 
@@ -42,7 +45,7 @@ async fn pool(threshold: Amount) -> Pool {
         miners.push(store.account(&address).await.unwrap());
     }
     let shares = [share(miners[0], 0), share(miners[0], 1), share(miners[1], 2)];
-    store.append_shares(&shares).await.unwrap();
+    append(&*store, &shares).await;
     let key_file = dir.path().join("wallet.key");
     WalletKey::create(&key_file, Network::Regtest).unwrap();
     let key = WalletKey::read(&key_file, Network::Regtest).unwrap();
@@ -81,6 +84,7 @@ impl Pool {
             share_position: self.store.share_position().await.unwrap(),
             nbits: block.header.bits,
             found_at_ms: 1,
+            direct: DirectPayments::default(),
         };
         self.books.record_found(&found).await.unwrap();
         hash
@@ -143,7 +147,7 @@ async fn books_agree_with_the_chain_at_every_step() {
     assert_eq!(pool.compared().await.coins, None, "the books do not know the payout's block");
     pool.payer.step().await.unwrap();
     let audit = pool.compared().await;
-    let leaving = pool.store.batches(1).await.unwrap()[0].leaving().to_sat();
+    let leaving = pool.store.batches(1).await.unwrap()[0].in_flight().to_sat();
     assert_eq!((audit.blocks, audit.batches, audit.pruned), (1, 1, 0));
     assert_eq!(audit.coins, coins(5_000_000_000 - i128::from(leaving)));
 
@@ -160,19 +164,30 @@ async fn books_agree_with_the_chain_at_every_step() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_was_changed_is_named() {
-    let pool = paid_pool().await;
+    let mut pool = paid_pool().await;
+    pool.payer.restrain(pool.finder, Restraint::Held, "lost key").await.unwrap();
     verify_books(&*pool.store).await.unwrap();
     let tampered = [
         ("UPDATE blocks SET phase = 'immature'", "of blocks: phase is immature, but the entries say matured"),
         ("UPDATE blocks SET epoch = epoch + 1", "of blocks: epoch is 1"),
         ("UPDATE blocks SET value_sat = value_sat + 1", "of blocks: value is"),
         ("UPDATE blocks SET fee_sat = fee_sat - 1", "of blocks: fee is"),
-        ("UPDATE blocks SET coinbase_vout = 7", "of batch_lots: content is"),
+        ("UPDATE blocks SET coinbase_vout = 7", "of blocks: facts is"),
+        ("UPDATE blocks SET share_position = share_position + 1", "of blocks: facts is"),
+        ("UPDATE blocks SET rule = 'solo fee_bp=100'", "of blocks: facts is"),
+        ("UPDATE blocks SET finder = 2", "of blocks: facts is"),
+        ("UPDATE blocks SET reserve_sat = 1", "of blocks: part of the reserve is"),
+        (
+            "INSERT INTO deposits VALUES ('00', 1, 5, '00', 0, 'booked', 0, 0, 1); \
+          UPDATE deposits SET txid = (SELECT txid FROM batch_attempts), block_hash = (SELECT hash FROM blocks)",
+            ":1 of deposits",
+        ),
         (
             "INSERT INTO blocks SELECT '00' || substr(hash, 3, 60) || 'ff', height, coinbase_txid, coinbase_vout, \
-          value_sat, subsidy_sat, finder, share_position, found_at_ms, fee_sat, phase, epoch, nbits, rule FROM blocks",
+          value_sat, subsidy_sat, finder, share_position, found_at_ms, fee_sat, phase, epoch, nbits, rule, 0, '' FROM blocks",
             "no entry tells of row 00",
         ),
+        ("UPDATE blocks SET direct = '1:1=5'", "of blocks: facts is"),
         ("UPDATE credits SET sat = sat + 1 WHERE account = 2", "of account 2 of credits: amount is"),
         ("UPDATE credits SET paid_sat = paid_sat - 1 WHERE account = 1", "of account 1 of credits: paid is"),
         ("DELETE FROM credits WHERE account = 2", "of account 2 of credits is missing: entry 1 tells of it"),
@@ -181,15 +196,22 @@ async fn a_row_that_was_changed_is_named() {
           INSERT INTO credits SELECT hash, 3, 5, 0 FROM blocks",
             "of account 3 of credits",
         ),
-        ("UPDATE batches SET state = 'broadcast', block_hash = NULL", "of batches: state is broadcast"),
+        ("UPDATE batches SET state = 'open', block_hash = NULL, attempt = NULL", "of batches: state is open, but"),
         ("UPDATE batches SET epoch = 4", "of batches: epoch is 4"),
-        ("UPDATE batches SET txid = replace(txid, 'a', 'b')", "row 1 of batches: transaction is"),
-        ("UPDATE batches SET network_fee_sat = network_fee_sat + 1", "of batches: coins that leave is"),
+        ("UPDATE batch_attempts SET txid = replace(txid, 'a', 'b')", "row 1 of batches: state is confirmed in"),
+        (
+            "UPDATE batch_attempts SET network_fee_sat = network_fee_sat + 1",
+            "row 1:0 of batch_attempts: coins that leave",
+        ),
+        ("UPDATE batch_attempts SET stage = 'signed'", "row 1:0 of batch_attempts: broadcast is false"),
+        ("UPDATE batch_outputs SET fee_sat = 1 WHERE vout = 0", "of batch_outputs: fee of all outputs is"),
         ("UPDATE batches SET block_height = block_height + 1", "of batches: block height is"),
         ("UPDATE batches SET block_time_s = block_time_s + 1", "of batches: block time is"),
         ("UPDATE batch_outputs SET sat = sat + 1 WHERE account = 1", "of batch_outputs: amount is"),
         ("UPDATE batch_lots SET sat = sat - 1 WHERE vout = 0", "row 1:0 of batch_lots: sum is"),
         ("DELETE FROM batch_lots WHERE vout = 1", "row 1:1 of batch_lots: sum is 0"),
+        ("DROP TRIGGER restraints_no_update; UPDATE restraints SET act = 'ended'", "of restraints: act is ended"),
+        ("DROP TRIGGER restraints_no_delete; DELETE FROM restraints", "of restraints is missing"),
         ("UPDATE accounts SET address = 'elsewhere' WHERE id = 2", "address is elsewhere"),
         (
             "DROP TRIGGER export_rows_no_update; UPDATE export_rows SET block_height = 1 WHERE seq = 2",

@@ -4,18 +4,24 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 
-use bitcoin::{CompactTarget, SignedAmount, Txid, hashes::Hash};
+use bitcoin::{CompactTarget, OutPoint, SignedAmount, Txid, hashes::Hash};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
+    account::AccountSettings,
     audit,
-    payout::{Batch, BatchId, BatchState, PaidOutput},
-    scheme::{PoolFee, pplns::Pplns, rule::SchemeName},
-    share::{Appended, Difficulty},
+    payout::BatchId,
+    scheme::{
+        PoolFee,
+        beneficiary::{Donation, Wishes},
+        pplns::Pplns,
+        rule::SchemeName,
+    },
+    share::NewShare,
     store::{
-        conformance::{address, block_hash, share},
+        conformance::{address, append, append_each, block_hash, job_at, pay, share},
         sqlite::SqliteStore,
     },
 };
@@ -42,8 +48,7 @@ async fn fixture() -> Fixture {
     }
     let owners = [0, 0, 0, 0, 0, 1, 1, 1, 2, 2].map(|index: usize| miners[index]);
     let shares: Vec<_> = owners.iter().zip(0..).map(|(&miner, hash)| share(miner, hash)).collect();
-    store.append_shares(&shares).await.unwrap();
-    let position = store.share_position().await.unwrap();
+    let position = *append_each(&*store, &shares).await.last().unwrap();
     let scheme = Pplns { window: NonZeroU32::new(u32::MAX).unwrap(), fee: PoolFee::from_basis_points(100).unwrap() };
     let books = Books::new(store.clone(), scheme);
     Fixture { _dir: dir, store, books, miners, position }
@@ -61,7 +66,13 @@ impl Fixture {
             share_position: self.position,
             nbits: CompactTarget::from_consensus(0x207f_ffff),
             found_at_ms: 1,
+            direct: DirectPayments::default(),
         }
+    }
+
+    /// The position of one of the ten first shares, counted from 1.
+    fn at(&self, share: u32) -> ShareSeq {
+        ShareSeq::of_session(1, share).unwrap()
     }
 
     /// All balances that are not zero.
@@ -73,31 +84,6 @@ impl Fixture {
 
     async fn balance(&self, account: LedgerAccount) -> i64 {
         self.store.balance(account).await.unwrap().to_sat()
-    }
-
-    /// Reserves what a miner is due, as a payout does.
-    async fn pay(&self, miner: AccountId, id: u8) -> Batch {
-        let due = self.store.due(Amount::ONE_SAT).await.unwrap();
-        let due = due.into_iter().find(|due| due.account == miner).unwrap();
-        let lots = crate::export::allocate(self.store.unpaid_lots(miner).await.unwrap(), due.amount).unwrap();
-        let batch = Batch {
-            id: BatchId::new(id.into()),
-            txid: Txid::from_byte_array([id; 32]),
-            psbt: vec![],
-            outputs: vec![PaidOutput { vout: 0, due: due.clone(), lots }],
-            network_fee: Amount::ZERO,
-            state: BatchState::Created,
-            epoch: 0,
-            created_at_ms: 0,
-        };
-        let lines = Draft::begin(EntryKind::PayoutCreated, batch.id)
-            .debit(LedgerAccount::MinerPayable(miner), due.amount)
-            .credit(LedgerAccount::Reserved(batch.id), due.amount);
-        let head = self.store.head().await.unwrap();
-        let row = Row::BatchCreated { batch: batch.clone(), wallet_change: "{}".to_owned() };
-        let change = Change { entry: lines.balanced().unwrap().seal(head, 0), rows: vec![row] };
-        assert_eq!(self.store.commit(change).await.unwrap(), Commit::Done);
-        batch
     }
 }
 
@@ -121,7 +107,7 @@ async fn a_found_block_is_split_over_its_window() {
 async fn shares_after_the_frozen_position_do_not_count() {
     let fixture = fixture().await;
     let late: Vec<_> = (100..200).map(|hash| share(fixture.miners[2], hash)).collect();
-    assert!(matches!(fixture.store.append_shares(&late).await.unwrap()[0], Appended::Stored(_)));
+    append(&*fixture.store, &late).await;
     fixture.books.record_found(&fixture.found(1)).await.unwrap();
     let balance = fixture.balance(LedgerAccount::MinerImmature(fixture.miners[2])).await;
     assert_eq!(balance, -62_714_088);
@@ -131,19 +117,21 @@ async fn shares_after_the_frozen_position_do_not_count() {
 async fn a_window_over_many_pages_loses_no_share_of_one_moment() {
     let fixture = fixture().await;
     let [one, other, _] = fixture.miners;
-    // All at the same moment, and more than one page of them.
-    let mut shares: Vec<_> = (1_000..24_000).map(|hash| share(if hash % 2 == 0 { one } else { other }, hash)).collect();
-    shares.iter_mut().for_each(|share| share.at_ms = 7);
-    fixture.store.append_shares(&shares).await.unwrap();
+    // In segments of a thousand shares, each by another rig, all at the same moment.
+    let rig = |index: u32| NewShare {
+        worker: format!("rig {index}"),
+        job: job_at(1, 0x1d01_fffe),
+        ..share(if index.is_multiple_of(2) { one } else { other }, 7)
+    };
+    let shares: Vec<_> = (0..1_000).map(rig).collect();
+    let mut newest = fixture.position;
+    for _ in 0..23 {
+        newest = append(&*fixture.store, &shares).await;
+    }
     // Scores of a quarter block each: X = 5,000 holds 20,000 of them.
-    let quarter = Difficulty::from_log2(-3).unwrap();
     let scheme = Pplns { window: NonZeroU32::new(5_000).unwrap(), fee: PoolFee::from_basis_points(0).unwrap() };
-    let hard = CompactTarget::from_consensus(0x1d01_fffe);
-    let mut twins: Vec<_> = (30_000..53_000).map(|hash| share(if hash % 2 == 0 { one } else { other }, hash)).collect();
-    twins.iter_mut().for_each(|share| (share.nbits, share.difficulty) = (hard, quarter));
-    fixture.store.append_shares(&twins).await.unwrap();
     let books = Books::new(fixture.store.clone(), scheme);
-    let found = FoundBlock { share_position: fixture.store.share_position().await.unwrap(), ..fixture.found(3) };
+    let found = FoundBlock { share_position: newest, ..fixture.found(3) };
     books.record_found(&found).await.unwrap();
     let credits = fixture.store.credits(found.hash).await.unwrap();
     let amounts: Vec<_> = credits.iter().map(|credit| (credit.account, credit.amount.to_sat())).collect();
@@ -157,8 +145,7 @@ async fn an_empty_day_does_not_end_the_window() {
     let fixture = fixture().await;
     let mut later: Vec<_> = (500..505).map(|hash| share(fixture.miners[2], hash)).collect();
     later.iter_mut().for_each(|share| share.at_ms += 30 * DAY_MS);
-    fixture.store.append_shares(&later).await.unwrap();
-    let found = FoundBlock { share_position: fixture.store.share_position().await.unwrap(), ..fixture.found(1) };
+    let found = FoundBlock { share_position: append(&*fixture.store, &later).await, ..fixture.found(1) };
     fixture.books.record_found(&found).await.unwrap();
     let [a, b, c] = fixture.miners.map(LedgerAccount::MinerImmature);
     // 5, 3 and 7 of 15 shares.
@@ -209,7 +196,7 @@ async fn prop_pays_the_shares_since_the_blocks_before() {
     let fixture = fixture().await;
     let [a, b, c] = fixture.miners;
     let books = books(&fixture, SchemeName::Prop);
-    let at = |id: u8, position: i64| FoundBlock { share_position: ShareSeq::new(position), ..fixture.found(id) };
+    let at = |id: u8, segment| FoundBlock { share_position: fixture.at(segment), ..fixture.found(id) };
     // Shares 1 to 5 are a's, 6 to 8 b's, 9 and 10 c's.
     books.record_found(&at(1, 6)).await.unwrap();
     assert_eq!(credited(&fixture, block_hash(1)).await, [(a, 261_308_701), (b, 52_261_740)]);
@@ -219,24 +206,24 @@ async fn prop_pays_the_shares_since_the_blocks_before() {
     // A rival of the second block ends no round of its own, and neither does a block that left the chain.
     let rival = FoundBlock { height: 2, ..at(3, 10) };
     let record = books.record_found(&rival).await.unwrap();
-    assert_eq!(record.rule.map(|rule| rule.to_string()), Some("prop last_block=6 fee_bp=100".to_owned()));
+    assert_eq!(record.rule.map(|rule| rule.to_string()), Some(format!("prop last_block={} fee_bp=100", fixture.at(6))));
     books.settle(block_hash(2), GONE).await.unwrap();
     books.settle(block_hash(3), GONE).await.unwrap();
     let record = books.record_found(&at(4, 10)).await.unwrap();
-    assert_eq!(record.rule.map(|rule| rule.to_string()), Some("prop last_block=6 fee_bp=100".to_owned()));
+    assert_eq!(record.rule.map(|rule| rule.to_string()), Some(format!("prop last_block={} fee_bp=100", fixture.at(6))));
 }
 
 #[tokio::test]
 async fn the_block_before_is_found_behind_many_orphans() {
     let fixture = fixture().await;
     let books = books(&fixture, SchemeName::Prop);
-    books.record_found(&FoundBlock { share_position: ShareSeq::new(2), ..fixture.found(1) }).await.unwrap();
+    books.record_found(&FoundBlock { share_position: fixture.at(2), ..fixture.found(1) }).await.unwrap();
     for id in 2..50 {
-        books.record_found(&FoundBlock { share_position: ShareSeq::new(3), ..fixture.found(id) }).await.unwrap();
+        books.record_found(&FoundBlock { share_position: fixture.at(3), ..fixture.found(id) }).await.unwrap();
         books.settle(block_hash(id), GONE).await.unwrap();
     }
     let record = books.record_found(&fixture.found(50)).await.unwrap();
-    assert_eq!(record.rule.map(|rule| rule.to_string()), Some("prop last_block=2 fee_bp=100".to_owned()));
+    assert_eq!(record.rule.map(|rule| rule.to_string()), Some(format!("prop last_block={} fee_bp=100", fixture.at(2))));
 }
 
 #[tokio::test]
@@ -249,25 +236,25 @@ async fn any_credit_is_explained_by_the_rule_of_its_time() {
     }
     // Whatever came later: other shares, another scheme, a reorganisation.
     let late: Vec<_> = (600..700).map(|hash| share(fixture.miners[2], hash)).collect();
-    fixture.store.append_shares(&late).await.unwrap();
+    append(&*fixture.store, &late).await;
     fixture.books.settle(block_hash(1), MATURE).await.unwrap();
     fixture.books.settle(block_hash(2), GONE).await.unwrap();
-    fixture.pay(fixture.miners[0], 1).await;
+    pay(&*fixture.store, fixture.miners[0], 1).await;
     for (id, (name, _)) in (1..).zip(SchemeName::ALL) {
         let credited: BTreeMap<_, _> = credited(&fixture, block_hash(id)).await.into_iter().collect();
         for miner in fixture.miners {
             let explained = fixture.books.explain(block_hash(id), miner).await.unwrap();
             let credit = credited.get(&miner).copied().unwrap_or(0);
-            assert_eq!(explained.explanation.credit.to_sat(), credit, "{name} for {miner}");
+            assert_eq!(explained.credit.to_sat(), credit, "{name} for {miner}");
             let text = explained.to_string();
             assert!(text.contains(&format!("Rule      {name} ")) && text.contains(&format!("Credit    {credit} sat")));
         }
     }
     let paid = fixture.books.explain(block_hash(1), fixture.miners[0]).await.unwrap();
-    assert_eq!(paid.paid, paid.explanation.credit);
+    assert_eq!(paid.paid, paid.credit);
     let voided = fixture.books.explain(block_hash(2), fixture.miners[0]).await.unwrap();
     assert!(voided.to_string().ends_with("void: the block is not in the best chain\n"));
-    let unknown = fixture.books.explain(block_hash(9), fixture.miners[0]).await;
+    let unknown = fixture.books.explain(block_hash(99), fixture.miners[0]).await;
     assert!(matches!(unknown, Err(BooksError::UnknownBlock(_))));
 }
 
@@ -280,11 +267,17 @@ async fn a_credit_that_the_shares_do_not_give_is_not_explained() {
     let post = async |found: FoundBlock, rule: Option<Rule>, sat: u64| {
         let (hash, credit) = (found.hash, Amount::from_sat(sat));
         let fee = found.value - credit;
-        let record = BlockRecord { found, fee, rule, state: BlockState::FOUND };
+        let record = BlockRecord { found, fee, reserve: Amount::ZERO, rule, state: BlockState::FOUND };
         let credits = vec![BlockCredit { account: miner, amount: credit, paid: Amount::ZERO }];
         let draft = booking(EntryKind::BlockFound, hash.to_string(), &record, &credits).balanced().unwrap();
         let head = fixture.store.head().await.unwrap();
-        assert!(fixture.books.commit(head, draft, vec![Row::BlockFound { block: record, credits }]).await.unwrap());
+        assert!(
+            fixture
+                .books
+                .commit(head, draft, vec![Row::BlockFound { block: record, credits, window: None }])
+                .await
+                .unwrap()
+        );
     };
     post(found.clone(), Some(rule), 316_737_818).await;
     let error = fixture.books.explain(found.hash, miner).await.unwrap_err();
@@ -384,7 +377,7 @@ async fn what_was_paid_from_a_block_that_left_is_debt_and_nothing_else_pays_it()
     fixture.books.record_found(&fixture.found(1)).await.unwrap();
     fixture.books.record_found(&fixture.found(2)).await.unwrap();
     fixture.books.settle(block_hash(1), MATURE).await.unwrap();
-    fixture.pay(miner, 1).await;
+    pay(&*fixture.store, miner, 1).await;
     assert_eq!(fixture.balance(payable).await, 0);
 
     // The first block, whose coin was paid, leaves. The second one's credit stays whole.
@@ -436,6 +429,96 @@ async fn blocks_are_watched_while_they_can_change() {
     assert_eq!(heights(fixture.books.watched(5).await.unwrap()), [1, 2, 3]);
 }
 
+/// Balances of the pool's own accounts: fee, reserve and what becomes of them.
+async fn own(fixture: &Fixture) -> [i64; 4] {
+    let mut own = [0; 4];
+    let accounts =
+        [LedgerAccount::PpsImmature, LedgerAccount::PpsReserve, LedgerAccount::FeeImmature, LedgerAccount::Fee];
+    for (sat, account) in own.iter_mut().zip(accounts) {
+        *sat = -fixture.balance(account).await;
+    }
+    own
+}
+
+#[tokio::test]
+async fn a_block_of_a_pps_pool_goes_to_the_reserve() {
+    for name in [SchemeName::Pps, SchemeName::Fpps] {
+        let fixture = fixture().await;
+        let books = books(&fixture, name);
+        let record = books.record_found(&fixture.found(1)).await.unwrap();
+        assert_eq!((record.fee, record.reserve.to_sat()), (Amount::ZERO, 316_737_819));
+        assert_eq!(own(&fixture).await, [316_737_819, 0, 0, 0]);
+        assert_eq!(credited(&fixture, block_hash(1)).await, []);
+        books.settle(block_hash(1), MATURE).await.unwrap();
+        assert_eq!(own(&fixture).await, [0, 316_737_819, 0, 0]);
+        let lots = fixture.store.reserve_lots().await.unwrap();
+        assert_eq!(lots.iter().map(|coin| coin.lot.amount.to_sat()).collect::<Vec<_>>(), [316_737_819]);
+        books.settle(block_hash(1), GONE).await.unwrap();
+        assert_eq!((own(&fixture).await, fixture.store.reserve_lots().await.unwrap()), ([0; 4], vec![]));
+        books.settle(block_hash(1), MATURE).await.unwrap();
+        assert_eq!(own(&fixture).await, [0, 316_737_819, 0, 0]);
+        assert_eq!(fixture.store.reserve_lots().await.unwrap(), lots);
+        audit::verify_books(&*fixture.store).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_block_of_a_pps_plus_pool_splits_its_fees() {
+    let fixture = fixture().await;
+    let fee = PoolFee::from_basis_points(100).unwrap();
+    let books = Books::new(fixture.store.clone(), Scheme::new(SchemeName::PpsPlus, NonZeroU32::MAX, fee));
+    books.record_found(&fixture.found(1)).await.unwrap();
+    // Of 4,237,819 satoshis of fees 1 % is the pool's.
+    let [a, b, c] = fixture.miners;
+    assert_eq!(own(&fixture).await, [312_500_000, 0, 42_378, 0]);
+    assert_eq!(credited(&fixture, block_hash(1)).await, [(a, 2_097_721), (b, 1_258_632), (c, 839_088)]);
+    books.settle(block_hash(1), MATURE).await.unwrap();
+    assert_eq!(own(&fixture).await, [0, 312_500_000, 0, 42_378]);
+    audit::verify_books(&*fixture.store).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_block_keeps_the_scheme_of_its_job() {
+    let fixture = fixture().await;
+    let books = books(&fixture, SchemeName::Pps);
+    let solo = books.scheme().solo();
+    let record = books.record_under(&fixture.found(1), solo).await.unwrap();
+    assert_eq!(record.rule.map(|rule| rule.to_string()), Some("solo fee_bp=100".to_owned()));
+    assert_eq!(credited(&fixture, block_hash(1)).await, [(fixture.miners[0], 313_570_441)]);
+    // What the credits follow from is in the ledger's chain.
+    let entry = fixture.store.entry(EntryKind::BlockFound, &block_hash(1).to_string()).await.unwrap().unwrap();
+    assert_eq!(entry.facts, Some(record.facts()));
+    assert!(record.facts().ends_with("nbits=207fffff rule=solo fee_bp=100"), "{}", record.facts());
+}
+
+#[tokio::test]
+async fn wishes_of_the_time_of_a_job_divide_its_block() {
+    let fixture = fixture().await;
+    let [a, b, c] = fixture.miners;
+    let early = FoundBlock { share_position: fixture.at(9), ..fixture.found(1) };
+    let division = [(a, NonZeroU32::MIN), (c, NonZeroU32::MIN)].into();
+    let wishes = Wishes { donation: Donation::new(b, 5_000), division };
+    let settings = AccountSettings { wishes, ..AccountSettings::default() };
+    fixture.store.append_settings(a, fixture.position, &settings).await.unwrap();
+    let plain = fixture.books.record_found(&early).await.unwrap();
+    assert_eq!(credited(&fixture, plain.found.hash).await[0], (a, 174_205_801));
+    fixture.books.record_found(&fixture.found(2)).await.unwrap();
+    // Of 156,785,221 half goes to b, and the rest is divided.
+    let expected = [(a, 39_196_306), (b, 94_071_132 + 78_392_610), (c, 62_714_088 + 39_196_305)];
+    assert_eq!(credited(&fixture, block_hash(2)).await, expected);
+    for (miner, sat) in expected {
+        let explained = fixture.books.explain(block_hash(2), miner).await.unwrap();
+        assert_eq!(explained.credit.to_sat(), sat);
+    }
+    let text = fixture.books.explain(block_hash(2), a).await.unwrap().to_string();
+    assert!(text.contains("Given     78392610 sat to account 2, as a donation\nKept      39196306 sat\n"), "{text}");
+    // What it wished later changes nothing.
+    fixture.store.append_settings(a, fixture.position, &AccountSettings::default()).await.unwrap();
+    let later = fixture.books.explain(block_hash(1), a).await.unwrap();
+    assert_eq!(later.credit.to_sat(), 174_205_801);
+    audit::verify_books(&*fixture.store).await.unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
@@ -459,7 +542,7 @@ proptest! {
                     None if !shuffled.store.due(Amount::ONE_SAT).await.unwrap().is_empty() => {
                         let miner = shuffled.store.due(Amount::ONE_SAT).await.unwrap()[0].account;
                         paid += 1;
-                        shuffled.pay(miner, paid).await;
+                        pay(&*shuffled.store, miner, paid).await;
                     }
                     None => {}
                 }

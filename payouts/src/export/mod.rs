@@ -4,22 +4,49 @@
 
 use bitcoin::{Amount, BlockHash, OutPoint};
 
+use crate::crediting::PeriodNumber;
+
 pub mod register;
 
-/// A piece of a coinbase that belongs, or belonged, to one account.
+/// Which credit a lot belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LotCredit {
+    /// That of its own block.
+    Block,
+    /// One for work, paid out of the reserve.
+    Period {
+        /// The period.
+        number: PeriodNumber,
+        /// The line of the account's lots of that period.
+        line: u32,
+    },
+}
+
+/// A piece of a coin that belongs, or belonged, to one account.
+///
+/// The coin is a coinbase, or for credits out of the reserve perhaps a deposit that the operator gave to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lot {
-    /// The coinbase output that made it.
+    /// The output that made it.
     pub coinbase: OutPoint,
-    /// The block of that coinbase.
+    /// The block of that output.
     pub block: BlockHash,
     /// How much of it.
     pub amount: Amount,
+    /// The credit that it belongs to.
+    pub credit: LotCredit,
+}
+
+impl Lot {
+    /// Returns a piece of a coinbase that its own block credits.
+    pub const fn of_block(block: BlockHash, coinbase: OutPoint, amount: Amount) -> Self {
+        Self { coinbase, block, amount, credit: LotCredit::Block }
+    }
 }
 
 /// An account's lots do not cover what it is due.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("lots are {missing} short of the amount to pay")]
+#[error("lots are {} sat short of the amount to pay", .missing.to_sat())]
 pub struct LotsShort {
     /// What is missing.
     pub missing: Amount,
@@ -56,7 +83,7 @@ mod tests {
 
     fn lot(id: u8, sat: u64) -> Lot {
         let coinbase = OutPoint::new(bitcoin::Txid::from_byte_array([id; 32]), 0);
-        Lot { coinbase, block: BlockHash::from_byte_array([id; 32]), amount: Amount::from_sat(sat) }
+        Lot::of_block(BlockHash::from_byte_array([id; 32]), coinbase, Amount::from_sat(sat))
     }
 
     #[test]

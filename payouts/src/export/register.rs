@@ -9,7 +9,7 @@ use bitcoin::{Amount, OutPoint, ScriptBuf, SignedAmount};
 
 use crate::{
     account::AccountId,
-    export::Lot,
+    export::{Lot, LotCredit},
     hash_chain::{Canonical, ChainHash},
     id::row_id,
     ledger::{Entry, EntryKind, EntrySeq, LedgerAccount},
@@ -155,7 +155,14 @@ impl RegisterRow {
             .number(record.account.get())
             .text(&record.address)
             .text(&record.script_pubkey.to_hex_string())
-            .list(&record.lots, |bytes, lot| bytes.display(lot.coinbase).display(lot.block).number(sat(lot.amount)))
+            .list(&record.lots, |bytes, lot| {
+                let bytes = bytes.display(lot.coinbase).display(lot.block).number(sat(lot.amount));
+                // A lot of a block has no more, as when there were no others. No output or state is written like this.
+                match lot.credit {
+                    LotCredit::Block => bytes,
+                    LotCredit::Period { number, line } => bytes.text(&format!("period {number}:{line}")),
+                }
+            })
             .text(self.state.as_str())
             .display(self.block.hash)
             .number(self.block.height.into())
@@ -221,7 +228,9 @@ impl Default for RegisterAudit {
 impl RegisterAudit {
     /// Notes what an entry of the ledger delivers or takes back.
     pub fn note(&mut self, entry: &Entry) {
-        if !matches!(entry.kind, EntryKind::Confirmed | EntryKind::Reversed) {
+        // A batch that is given up is reversed too, but it has delivered nothing.
+        let takes_back = entry.corrects.is_some_and(|corrected| self.moved.contains_key(&corrected));
+        if entry.kind != EntryKind::Confirmed && !(entry.kind == EntryKind::Reversed && takes_back) {
             return;
         }
         let reserved = entry.postings.iter().filter(|posting| matches!(posting.account, LedgerAccount::Reserved(_)));
@@ -294,15 +303,14 @@ mod tests {
         let lines = Draft::begin(kind, kind)
             .debit(LedgerAccount::Reserved(BatchId::new(1)), amount)
             .credit(LedgerAccount::InFlight(BatchId::new(1)), amount);
-        let lines = if kind == EntryKind::Reversed { lines.reversed() } else { lines };
+        let lines = if kind == EntryKind::Reversed { lines.reversed().corrects(head.seq) } else { lines };
         lines.balanced().unwrap().seal(head, 0)
     }
 
     fn record(vout: u32, sat: u64) -> ExportRecord {
-        let lot = |id: u8, sat| Lot {
-            coinbase: OutPoint::new(Txid::from_byte_array([id; 32]), 0),
-            block: BlockHash::from_byte_array([id; 32]),
-            amount: Amount::from_sat(sat),
+        let lot = |id: u8, sat| {
+            let coinbase = OutPoint::new(Txid::from_byte_array([id; 32]), 0);
+            Lot::of_block(BlockHash::from_byte_array([id; 32]), coinbase, Amount::from_sat(sat))
         };
         ExportRecord {
             delivery: OutPoint::new(Txid::from_byte_array([9; 32]), vout),

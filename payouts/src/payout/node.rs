@@ -6,7 +6,7 @@ use bitcoin::{Amount, FeeRate, Transaction, consensus::encode::serialize_hex};
 use bitcoincore_rpc::{Client, RpcApi, jsonrpc};
 use serde_json::{Value, json};
 
-use crate::payout::PayoutPolicy;
+use crate::{crash_point, payout::PayoutPolicy};
 
 /// Bitcoin Core's code for a transaction whose outputs are already in the chain.
 const RPC_VERIFY_ALREADY_IN_UTXO_SET: i32 = -27;
@@ -26,7 +26,10 @@ pub(super) enum Submission {
 
 /// Gives a transaction to the node. The same one can be given any number of times.
 pub(super) fn submit(rpc: &Client, transaction: &Transaction) -> Submission {
-    match rpc.call::<Value>("sendrawtransaction", &[json!(serialize_hex(transaction))]) {
+    crash_point::reach(format_args!("before sendrawtransaction"));
+    let answer = rpc.call::<Value>("sendrawtransaction", &[json!(serialize_hex(transaction))]);
+    crash_point::reach(format_args!("after sendrawtransaction"));
+    match answer {
         Ok(_) => Submission::Accepted,
         Err(bitcoincore_rpc::Error::JsonRpc(jsonrpc::Error::Rpc(error))) => {
             let known =
@@ -44,7 +47,7 @@ pub(super) fn submit(rpc: &Client, transaction: &Transaction) -> Submission {
 }
 
 /// Returns the fee rate for a payout now: the node's estimate, or the policy's fallback if there is none; never under
-/// what the mempool asks, unless that is over the policy's maximum.
+/// what the mempool asks or the policy's minimum, unless that is over its maximum.
 pub(super) fn fee_rate(rpc: &Client, policy: &PayoutPolicy) -> FeeRate {
     let estimate = rpc
         .call::<Value>("estimatesmartfee", &[json!(policy.confirm_within_blocks)])
@@ -56,7 +59,13 @@ pub(super) fn fee_rate(rpc: &Client, policy: &PayoutPolicy) -> FeeRate {
         .ok()
         .and_then(|answer| rate(&answer, "mempoolminfee"))
         .unwrap_or(FeeRate::BROADCAST_MIN);
-    estimate.max(least).min(policy.max_fee_rate)
+    estimate.max(least).max(policy.min_fee_rate).min(policy.max_fee_rate)
+}
+
+/// Returns by how much, at least, a replacement must pay more than what it replaces, for its own size (BIP 125).
+pub(super) fn incremental_fee_rate(rpc: &Client) -> FeeRate {
+    let answer = rpc.call::<Value>("getmempoolinfo", &[]).ok();
+    answer.and_then(|answer| rate(&answer, "incrementalrelayfee")).unwrap_or(FeeRate::BROADCAST_MIN)
 }
 
 /// Reads a rate in BTC per 1,000 virtual bytes, rounded up to whole satoshis per 1,000 weight units.

@@ -20,10 +20,33 @@ pub struct Donation {
     bp: u16,
 }
 
+/// What one account gets of what another, or the same, has earned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// Who earned it.
+    pub earner: AccountId,
+    /// Who gets it.
+    pub to: AccountId,
+    /// How much.
+    pub amount: Amount,
+    /// Whether it is a donation, and not a part of a division.
+    pub is_donation: bool,
+}
+
 impl Donation {
     /// Returns a donation of so many basis points, or `None` over 10,000.
     pub const fn new(to: AccountId, bp: u16) -> Option<Self> {
         if bp > PoolFee::WHOLE_BP { None } else { Some(Self { to, bp }) }
+    }
+
+    /// Returns who gets it.
+    pub const fn to(&self) -> AccountId {
+        self.to
+    }
+
+    /// Returns the basis points.
+    pub const fn basis_points(&self) -> u16 {
+        self.bp
     }
 }
 
@@ -44,29 +67,38 @@ pub fn assign(
     credits: &BTreeMap<AccountId, Amount>,
     wishes: &BTreeMap<AccountId, Wishes>,
 ) -> BTreeMap<AccountId, Amount> {
-    let mut assigned = BTreeMap::new();
-    let mut give = |account, amount| *assigned.entry(account).or_insert(Amount::ZERO) += amount;
-    for (&account, &earned) in credits {
-        let Some(Wishes { donation, division }) = wishes.get(&account) else {
-            give(account, earned);
+    let mut sums = BTreeMap::new();
+    for Assigned { to, amount, .. } in assignments(credits, wishes) {
+        *sums.entry(to).or_insert(Amount::ZERO) += amount;
+    }
+    without_zeros(sums)
+}
+
+/// Tells of each part of what was earned whose it becomes, in the order of the earners. Parts may be zero.
+pub fn assignments(credits: &BTreeMap<AccountId, Amount>, wishes: &BTreeMap<AccountId, Wishes>) -> Vec<Assigned> {
+    let mut assigned = Vec::with_capacity(credits.len());
+    for (&earner, &earned) in credits {
+        let mut give = |to, amount, is_donation| assigned.push(Assigned { earner, to, amount, is_donation });
+        let Some(Wishes { donation, division }) = wishes.get(&earner) else {
+            give(earner, earned, false);
             continue;
         };
         let mut kept = earned;
         if let Some(Donation { to, bp }) = *donation {
             let given = basis_points_of(earned, bp);
             kept -= given;
-            give(to, given);
+            give(to, given, true);
         }
         if division.is_empty() {
-            give(account, kept);
+            give(earner, kept, false);
             continue;
         }
         let weights = division.iter().map(|(&account, weight)| (account, U512::from(weight.get()))).collect();
         for (account, part) in apportion(kept, &weights) {
-            give(account, part.amount());
+            give(account, part.amount(), false);
         }
     }
-    without_zeros(assigned)
+    assigned
 }
 
 #[cfg(test)]

@@ -3,16 +3,17 @@
 use std::fmt;
 
 use bitcoin::Amount;
-use ruint::aliases::U512;
+use ruint::aliases::{U512, U1024};
 
 use crate::{
     account::AccountId,
     scheme::{
-        apportion,
+        BlockReward, apportion,
         rule::Rule,
-        window::{Counted, EdgeShare, Measure, Window},
+        slice::{FeeParts, SlicePart},
+        window::{Counted, EdgeSegment, Measure, Window},
     },
-    share::ShareSeq,
+    share::{ShareSeq, Work},
 };
 
 /// Decimals in which scores are told to people.
@@ -29,11 +30,13 @@ pub struct Explanation {
     pub rule: Rule,
     /// What the coinbase paid.
     pub value: Amount,
-    /// The pool's fee.
+    /// The part of it that goes to the reserve of PPS; the rest is split.
+    pub reserve: Amount,
+    /// The pool's fee on what is split.
     pub fee: Amount,
     /// How the account came to its part.
     pub basis: Basis,
-    /// What it is credited.
+    /// What it earned.
     pub credit: Amount,
 }
 
@@ -42,8 +45,12 @@ pub struct Explanation {
 pub enum Basis {
     /// By its shares in the window.
     Shares(Box<SharesBasis>),
+    /// By its shares in the slices of the window.
+    Slices(Box<SlicesBasis>),
     /// No shares matter: the finder gets all. Whether that is this account.
     Finder(bool),
+    /// Nothing is split: work is paid out of the reserve, by the period.
+    Reserve,
 }
 
 /// An account's part of a window.
@@ -53,10 +60,10 @@ pub struct SharesBasis {
     pub measure: Measure,
     /// X or its like: the weight that the window holds at most. Nothing if a position ends it.
     pub size: Option<U512>,
-    /// The positions of the oldest and the newest share that count.
+    /// The positions of the oldest and the newest segment that count.
     pub span: (ShareSeq, ShareSeq),
-    /// The share of which only a part counts.
-    pub edge: Option<EdgeShare>,
+    /// The segment of which only a part counts.
+    pub edge: Option<EdgeSegment>,
     /// What was counted of all accounts: the denominator.
     pub total: Counted,
     /// What was counted of this account: the numerator.
@@ -69,18 +76,67 @@ pub struct SharesBasis {
     pub rounded_up: bool,
 }
 
+/// An account's part of the slices of a window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlicesBasis {
+    /// The positions of the oldest and the newest segment that count.
+    pub span: (ShareSeq, ShareSeq),
+    /// The segment of which only a part counts.
+    pub edge: Option<EdgeSegment>,
+    /// The number of slices with work in them.
+    pub slices: u64,
+    /// Which part of the fees each gets.
+    pub fee_parts: FeeParts,
+    /// What is split by work.
+    pub subsidy: Amount,
+    /// What is split by the fees of jobs.
+    pub fees: Amount,
+    /// The work of all accounts.
+    pub work: Work,
+    /// The account's work and its part of the fees.
+    pub own: SlicePart,
+    /// The exact part, rounded down.
+    pub floor: Amount,
+    /// What was cut off, in units of 2^-128 satoshi.
+    pub remainder: U1024,
+    /// Whether the remainder was among the largest, which got a satoshi each.
+    pub rounded_up: bool,
+}
+
 impl Explanation {
-    /// Works out an account's credit of a block whose coinbase paid `value`, by its rule and with its window counted.
-    pub fn of(rule: Rule, value: Amount, window: Option<&Window>, finder: AccountId, account: AccountId) -> Self {
-        let fee = rule.fee().on(value);
-        let net = value - fee;
+    /// Works out what an account earned of a block with this reward, by its rule and with its window counted.
+    pub fn of(rule: Rule, reward: BlockReward, window: Option<&Window>, finder: AccountId, account: AccountId) -> Self {
+        let (value, reserve) = (reward.value, rule.reserve(reward));
+        let fee = rule.fee().on(value - reserve);
+        let net = value - reserve - fee;
         let (basis, credit) = match window.and_then(|window| Some((window, window.span()?))) {
+            None if reserve == value && value > Amount::ZERO => (Basis::Reserve, Amount::ZERO),
             None => {
                 let is_finder = account == finder;
                 (Basis::Finder(is_finder), if is_finder { net } else { Amount::ZERO })
             }
+            Some((window, span)) if let (Rule::Slice(slice), Some(all)) = (rule, window.slices()) => {
+                let parts = slice.apportion(reward, all);
+                let part = parts.binary_search_by_key(&account, |(account, _)| *account).ok().map(|at| parts[at].1);
+                let (_, subsidy, fees) = slice.net(reward);
+                let basis = SlicesBasis {
+                    span,
+                    edge: window.edge(),
+                    slices: all.slices,
+                    fee_parts: slice.fee_parts,
+                    subsidy,
+                    fees,
+                    work: all.work(),
+                    own: all.accounts.get(&account).copied().unwrap_or_default(),
+                    floor: part.map(|part| part.floor).unwrap_or_default(),
+                    remainder: part.map(|part| part.remainder).unwrap_or_default(),
+                    rounded_up: part.is_some_and(|part| part.rounded_up),
+                };
+                (Basis::Slices(Box::new(basis)), part.map(|part| part.amount()).unwrap_or_default())
+            }
             Some((window, span)) => {
-                let part = apportion(net, &window.weights()).remove(&account);
+                let parts = apportion(net, &window.weights());
+                let part = parts.binary_search_by_key(&account, |(account, _)| *account).ok().map(|at| parts[at].1);
                 let basis = SharesBasis {
                     measure: window.measure(),
                     size: window.size(),
@@ -95,24 +151,32 @@ impl Explanation {
                 (Basis::Shares(Box::new(basis)), part.map(|part| part.amount()).unwrap_or_default())
             }
         };
-        Self { account, rule, value, fee, basis, credit }
+        Self { account, rule, value, reserve, fee, basis, credit }
     }
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (value, fee) = (self.value.to_sat(), self.fee.to_sat());
-        let net = value - fee;
+        let (reserve, rest) = (self.reserve.to_sat(), value - self.reserve.to_sat());
+        let net = rest - fee;
         writeln!(f, "Rule      {}", self.rule)?;
         writeln!(f, "Coinbase  {value} sat")?;
-        writeln!(f, "Pool fee  {value} * {} / 10000 = {fee} sat, rounded down", self.rule.fee().basis_points())?;
-        writeln!(f, "To split  {value} - {fee} = {net} sat")?;
+        if reserve > 0 {
+            writeln!(f, "Reserve   {reserve} sat, out of which work is paid; {rest} sat are left")?;
+        }
+        writeln!(f, "Pool fee  {rest} * {} / 10000 = {fee} sat, rounded down", self.rule.fee().basis_points())?;
+        writeln!(f, "To split  {rest} - {fee} = {net} sat")?;
         match &self.basis {
+            Basis::Reserve => {
+                writeln!(f, "Account   {}: nothing of the block; its work was paid by the period", self.account)?
+            }
             Basis::Finder(true) => writeln!(f, "Account   {} found the block: all of it", self.account)?,
             Basis::Finder(false) => writeln!(f, "Account   {} did not find the block: nothing of it", self.account)?,
             Basis::Shares(basis) => basis.write(f, self.account, net)?,
+            Basis::Slices(basis) => basis.write(f, self.account)?,
         }
-        writeln!(f, "Credit    {} sat", self.credit.to_sat())
+        writeln!(f, "Earned    {} sat", self.credit.to_sat())
     }
 }
 
@@ -127,7 +191,7 @@ impl SharesBasis {
         let (oldest, newest) = self.span;
         write!(
             f,
-            "Window    shares {oldest} to {newest}: {} with {} of {unit}",
+            "Window    segments {oldest} to {newest}: {} shares with {} of {unit}",
             self.total.shares,
             decimal(self.total.weight)
         )?;
@@ -138,11 +202,7 @@ impl SharesBasis {
         }
         if let Some(edge) = self.edge {
             let (counted, weight) = (decimal(edge.counted), decimal(edge.weight));
-            writeln!(
-                f,
-                "Edge      share {} of account {} counts for {counted} of its {weight}",
-                edge.seq, edge.account
-            )?;
+            writeln!(f, "Edge      segment {} counts for {counted} of its {weight}", edge.position)?;
         }
         let common = self.own.weight.gcd(self.total.weight);
         let (own, total) = (self.own.weight / common, self.total.weight / common);
@@ -151,6 +211,40 @@ impl SharesBasis {
         let common = self.remainder.gcd(self.total.weight);
         let (remainder, whole) = (self.remainder / common, self.total.weight / common);
         writeln!(f, "Exact     {net} * part = {} + {remainder} / {whole} sat", self.floor.to_sat())?;
+        match (self.rounded_up, self.remainder.is_zero()) {
+            (true, _) => writeln!(f, "Rounding  down, then 1 sat more: its remainder is among the largest"),
+            (false, true) => writeln!(f, "Rounding  none"),
+            (false, false) => writeln!(f, "Rounding  down: the satoshis left over went to larger remainders"),
+        }
+    }
+}
+
+impl SlicesBasis {
+    fn write(&self, f: &mut fmt::Formatter<'_>, account: AccountId) -> fmt::Result {
+        let ((oldest, newest), slices) = (self.span, self.slices);
+        let each = match self.fee_parts {
+            FeeParts::Equal => "the same for each",
+            FeeParts::ByWork => "by the work in each",
+        };
+        writeln!(f, "Window    segments {oldest} to {newest}, in {slices} slices with work; fees go {each}")?;
+        if let Some(edge) = self.edge {
+            let one = Measure::NetworkAtSubmission.one();
+            let (counted, weight) = (Decimal(edge.counted, one), Decimal(edge.weight, one));
+            writeln!(f, "Edge      segment {} counts for {counted} of its {weight}", edge.position)?;
+        }
+        let (own, total) = (U512::from(self.own.work.units()), U512::from(self.work.units()));
+        let (decimal, one) = (|work| Decimal(work, Measure::Work.one()), U512::ONE << 256);
+        writeln!(f, "Account   {account}: {} of {} of difficulty", decimal(own), decimal(total))?;
+        let common = own.gcd(total);
+        let (own, total) = (own / common, total / common);
+        let by_work = U512::from(self.subsidy.to_sat()) * own;
+        writeln!(f, "Subsidy   {} * {own} / {total} = {} sat", self.subsidy.to_sat(), Decimal(by_work, total))?;
+        let (fees, part) = (self.fees.to_sat(), self.own.fees);
+        let by_fees = U512::from(fees) * part;
+        writeln!(f, "Fees      {fees} * {part} / 2^256 = {} sat: its difficulty", Decimal(by_fees, one))?;
+        writeln!(f, "          times the fees of its jobs, over that of all, summed over the slices")?;
+        let remainder = Decimal(U512::from(self.remainder), U512::ONE << 128);
+        writeln!(f, "Exact     {} sat and {remainder}", self.floor.to_sat())?;
         match (self.rounded_up, self.remainder.is_zero()) {
             (true, _) => writeln!(f, "Rounding  down, then 1 sat more: its remainder is among the largest"),
             (false, true) => writeln!(f, "Rounding  none"),
@@ -186,11 +280,15 @@ mod tests {
         Some(counted(rule.open_window(CompactTarget::from_consensus(DIFFICULTY_1))?, &shares))
     }
 
+    fn reward(sat: u64) -> BlockReward {
+        BlockReward { value: Amount::from_sat(sat), subsidy: Amount::from_sat(sat / 2) }
+    }
+
     #[test]
     fn every_factor_is_told() {
         let rule: Rule = "pplns window=3 fee_bp=100".parse().unwrap();
         let window = window_of(rule, &[(BOB, 5), (CAROL, 1), (ALICE, 0), (BOB, -1), (ALICE, -1)]);
-        let explanation = Explanation::of(rule, Amount::from_sat(1_012), window.as_ref(), FINDER, ALICE);
+        let explanation = Explanation::of(rule, reward(1_012), window.as_ref(), FINDER, ALICE);
         assert_eq!(
             explanation.to_string(),
             "\
@@ -198,13 +296,13 @@ mod tests {
                  Coinbase  1012 sat\n\
                  Pool fee  1012 * 100 / 10000 = 10 sat, rounded down\n\
                  To split  1012 - 10 = 1002 sat\n\
-                 Window    shares 2 to 5: 4 with 3.000000000 of score (difficulty over the network's at submission); it is full\n\
-                 Edge      share 2 of account 3 counts for 1.000000000 of its 2.000000000\n\
+                 Window    segments 2 to 5: 4 shares with 3.000000000 of score (difficulty over the network's at submission); it is full\n\
+                 Edge      segment 2 counts for 1.000000000 of its 2.000000000\n\
                  Account   1: 2 shares with 1.500000000\n\
                  Part      1 / 2\n\
                  Exact     1002 * part = 501 + 0 / 1 sat\n\
                  Rounding  none\n\
-                 Credit    501 sat\n"
+                 Earned    501 sat\n"
         );
     }
 
@@ -212,19 +310,19 @@ mod tests {
     fn the_satoshi_for_the_largest_remainder_is_told() {
         let rule: Rule = "prop last_block=1 fee_bp=0".parse().unwrap();
         let window = window_of(rule, &[(FINDER, 9), (ALICE, 0), (BOB, 0), (CAROL, 0)]);
-        let text = |account| Explanation::of(rule, Amount::from_sat(10), window.as_ref(), FINDER, account).to_string();
+        let text = |account| Explanation::of(rule, reward(10), window.as_ref(), FINDER, account).to_string();
         assert!(text(ALICE).contains("Exact     10 * part = 3 + 1 / 3 sat\nRounding  down, then 1 sat more"));
         assert!(text(ALICE).contains("3.000000000 of difficulty since the pool's last block"));
-        assert!(text(BOB).contains("Rounding  down: ") && text(BOB).ends_with("Credit    3 sat\n"));
-        assert!(text(FINDER).ends_with("Credit    0 sat\n"));
+        assert!(text(BOB).contains("Rounding  down: ") && text(BOB).ends_with("Earned    3 sat\n"));
+        assert!(text(FINDER).ends_with("Earned    0 sat\n"));
     }
 
     #[test]
     fn a_finder_is_told_so() {
         let rule: Rule = "solo fee_bp=500".parse().unwrap();
-        let explanation = Explanation::of(rule, Amount::from_sat(1_000), None, FINDER, FINDER);
-        assert!(explanation.to_string().ends_with("Account   99 found the block: all of it\nCredit    950 sat\n"));
-        assert_eq!(Explanation::of(rule, Amount::from_sat(1_000), None, FINDER, ALICE).credit, Amount::ZERO);
+        let explanation = Explanation::of(rule, reward(1_000), None, FINDER, FINDER);
+        assert!(explanation.to_string().ends_with("Account   99 found the block: all of it\nEarned    950 sat\n"));
+        assert_eq!(Explanation::of(rule, reward(1_000), None, FINDER, ALICE).credit, Amount::ZERO);
     }
 
     proptest! {
@@ -237,20 +335,23 @@ mod tests {
                 Just("tides window=2 fee_bp=0"),
                 Just("prop last_block=5 fee_bp=9999"),
                 Just("solo fee_bp=10000"),
+                Just("pps fee_bp=100"),
+                Just("fpps fee_bp=100"),
+                Just("pps+ window=2 fee_bp=100"),
             ],
         ) {
             let rule: Rule = rule.parse().unwrap();
             let shares: Vec<_> = shares.into_iter().map(|(id, log2)| (AccountId::new(id), log2)).collect();
             let window = window_of(rule, &shares);
-            let value = Amount::from_sat(sat);
-            let split = rule.split(value, window.as_ref(), FINDER);
+            let reward = reward(sat);
+            let split = rule.split(reward, window.as_ref(), FINDER);
             for account in (1..6).map(AccountId::new).chain([FINDER]) {
-                let explanation = Explanation::of(rule, value, window.as_ref(), FINDER, account);
+                let explanation = Explanation::of(rule, reward, window.as_ref(), FINDER, account);
                 prop_assert_eq!(explanation.credit, split.credits.get(&account).copied().unwrap_or_default());
-                prop_assert_eq!(explanation.fee, split.fee);
+                prop_assert_eq!((explanation.fee, explanation.reserve), (split.fee, split.reserve));
                 if let Basis::Shares(basis) = &explanation.basis {
                     // net * own = floor * total + remainder, exactly.
-                    let net = U512::from((value - split.fee).to_sat());
+                    let net = U512::from((reward.value - split.reserve - split.fee).to_sat());
                     let exact = U512::from(basis.floor.to_sat()) * basis.total.weight + basis.remainder;
                     prop_assert_eq!(exact, net * basis.own.weight);
                     prop_assert!(basis.remainder < basis.total.weight);

@@ -3,7 +3,7 @@
 //! Owns what every scheme shares: the pool's fee, and integer satoshis that always sum to what is split. How work is
 //! weighed is each scheme's own. [`pplns`], [`tides`], [`prop`] and [`solo`] split each block as a whole, and [`rule`]
 //! lets a pool choose among them; [`mod@slice`] does it for miners who declare their own jobs. [`pps`] pays work whatever
-//! is found, with [`network_fees`] for FPPS and [`pps_plus`] for the fees of PPS+. What a miner does with its credit is
+//! is found, with [`network_fees`] for FPPS and [`pps_plus`] for the fees of PPS+; its blocks go to a reserve. What a miner does with its credit is
 //! in [`beneficiary`], and [`explanation`] tells why a credit is what it is.
 
 use std::{cmp::Reverse, collections::BTreeMap};
@@ -21,6 +21,7 @@ pub mod pps;
 pub mod pps_plus;
 pub mod prop;
 pub mod rule;
+pub mod running;
 pub mod slice;
 pub mod solo;
 pub mod tides;
@@ -52,11 +53,22 @@ impl PoolFee {
     }
 }
 
-/// Who gets what of one block. Fee and credits sum to the value that was split.
+/// What a block's coinbase paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockReward {
+    /// All of it.
+    pub value: Amount,
+    /// The part of it that is newly issued; the rest are fees. A coinbase may claim less.
+    pub subsidy: Amount,
+}
+
+/// Who gets what of one block. Fee, reserve and credits sum to the value that was split.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
     /// The pool's part.
     pub fee: Amount,
+    /// What goes to the reserve, out of which work is paid whatever is found. Only the kinds of PPS have one.
+    pub reserve: Amount,
     /// The miners' parts, none of them zero.
     pub credits: BTreeMap<AccountId, Amount>,
 }
@@ -90,12 +102,12 @@ pub fn split(value: Amount, fee: PoolFee, weights: &BTreeMap<AccountId, U512>, f
     } else {
         apportion(net, weights).into_iter().map(|(account, part)| (account, part.amount())).collect()
     };
-    Split { fee, credits: without_zeros(credits) }
+    Split { fee, reserve: Amount::ZERO, credits: without_zeros(credits) }
 }
 
-/// Divides `total` by weight, of which at least one is not zero. Weights stay under 2^448, so that products fit. The
-/// remainders are in parts of the sum of all weights.
-pub(crate) fn apportion(total: Amount, weights: &BTreeMap<AccountId, U512>) -> BTreeMap<AccountId, Part<U512>> {
+/// Divides `total` by weight, of which at least one is not zero; in the order of the accounts. Weights stay under 2^448,
+/// so that products fit. The remainders are in parts of the sum of all weights.
+pub(crate) fn apportion(total: Amount, weights: &BTreeMap<AccountId, U512>) -> Vec<(AccountId, Part<U512>)> {
     let whole: U512 = weights.values().copied().fold(U512::ZERO, |sum, weight| sum + weight);
     let exact = weights.iter().map(|(&account, &weight)| {
         let (floor, remainder) = (U512::from(total.to_sat()) * weight).div_rem(whole);
@@ -108,15 +120,20 @@ pub(crate) fn apportion(total: Amount, weights: &BTreeMap<AccountId, U512>) -> B
 fn round<R: Ord + Copy>(
     total: Amount,
     exact: impl Iterator<Item = (AccountId, Amount, R)>,
-) -> BTreeMap<AccountId, Part<R>> {
+) -> Vec<(AccountId, Part<R>)> {
     let part = |(account, floor, remainder)| (account, Part { floor, remainder, rounded_up: false });
-    let mut parts: BTreeMap<AccountId, Part<R>> = exact.map(part).collect();
-    let left = total - parts.values().map(|part| part.floor).sum::<Amount>();
+    let mut parts: Vec<(AccountId, Part<R>)> = exact.map(part).collect();
+    let left = total - parts.iter().map(|(_, part)| part.floor).sum::<Amount>();
     let missing = usize::try_from(left.to_sat()).expect("fewer satoshis are missing than there are accounts");
-    let mut by_remainder: Vec<_> = parts.iter().map(|(&account, part)| (Reverse(part.remainder), account)).collect();
-    by_remainder.sort_unstable();
-    for (_, account) in by_remainder.iter().take(missing) {
-        parts.get_mut(account).expect("every account has a part").rounded_up = true;
+    let mut by_remainder: Vec<usize> = (0..parts.len()).collect();
+    let rank = |&index: &usize| (Reverse(parts[index].1.remainder), parts[index].0);
+    if missing < by_remainder.len() {
+        // Only which ones come first matters, not their order.
+        by_remainder.select_nth_unstable_by(missing, |one, other| rank(one).cmp(&rank(other)));
+        by_remainder.truncate(missing);
+    }
+    for index in by_remainder {
+        parts[index].1.rounded_up = true;
     }
     parts
 }

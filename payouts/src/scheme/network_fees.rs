@@ -19,6 +19,16 @@ impl UtcDay {
         Self(time_s.div_euclid(DAY_S))
     }
 
+    /// Returns its first second, since 1970 UTC.
+    pub const fn begin_s(self) -> i64 {
+        self.0 * DAY_S
+    }
+
+    /// Returns the day after.
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
     /// Returns the days since 1970-01-01.
     pub const fn number(self) -> i64 {
         self.0
@@ -51,6 +61,16 @@ impl FeeRatio {
     pub fn new(fees: Amount, subsidies: Amount) -> Option<Self> {
         let possible = subsidies > Amount::ZERO && fees.max(subsidies) <= Amount::MAX_MONEY;
         possible.then_some(Self { fees, subsidies })
+    }
+
+    /// Returns the sum of the fees.
+    pub const fn fees(self) -> Amount {
+        self.fees
+    }
+
+    /// Returns the sum of the subsidies, which is not zero.
+    pub const fn subsidies(self) -> Amount {
+        self.subsidies
     }
 }
 

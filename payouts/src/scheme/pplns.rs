@@ -53,16 +53,16 @@ mod tests {
             tests::sats,
             window::tests::{ALICE, BOB, CAROL, FINDER, window},
         },
-        share::{Difficulty, ShareScore, ShareSeq},
+        share::{Difficulty, Segment, ShareScore, ShareSeq},
     };
 
     fn free(window: u32) -> Pplns {
         Pplns { window: NonZeroU32::new(window).unwrap(), fee: PoolFee::NONE }
     }
 
-    fn share(account: AccountId, log2: i8, nbits: u32) -> ShareScore {
+    fn share(account: AccountId, log2: i8, nbits: u32) -> Segment {
         let (difficulty, nbits) = (Difficulty::from_log2(log2).unwrap(), CompactTarget::from_consensus(nbits));
-        ShareScore { seq: ShareSeq::new(1), account, difficulty, nbits }
+        ShareScore { seq: ShareSeq::new(1), account, difficulty, nbits }.into()
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! is rounded by share: work under the same [`Terms`] is summed, whole satoshis are credited once for a period, and the
 //! fraction is carried to the next. Whether the pool can afford it is not known here.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use bitcoin::{Amount, CompactTarget, Target};
 use ruint::{
@@ -18,6 +18,13 @@ use crate::{
     scheme::{PoolFee, network_fees::FeeRatio},
     share::Work,
 };
+
+/// The rule of a PPS or FPPS pool: its blocks go to the reserve as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pps {
+    /// The pool's part of what work is worth. It stays in the reserve.
+    pub fee: PoolFee,
+}
 
 /// What work is paid while neither difficulty, subsidy, fee nor the network's fees change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,11 +65,31 @@ impl Earned {
         Self(self.0 + other.0)
     }
 
+    /// Returns it in satoshis for people. Never for money.
+    pub fn approximate(self) -> f64 {
+        f64::from(self.0) / f64::from(one_satoshi())
+    }
+
     /// Returns the whole satoshis and the fraction that is left; `None` for more satoshis than can exist.
     pub fn split_off_whole(self) -> Option<(Amount, Self)> {
         let (whole, fraction) = self.0.div_rem(one_satoshi());
         let whole = Amount::from_sat(u64::try_from(whole).ok()?);
         (whole <= Amount::MAX_MONEY).then_some((whole, Self(fraction)))
+    }
+}
+
+impl fmt::Display for Earned {
+    /// Writes the number of units in decimal, exactly.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Earned {
+    type Err = ruint::ParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        U1024::from_str_radix(text, 10).map(Self)
     }
 }
 
@@ -83,7 +110,7 @@ pub struct TooMuch(AccountId);
 /// What a period comes to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Period {
-    /// Whole satoshis to credit, none of them zero.
+    /// Whole satoshis that were earned, none of them zero.
     pub credits: BTreeMap<AccountId, Amount>,
     /// Fractions of less than a satoshi that the next period begins with, none of them zero.
     pub carried: BTreeMap<AccountId, Earned>,

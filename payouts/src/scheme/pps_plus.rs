@@ -6,7 +6,7 @@ use bitcoin::Amount;
 
 use crate::{
     account::AccountId,
-    scheme::{PoolFee, Split, pplns::Pplns, window::Window},
+    scheme::{BlockReward, PoolFee, Split, pplns::Pplns, window::Window},
 };
 
 /// The rule of a PPS+ pool for the blocks that it finds.
@@ -17,13 +17,16 @@ pub struct PpsPlus {
 }
 
 impl PpsPlus {
-    /// Splits what a block's coinbase paid: the subsidy is the pool's, for it has paid that to its miners before.
-    ///
-    /// A coinbase that pays less than the subsidy has no fees to split.
-    pub fn split(&self, value: Amount, subsidy: Amount, window: &Window, finder: AccountId) -> Split {
-        let subsidy = subsidy.min(value);
-        let Split { fee, credits } = self.fees.split(value - subsidy, window, finder);
-        Split { fee: fee + subsidy, credits }
+    /// Returns what goes to the reserve: the subsidy, for it was paid to the miners before. A coinbase that pays less
+    /// than the subsidy has no fees to split.
+    pub fn reserve(&self, reward: BlockReward) -> Amount {
+        reward.subsidy.min(reward.value)
+    }
+
+    /// Splits what a block's coinbase paid: the fees over the window, the rest is for the reserve.
+    pub fn split(&self, reward: BlockReward, window: &Window, finder: AccountId) -> Split {
+        let reserve = self.reserve(reward);
+        Split { reserve, ..self.fees.split(reward.value - reserve, window, finder) }
     }
 
     /// Returns the pool's fee on the fees.
@@ -45,17 +48,17 @@ mod tests {
     };
 
     #[test]
-    fn miners_share_the_fees_and_the_pool_keeps_the_subsidy() {
+    fn miners_share_the_fees_and_the_reserve_gets_the_subsidy() {
         let fee = PoolFee::from_basis_points(1_000).unwrap();
         let rule = PpsPlus { fees: Pplns { window: NonZeroU32::MIN, fee } };
         let window = window(100, &[(ALICE, 75), (BOB, 25)]);
-        let (value, subsidy) = (Amount::from_sat(312_501_000), Amount::from_sat(312_500_000));
-        let split = rule.split(value, subsidy, &window, FINDER);
-        assert_eq!(split.fee.to_sat(), 312_500_100);
+        let reward = BlockReward { value: Amount::from_sat(312_501_000), subsidy: Amount::from_sat(312_500_000) };
+        let split = rule.split(reward, &window, FINDER);
+        assert_eq!((split.fee.to_sat(), split.reserve.to_sat()), (100, 312_500_000));
         assert_eq!(sats(&split), [(ALICE, 675), (BOB, 225)]);
         assert_eq!(rule.fee(), fee);
 
-        let short = rule.split(Amount::from_sat(7), subsidy, &window, FINDER);
-        assert_eq!((short.fee.to_sat(), short.credits.len()), (7, 0));
+        let short = rule.split(BlockReward { value: Amount::from_sat(7), ..reward }, &window, FINDER);
+        assert_eq!((short.fee.to_sat(), short.reserve.to_sat(), short.credits.len()), (0, 7, 0));
     }
 }

@@ -4,15 +4,22 @@
 //! when the fees have grown by a step. The subsidy is split by work over all slices. Of the fees each slice gets a
 //! part, and splits it by d * f: a share's difficulty times the fees of its job.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 use bitcoin::{Amount, BlockHash};
-use ruint::{Uint, aliases::U1024};
+use ruint::{
+    Uint,
+    aliases::{U512, U1024},
+};
 
 use crate::{
     account::AccountId,
-    scheme::{PoolFee, Split, round, without_zeros},
-    share::{Difficulty, Work},
+    scheme::{
+        BlockReward, Part, PoolFee, Split, round,
+        window::{Measure, Window},
+        without_zeros,
+    },
+    share::Work,
 };
 
 /// Bits after the binary point in which parts of several slices are summed.
@@ -36,6 +43,10 @@ pub enum FeeParts {
 pub struct SliceRule {
     /// Which part of the fees a slice gets.
     pub fee_parts: FeeParts,
+    /// How many blocks' worth of work a block pays for, as PPLNS counts it.
+    pub window: NonZeroU32,
+    /// A slice ends when the fees have grown by so much.
+    pub growth: Amount,
     /// The pool's part.
     pub fee: PoolFee,
 }
@@ -43,6 +54,31 @@ pub struct SliceRule {
 /// A slice's place among those of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SliceIndex(usize);
+
+/// One account's part of all slices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlicePart {
+    /// Its work, by which it shares in the subsidy.
+    pub work: Work,
+    /// Its part of the fees, in units of 2^-256 of them.
+    pub fees: U512,
+}
+
+/// What a block is split by: all that it takes of its slices, however many there were.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SliceParts {
+    /// How many slices there are with work in them.
+    pub slices: u64,
+    /// The parts of the accounts that worked.
+    pub accounts: BTreeMap<AccountId, SlicePart>,
+}
+
+impl SliceParts {
+    /// Returns the work of all accounts.
+    pub fn work(&self) -> Work {
+        self.accounts.values().fold(Work::default(), |sum, part| sum.plus(part.work))
+    }
+}
 
 /// What one account did in a slice: its work, and its work times the fees of its jobs, both in units of 2^-32.
 #[derive(Clone, Copy, Debug, Default)]
@@ -91,54 +127,28 @@ impl Slices {
         SliceIndex(self.slices.len() - 1)
     }
 
-    /// Counts a share in the slice of its job, which holds `fees`. A share that comes late belongs there all the same.
+    /// Counts work in the slice of its job, which holds `fees`. A share that comes late belongs there all the same.
     ///
     /// # Panics
     ///
     /// If the slice is one of other slices than these.
-    pub fn count(&mut self, slice: SliceIndex, account: AccountId, difficulty: Difficulty, fees: Amount) {
-        let work = U1024::from(Work::of(difficulty, 1).units());
+    pub fn count(&mut self, slice: SliceIndex, account: AccountId, work: Work, fees: Amount) {
+        let work = U1024::from(work.units());
         let done = Done { work, fee_work: work * sat(fees) };
         let slice = &mut self.slices[slice.0];
         slice.total.add(done);
         slice.accounts.entry(account).or_default().add(done);
     }
-}
 
-impl SliceRule {
-    /// Splits what a block's coinbase paid over its slices; without any share in them, `finder` gets the rest.
-    ///
-    /// The pool's fee is taken of subsidy and fees alike. A slice whose jobs hold no fees splits its part by work. Each
-    /// sum is rounded down, and the satoshis left over go one each to the largest remainders, ties to the lower account.
-    pub fn split(&self, subsidy: Amount, fees: Amount, slices: &Slices, finder: AccountId) -> Split {
-        let value = subsidy + fees;
-        let fee = self.fee.on(value);
-        let subsidy = subsidy - self.fee.on(subsidy);
-        let net = value - fee;
-        let exact = self.exact(subsidy, net - subsidy, slices);
-        let credits = if exact.is_empty() {
-            BTreeMap::from([(finder, net)])
-        } else {
-            let parts = exact.into_iter().map(|(account, sum)| {
-                let floor = (sum >> FRACTION_BITS).to::<u64>();
-                let fraction = sum & ((U1024::ONE << FRACTION_BITS) - U1024::ONE);
-                let cut = FRACTION_BITS - COMPARED_BITS;
-                (account, Amount::from_sat(floor), (fraction + (U1024::ONE << (cut - 1))) >> cut)
-            });
-            round(net, parts).into_iter().map(|(account, part)| (account, part.amount())).collect()
-        };
-        Split { fee, credits: without_zeros(credits) }
-    }
-
-    /// Returns each account's part with [`FRACTION_BITS`] after the point. Work is under 2^191 and amounts under 2^51,
-    /// so that no product exceeds 2^740.
-    fn exact(&self, subsidy: Amount, fees: Amount, slices: &Slices) -> BTreeMap<AccountId, U1024> {
-        let worked = || slices.slices.iter().filter(|slice| !slice.total.work.is_zero());
-        let work: U1024 = worked().fold(U1024::ZERO, |sum, slice| sum + slice.total.work);
-        let mut sums: BTreeMap<AccountId, U1024> = BTreeMap::new();
+    /// Sums up each account's part. Work is under 2^191 and amounts under 2^51, so that no product exceeds 2^740.
+    pub fn parts(&self, fee_parts: FeeParts) -> SliceParts {
+        let worked = || self.slices.iter().filter(|slice| !slice.total.work.is_zero());
+        let (work, count) =
+            worked().fold((U1024::ZERO, 0u64), |(sum, count), slice| (sum + slice.total.work, count + 1));
+        let mut accounts: BTreeMap<AccountId, SlicePart> = BTreeMap::new();
         for slice in worked() {
-            let (numerator, denominator) = match self.fee_parts {
-                FeeParts::Equal => (U1024::ONE, U1024::from(worked().count())),
+            let (numerator, denominator) = match fee_parts {
+                FeeParts::Equal => (U1024::ONE, U1024::from(count)),
                 FeeParts::ByWork => (slice.total.work, work),
             };
             for (&account, done) in &slice.accounts {
@@ -146,12 +156,61 @@ impl SliceRule {
                     true => (done.work, slice.total.work),
                     false => (done.fee_work, slice.total.fee_work),
                 };
-                let by_work = ((sat(subsidy) * done.work) << FRACTION_BITS) / work;
-                let by_fees = ((sat(fees) * numerator * own) << FRACTION_BITS) / (denominator * whole);
-                *sums.entry(account).or_default() += by_work + by_fees;
+                let part = accounts.entry(account).or_default();
+                part.work = part.work.plus(Work::from_units(Uint::from(done.work)));
+                part.fees += Uint::from(((numerator * own) << FRACTION_BITS) / (denominator * whole));
             }
         }
-        sums
+        SliceParts { slices: count, accounts }
+    }
+}
+
+impl SliceRule {
+    /// The growth of fees that ends a slice unless told otherwise: a hundredth of a bitcoin.
+    pub const DEFAULT_GROWTH: Amount = Amount::from_sat(1_000_000);
+
+    /// Returns the empty window of a block. Its slices are put into it when it is counted.
+    pub fn open_window(&self) -> Window {
+        Window::of_multiple(Measure::NetworkAtSubmission, self.window.get())
+    }
+
+    /// Splits what a block's coinbase paid over its slices; without any share in them, `finder` gets the rest.
+    ///
+    /// The pool's fee is taken of subsidy and fees alike. A slice whose jobs hold no fees splits its part by work. Each
+    /// sum is rounded down, and the satoshis left over go one each to the largest remainders, ties to the lower account.
+    pub fn split(&self, reward: BlockReward, parts: &SliceParts, finder: AccountId) -> Split {
+        let (fee, subsidy, fees) = self.net(reward);
+        let credits = if parts.accounts.is_empty() {
+            BTreeMap::from([(finder, subsidy + fees)])
+        } else {
+            self.apportion(reward, parts).into_iter().map(|(account, part)| (account, part.amount())).collect()
+        };
+        Split { fee, reserve: Amount::ZERO, credits: without_zeros(credits) }
+    }
+
+    /// Returns the pool's fee, and what is left of the subsidy and of the fees. A coinbase that pays less than the
+    /// subsidy has no fees.
+    pub fn net(&self, reward: BlockReward) -> (Amount, Amount, Amount) {
+        let subsidy = reward.subsidy.min(reward.value);
+        let fee = self.fee.on(reward.value);
+        let net = subsidy - self.fee.on(subsidy);
+        (fee, net, reward.value - fee - net)
+    }
+
+    /// Divides what is left among the accounts, of which there is one at least; in their order. Remainders are in units
+    /// of 2^-128 satoshi.
+    pub(crate) fn apportion(&self, reward: BlockReward, parts: &SliceParts) -> Vec<(AccountId, Part<U1024>)> {
+        let (_, subsidy, fees) = self.net(reward);
+        let work = U1024::from(parts.work().units());
+        let exact = parts.accounts.iter().map(|(&account, part)| {
+            let by_work = ((sat(subsidy) * U1024::from(part.work.units())) << FRACTION_BITS) / work;
+            let sum = by_work + sat(fees) * U1024::from(part.fees);
+            let floor = (sum >> FRACTION_BITS).to::<u64>();
+            let fraction = sum & ((U1024::ONE << FRACTION_BITS) - U1024::ONE);
+            let cut = FRACTION_BITS - COMPARED_BITS;
+            (account, Amount::from_sat(floor), (fraction + (U1024::ONE << (cut - 1))) >> cut)
+        });
+        round(subsidy + fees, exact)
     }
 }
 
@@ -171,19 +230,25 @@ mod tests {
         tests::sats,
         window::tests::{ALICE, BOB, CAROL, FINDER},
     };
+    use crate::share::Difficulty;
 
     fn tip(id: u8) -> BlockHash {
         BlockHash::from_byte_array([id; 32])
     }
 
     fn rule(fee_parts: FeeParts) -> SliceRule {
-        SliceRule { fee_parts, fee: PoolFee::NONE }
+        SliceRule { fee_parts, window: NonZeroU32::MIN, growth: SliceRule::DEFAULT_GROWTH, fee: PoolFee::NONE }
+    }
+
+    fn split(rule: SliceRule, subsidy: Amount, fees: Amount, slices: &Slices) -> Split {
+        let reward = BlockReward { value: subsidy + fees, subsidy };
+        rule.split(reward, &slices.parts(rule.fee_parts), FINDER)
     }
 
     /// Counts 2^log2 of difficulty `times` times.
     fn count(slices: &mut Slices, slice: SliceIndex, account: AccountId, (times, log2): (u32, i8), fees: u64) {
         for _ in 0..times {
-            slices.count(slice, account, Difficulty::from_log2(log2).unwrap(), Amount::from_sat(fees));
+            slices.count(slice, account, Work::of(Difficulty::from_log2(log2).unwrap(), 1), Amount::from_sat(fees));
         }
     }
 
@@ -202,7 +267,7 @@ mod tests {
     #[test]
     fn the_papers_form_gives_each_slice_the_same_part_of_the_fees() {
         let (subsidy, fees) = (Amount::from_sat(312_500_000), Amount::from_sat(20_000_000));
-        let split = rule(FeeParts::Equal).split(subsidy, fees, &two_slices(), FINDER);
+        let split = split(rule(FeeParts::Equal), subsidy, fees, &two_slices());
         // 111,212,121.21 and 221,287,878.79.
         assert_eq!(sats(&split), [(ALICE, 111_212_121), (BOB, 221_287_879)]);
     }
@@ -210,7 +275,7 @@ mod tests {
     #[test]
     fn the_weighted_form_gives_each_slice_fees_by_its_work() {
         let (subsidy, fees) = (Amount::from_sat(312_500_000), Amount::from_sat(20_000_000));
-        let split = rule(FeeParts::ByWork).split(subsidy, fees, &two_slices(), FINDER);
+        let split = split(rule(FeeParts::ByWork), subsidy, fees, &two_slices());
         // 110,530,303.03 and 221,969,696.97.
         assert_eq!(sats(&split), [(ALICE, 110_530_303), (BOB, 221_969_697)]);
     }
@@ -241,7 +306,7 @@ mod tests {
         count(&mut slices, empty_blocks, ALICE, (3, 0), 0);
         count(&mut slices, empty_blocks, BOB, (1, 0), 0);
         for parts in [FeeParts::Equal, FeeParts::ByWork] {
-            let split = rule(parts).split(Amount::from_sat(400), Amount::from_sat(80), &slices, FINDER);
+            let split = split(rule(parts), Amount::from_sat(400), Amount::from_sat(80), &slices);
             assert_eq!(sats(&split), [(ALICE, 360), (BOB, 120)]);
         }
     }
@@ -250,7 +315,7 @@ mod tests {
     fn without_shares_the_finder_is_paid() {
         let rule = SliceRule { fee: PoolFee::from_basis_points(100).unwrap(), ..rule(FeeParts::Equal) };
         let slices = Slices::new(Amount::from_sat(5));
-        let split = rule.split(Amount::from_sat(990), Amount::from_sat(10), &slices, FINDER);
+        let split = split(rule, Amount::from_sat(990), Amount::from_sat(10), &slices);
         assert_eq!((split.fee.to_sat(), sats(&split)), (10, vec![(FINDER, 990)]));
     }
 
@@ -265,7 +330,7 @@ mod tests {
             }
         }
         for parts in [FeeParts::Equal, FeeParts::ByWork] {
-            let split = rule(parts).split(Amount::ZERO, Amount::from_sat(2), &slices, FINDER);
+            let split = split(rule(parts), Amount::ZERO, Amount::from_sat(2), &slices);
             assert_eq!(sats(&split), [(ALICE, 1), (CAROL, 1)]);
         }
     }
@@ -282,6 +347,7 @@ mod tests {
             let rule = SliceRule {
                 fee_parts: if by_work { FeeParts::ByWork } else { FeeParts::Equal },
                 fee: PoolFee::from_basis_points(bp).unwrap(),
+                ..rule(FeeParts::Equal)
             };
             let mut slices = Slices::new(Amount::MAX_MONEY);
             let mut sorted = shares.clone();
@@ -291,7 +357,7 @@ mod tests {
                 count(&mut slices, slice, AccountId::new(account), (1, log2), fees);
             }
             let (subsidy, fees) = (Amount::from_sat(subsidy), Amount::from_sat(fees));
-            let before = rule.split(subsidy, fees, &slices, FINDER);
+            let before = split(rule, subsidy, fees, &slices);
             let paid = |split: &Split| split.fee + split.credits.values().copied().sum::<Amount>();
             prop_assert_eq!(paid(&before), subsidy + fees);
 
@@ -299,7 +365,7 @@ mod tests {
             let account = AccountId::new(account);
             let last = SliceIndex(slices.slices.len() - 1);
             count(&mut slices, last, account, (1, 30), 1_000_000);
-            let after = rule.split(subsidy, fees, &slices, FINDER);
+            let after = split(rule, subsidy, fees, &slices);
             prop_assert_eq!(paid(&after), subsidy + fees);
             if !by_work {
                 let of = |split: &Split| split.credits.get(&account).copied().unwrap_or_default();

@@ -16,7 +16,7 @@ fn weights(list: &[u64]) -> BTreeMap<AccountId, U512> {
 }
 
 fn parts(total: u64, list: &[u64]) -> Vec<u64> {
-    apportion(Amount::from_sat(total), &weights(list)).values().map(|part| part.amount().to_sat()).collect()
+    apportion(Amount::from_sat(total), &weights(list)).iter().map(|(_, part)| part.amount().to_sat()).collect()
 }
 
 #[test]

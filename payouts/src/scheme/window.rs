@@ -1,19 +1,20 @@
 //! The shares that a block pays for, and what each of them weighs. Pure.
 //!
-//! Owns the counting, newest share first, and exact weights. How long a window is and where it ends is each scheme's
-//! own.
+//! Owns the counting, newest segment of the share log first, and exact weights. How long a window is and where it ends
+//! is each scheme's own. [`running`](crate::scheme::running) keeps a window counted while the log grows.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::AddAssign};
 
 use bitcoin::{CompactTarget, Target};
 use ruint::{
     Uint,
-    aliases::{U256, U512},
+    aliases::{U256, U512, U1024},
 };
 
 use crate::{
     account::AccountId,
-    share::{Difficulty, ShareScore, ShareSeq},
+    scheme::slice::SliceParts,
+    share::{Difficulty, Segment, ShareRow, ShareScore, ShareSeq, Work},
 };
 
 /// The target of difficulty 1: 0xffff * 2^208.
@@ -48,11 +49,24 @@ impl Measure {
         factor << difficulty.shift()
     }
 
+    /// Returns what shares weigh that are so much work together.
+    pub(crate) fn weight_of(self, work: Work, nbits: CompactTarget) -> U512 {
+        self.weight(Difficulty::MIN, nbits) * U512::from(work.units())
+    }
+
     /// Returns the weight that counts as one: a block's worth of work, or of plain work difficulty 1.
     pub fn one(self) -> U512 {
         match self {
             Self::NetworkAtSubmission | Self::NetworkAtBlock(_) => DIFFICULTY_ONE_TARGET << ONE_SHIFT,
             Self::Work => U512::ONE << ONE_SHIFT,
+        }
+    }
+
+    /// Returns a measure that depends on no block, and the factor by which its weights become those of this one.
+    pub(super) fn without_block(self) -> (Self, U512) {
+        match self {
+            Self::NetworkAtBlock(nbits) => (Self::Work, target(nbits)),
+            Self::NetworkAtSubmission | Self::Work => (self, U512::ONE),
         }
     }
 }
@@ -64,31 +78,36 @@ fn target(nbits: CompactTarget) -> U512 {
 /// What was counted of one account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// The number of shares, with the one at the edge.
+    /// The number of shares, with those at the edge.
     pub shares: u64,
-    /// Their weight, of the share at the edge the part that counts.
+    /// Their weight, at the edge the part that counts.
     pub weight: U512,
 }
 
-/// The share at the edge of a full window, of which only a part counts.
+impl AddAssign for Counted {
+    fn add_assign(&mut self, other: Self) {
+        self.shares += other.shares;
+        self.weight += other.weight;
+    }
+}
+
+/// The segment at the edge of a full window, of which only a part counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EdgeShare {
+pub struct EdgeSegment {
     /// Its position.
-    pub seq: ShareSeq,
-    /// Who earned it.
-    pub account: AccountId,
-    /// What it weighs.
+    pub position: ShareSeq,
+    /// What all its shares weigh.
     pub weight: U512,
-    /// The part that counts.
+    /// The part that counts: the same part of each share's weight.
     pub counted: U512,
 }
 
 /// Where a window ends, going back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     /// Where so much weight was counted.
     Weight(U512),
-    /// Before the share at this position.
+    /// Before the segments up to this position.
     Position(ShareSeq),
 }
 
@@ -99,9 +118,11 @@ pub struct Window {
     end: End,
     is_full: bool,
     span: Option<(ShareSeq, ShareSeq)>,
-    edge: Option<EdgeShare>,
+    edge: Option<EdgeSegment>,
     total: Counted,
     accounts: BTreeMap<AccountId, Counted>,
+    /// What SLICE splits by; nothing under other schemes.
+    slices: Option<SliceParts>,
 }
 
 impl Window {
@@ -110,7 +131,7 @@ impl Window {
         Self::until(measure, End::Weight(U512::from(multiple) * measure.one()))
     }
 
-    /// Opens a window that holds every share after the position `end`.
+    /// Opens a window that holds every segment after the position `end`.
     pub fn after(measure: Measure, end: ShareSeq) -> Self {
         Self::until(measure, End::Position(end))
     }
@@ -118,41 +139,108 @@ impl Window {
     fn until(measure: Measure, end: End) -> Self {
         let is_full = end == End::Weight(U512::ZERO);
         let (total, accounts) = (Counted::default(), BTreeMap::new());
-        Self { measure, end, is_full, span: None, edge: None, total, accounts }
+        Self { measure, end, is_full, span: None, edge: None, total, accounts, slices: None }
     }
 
-    /// Tells whether no further share counts.
+    /// Returns this empty window as it was when it was counted: the positions of its oldest and newest segment, the
+    /// segment at its edge, and what each account has in it.
+    pub fn restored(
+        self,
+        span: Option<(ShareSeq, ShareSeq)>,
+        edge: Option<EdgeSegment>,
+        accounts: BTreeMap<AccountId, Counted>,
+    ) -> Self {
+        let weight = accounts.values().fold(U512::ZERO, |sum, counted| sum + counted.weight);
+        let is_full = match self.end {
+            End::Weight(size) => weight >= size,
+            End::Position(_) => true,
+        };
+        Self { edge, ..self.filled(is_full, span, accounts) }
+    }
+
+    /// Puts whole segments into this empty window.
+    pub(super) fn filled(
+        self,
+        is_full: bool,
+        span: Option<(ShareSeq, ShareSeq)>,
+        accounts: BTreeMap<AccountId, Counted>,
+    ) -> Self {
+        let mut total = Counted::default();
+        accounts.values().for_each(|counted| total += *counted);
+        Self { is_full, span, total, accounts, ..self }
+    }
+
+    /// Puts what SLICE splits by into this window, which is counted.
+    pub fn sliced(self, parts: SliceParts) -> Self {
+        Self { slices: Some(parts), ..self }
+    }
+
+    /// Returns what SLICE splits by.
+    pub fn slices(&self) -> Option<&SliceParts> {
+        self.slices.as_ref()
+    }
+
+    /// Tells whether no older segment counts.
     pub fn is_full(&self) -> bool {
         self.is_full
     }
 
-    /// Counts the next older share; the one at the edge counts for the part that is left.
-    pub fn count(&mut self, share: &ShareScore) {
-        self.take(share.seq, share.account, self.measure.weight(share.difficulty, share.nbits));
+    /// Counts the next older segment; the one at the edge counts for the part that is left.
+    ///
+    /// There each account counts for the same part of what it has. What that leaves of the smallest units of weight
+    /// is decided by running sums in the order of the accounts, each rounded down: they end at exactly what is left.
+    pub fn count(&mut self, segment: &Segment) {
+        if !self.is_full {
+            self.take(segment.position, &self.sums(&segment.rows));
+        }
     }
 
-    fn take(&mut self, seq: ShareSeq, account: AccountId, weight: U512) {
+    /// Sums rows by account, in the order of the accounts.
+    fn sums(&self, rows: &[ShareRow]) -> Vec<(AccountId, Counted)> {
+        let counted = |row: &ShareRow| {
+            let weight = self.measure.weight(row.difficulty, row.nbits) * U512::from(row.count);
+            (row.account, Counted { shares: row.count, weight })
+        };
+        sum_by_account(rows.iter().map(counted).collect())
+    }
+
+    /// Counts the next older segment, of which each account's part is given once, in the order of the accounts.
+    pub(super) fn take(&mut self, position: ShareSeq, parts: &[(AccountId, Counted)]) {
+        if self.is_full || parts.is_empty() {
+            return;
+        }
+        let mut whole = Counted::default();
+        parts.iter().for_each(|(_, part)| whole += *part);
         let counted = match self.end {
-            _ if self.is_full => return,
-            End::Position(end) if seq <= end => {
+            End::Position(end) if position <= end => {
                 self.is_full = true;
                 return;
             }
-            End::Position(_) => weight,
+            End::Position(_) => whole.weight,
             End::Weight(size) => {
                 let left = size - self.total.weight;
-                self.is_full = weight >= left;
-                weight.min(left)
+                self.is_full = whole.weight >= left;
+                whole.weight.min(left)
             }
         };
-        if counted < weight {
-            self.edge = Some(EdgeShare { seq, account, weight, counted });
+        if counted < whole.weight {
+            self.edge = Some(EdgeSegment { position, weight: whole.weight, counted });
         }
-        self.span = Some((seq, self.span.map_or(seq, |(_, newest)| newest)));
-        for sum in [&mut self.total, self.accounts.entry(account).or_default()] {
-            sum.shares += 1;
-            sum.weight += counted;
+        self.span = Some((position, self.span.map_or(position, |(_, newest)| newest)));
+        let (mut through, mut given) = (U512::ZERO, U512::ZERO);
+        for &(account, Counted { shares, weight }) in parts {
+            through += weight;
+            let due = if counted == whole.weight { through } else { part_of(counted, through, whole.weight) };
+            let part = Counted { shares, weight: due - given };
+            given = due;
+            *self.accounts.entry(account).or_default() += part;
+            self.total += part;
         }
+    }
+
+    /// Returns where it ends, going back.
+    pub(super) fn end(&self) -> End {
+        self.end
     }
 
     /// Returns what shares are measured by.
@@ -168,13 +256,13 @@ impl Window {
         }
     }
 
-    /// Returns the positions of the oldest and the newest share that count.
+    /// Returns the positions of the oldest and the newest segment that count.
     pub fn span(&self) -> Option<(ShareSeq, ShareSeq)> {
         self.span
     }
 
-    /// Returns the share of which only a part counts.
-    pub fn edge(&self) -> Option<EdgeShare> {
+    /// Returns the segment of which only a part counts.
+    pub fn edge(&self) -> Option<EdgeSegment> {
         self.edge
     }
 
@@ -188,10 +276,43 @@ impl Window {
         self.accounts.get(&account).copied().unwrap_or_default()
     }
 
+    /// Returns what was counted of each account that has shares in it, at the edge perhaps of no weight.
+    pub fn accounts(&self) -> &BTreeMap<AccountId, Counted> {
+        &self.accounts
+    }
+
     /// Returns the weight of each account that has any.
     pub fn weights(&self) -> BTreeMap<AccountId, U512> {
         let weights = self.accounts.iter().map(|(&account, counted)| (account, counted.weight));
         weights.filter(|(_, weight)| !weight.is_zero()).collect()
+    }
+}
+
+/// Sums parts by account, in the order of the accounts.
+pub(super) fn sum_by_account(mut parts: Vec<(AccountId, Counted)>) -> Vec<(AccountId, Counted)> {
+    parts.sort_unstable_by_key(|(account, _)| *account);
+    parts.dedup_by(|(account, more), (same, sum)| {
+        let is_same = account == same;
+        if is_same {
+            *sum += *more;
+        }
+        is_same
+    });
+    parts
+}
+
+/// Returns `counted * through / whole`, rounded down, of which `through` is at most `whole`. The product may need
+/// twice the bits of a weight.
+fn part_of(counted: U512, through: U512, whole: U512) -> U512 {
+    let product: U1024 = U1024::from(counted) * U1024::from(through);
+    Uint::from(product / U1024::from(whole))
+}
+
+/// A share on its own is a segment of one row.
+impl From<ShareScore> for Segment {
+    fn from(share: ShareScore) -> Self {
+        let ShareScore { seq, account, difficulty, nbits } = share;
+        Self { position: seq, rows: vec![ShareRow { account, difficulty, nbits, count: 1 }] }
     }
 }
 
@@ -202,6 +323,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::scheme::rule::Rule;
 
     pub(crate) const ALICE: AccountId = AccountId::new(1);
     pub(crate) const BOB: AccountId = AccountId::new(2);
@@ -217,16 +339,21 @@ pub(crate) mod tests {
     pub(crate) fn window(size: u64, shares: &[(AccountId, u64)]) -> Window {
         let mut window = Window::until(Measure::NetworkAtSubmission, End::Weight(U512::from(size)));
         for (index, &(account, weight)) in shares.iter().enumerate().rev() {
-            window.take(position(index), account, U512::from(weight));
+            window.take(position(index), &[(account, one(weight))]);
         }
         window
+    }
+
+    /// One share of a weight.
+    fn one(weight: u64) -> Counted {
+        Counted { shares: 1, weight: U512::from(weight) }
     }
 
     /// Counts shares of difficulty 2^log2 at a network's target, given oldest first.
     pub(crate) fn counted(mut window: Window, shares: &[(AccountId, i8, u32)]) -> Window {
         for (index, &(account, log2, nbits)) in shares.iter().enumerate().rev() {
             let (difficulty, nbits) = (Difficulty::from_log2(log2).unwrap(), CompactTarget::from_consensus(nbits));
-            window.count(&ShareScore { seq: position(index), account, difficulty, nbits });
+            window.count(&ShareScore { seq: position(index), account, difficulty, nbits }.into());
         }
         window
     }
@@ -264,8 +391,42 @@ pub(crate) mod tests {
         assert!(window.is_full());
         assert_eq!(weights(&window), [(ALICE, 450), (BOB, 250), (CAROL, 100)]);
         let (weight, counted) = (U512::from(300), U512::from(100));
-        assert_eq!(window.edge(), Some(EdgeShare { seq: ShareSeq::new(2), account: CAROL, weight, counted }));
+        assert_eq!(window.edge(), Some(EdgeSegment { position: ShareSeq::new(2), weight, counted }));
         assert_eq!(window.span(), Some((ShareSeq::new(2), ShareSeq::new(5))));
+    }
+
+    #[test]
+    fn of_the_segment_at_the_edge_every_account_counts_for_the_same_part() {
+        let mut window = Window::until(Measure::NetworkAtSubmission, End::Weight(U512::from(110)));
+        window.take(ShareSeq::new(9), &[(BOB, one(100))]);
+        // 10 left of 30: running sums of 10 * (10, 15, 30) / 30, rounded down, are 3, 5 and 10.
+        window.take(ShareSeq::new(8), &[(ALICE, one(10)), (BOB, one(5)), (CAROL, one(15))]);
+        assert_eq!(weights(&window), [(ALICE, 3), (BOB, 102), (CAROL, 5)]);
+        assert_eq!(window.total(), Counted { shares: 4, weight: U512::from(110) });
+        let (weight, counted) = (U512::from(30), U512::from(10));
+        assert_eq!(window.edge(), Some(EdgeSegment { position: ShareSeq::new(8), weight, counted }));
+    }
+
+    #[test]
+    fn the_part_of_the_greatest_segment_does_not_overflow() {
+        let most = U512::MAX >> 65;
+        let mut window = Window::until(Measure::NetworkAtSubmission, End::Weight(most));
+        let [half, rest] = [most >> 1, most - (most >> 1)].map(|weight| Counted { shares: 1, weight });
+        window.take(ShareSeq::new(1), &[(ALICE, half), (BOB, rest), (CAROL, Counted { shares: 1, weight: most })]);
+        assert_eq!(window.total().weight, most);
+        assert_eq!(window.counted(ALICE).weight, most >> 2);
+        assert_eq!(window.counted(CAROL).weight, most - (most >> 1));
+    }
+
+    #[test]
+    fn a_window_is_restored_from_what_was_counted() {
+        for rule in ["pplns window=2 fee_bp=0", "prop last_block=1 fee_bp=0"] {
+            let rule: Rule = rule.parse().unwrap();
+            let open = rule.open_window(CompactTarget::from_consensus(DIFFICULTY_1)).unwrap();
+            let shares = [(FINDER, 0), (CAROL, 1), (ALICE, 0), (BOB, -1)].map(|(id, log2)| (id, log2, DIFFICULTY_1));
+            let window = counted(open.clone(), &shares);
+            assert_eq!(open.restored(window.span(), window.edge(), window.accounts().clone()), window);
+        }
     }
 
     #[test]
@@ -273,7 +434,7 @@ pub(crate) mod tests {
         let mut window = Window::after(Measure::Work, ShareSeq::new(2));
         for seq in [5, 4, 3, 2, 1] {
             assert_eq!(window.is_full(), seq == 1);
-            window.take(ShareSeq::new(seq), ALICE, U512::from(1));
+            window.take(ShareSeq::new(seq), &[(ALICE, one(1))]);
         }
         assert_eq!(weights(&window), [(ALICE, 3)]);
     }
@@ -284,7 +445,7 @@ pub(crate) mod tests {
         let mut window = Window::until(Measure::NetworkAtSubmission, End::Weight(U512::MAX >> 64));
         for (seq, account) in [(3, ALICE), (2, BOB), (1, CAROL)] {
             let (seq, difficulty) = (ShareSeq::new(seq), Difficulty::MAX);
-            window.count(&ShareScore { seq, account, difficulty, nbits: easiest });
+            window.count(&ShareScore { seq, account, difficulty, nbits: easiest }.into());
         }
         assert_eq!(window.total().weight, U512::from(3) * (U512::from(0xffff) << (240 + 127)));
         let largest = U512::from(u64::MAX) * Measure::NetworkAtSubmission.weight(Difficulty::MAX, easiest);
@@ -303,6 +464,31 @@ pub(crate) mod tests {
             turned.rotate_left(usize::try_from(seed % shares.len() as u64).unwrap());
             // A window that holds them all does not care about their order.
             prop_assert_eq!(weights(&window(total, &shares)), weights(&window(total, &turned)));
+        }
+
+        #[test]
+        fn how_a_segment_is_cut_into_rows_changes_nothing(
+            rows in proptest::collection::vec((1..5i64, -3..3i8, any::<bool>(), 1..50u64), 1..30),
+            window in 1..5u32,
+            seed in any::<u64>(),
+        ) {
+            let row = |(id, log2, late, count): (i64, i8, bool, u64)| ShareRow {
+                account: AccountId::new(id),
+                difficulty: Difficulty::from_log2(log2).unwrap(),
+                nbits: CompactTarget::from_consensus(if late { DIFFICULTY_2 } else { DIFFICULTY_1 }),
+                count,
+            };
+            let rows: Vec<_> = rows.into_iter().map(row).collect();
+            let mut cut: Vec<_> =
+                rows.iter().flat_map(|row| (0..row.count).map(|_| ShareRow { count: 1, ..*row })).collect();
+            let turn = usize::try_from(seed % cut.len() as u64).unwrap();
+            cut.rotate_left(turn);
+            let [whole, cut] = [rows, cut].map(|rows| {
+                let mut counted = Window::of_multiple(Measure::NetworkAtSubmission, window);
+                counted.count(&Segment { position: ShareSeq::new(7), rows });
+                counted
+            });
+            prop_assert_eq!(whole, cut);
         }
 
         #[test]

@@ -2,24 +2,54 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use bitcoin::{
     Address, Amount, BlockHash, CompactTarget, Network, OutPoint, PubkeyHash, Transaction, Txid, absolute::LockTime,
-    hashes::Hash, transaction::Version,
+    consensus::encode::serialize_hex, hashes::Hash, transaction::Version,
 };
+use ruint::aliases::U512;
 
 use crate::{
-    account::AccountId,
+    account::{AccountId, AccountSettings},
     audit,
-    books::{BlockCredit, BlockPhase, BlockRecord, BlockState, FoundBlock},
-    export::register::{ExportRecord, RecordState, RegisterHead, RegisterRow, RowSeq},
+    books::{BlockCredit, BlockPhase, BlockRecord, BlockState, FoundBlock, FrozenWindow},
+    crediting::{
+        CreditedPeriod, NetworkBlockRow, Period, PeriodEarning, PeriodEnd, PeriodLot, PeriodNumber, PeriodState,
+        PeriodWork,
+    },
+    deposits::{self, ChainDeposit},
+    export::{
+        Lot, LotCredit,
+        register::{ExportRecord, RecordState, RegisterHead, RegisterRow, RowSeq},
+    },
     hash_chain::ChainHash,
     ledger::{Draft, DraftLines, EntryKind, EntrySeq, Head, LedgerAccount},
-    payout::{Batch, BatchId, BatchState, ConfirmationBlock, PaidOutput},
-    share::{Appended, Difficulty, NewShare, ShareSeq, Work},
+    payout::{
+        Attempt, AttemptStage, Batch, BatchApproval, BatchEvent, BatchEventKind, BatchId, BatchState,
+        ConfirmationBlock, PaidOutput, PayoutRun, Restraint, RestraintAct, RestraintRow, Slot,
+    },
+    reserve::{self, Gift, PoolMoney, Recipient},
+    scheme::{
+        beneficiary::{Donation, Wishes},
+        network_fees::{FeeRatio, NetworkBlock},
+        slice::{SlicePart, SliceParts},
+        window::{Counted, EdgeSegment},
+    },
+    share::{
+        Appended, Difficulty, JobNumber, JobTerms, JobWork, NewShare, Reward, Segment, SegmentSize, ShareGroup,
+        ShareRow, ShareSeq, Work,
+    },
     store::{Change, Commit, Row, Store, StoreError},
 };
+
+mod payouts;
+mod periods;
+mod shares;
+
+pub(crate) use payouts::*;
+pub(crate) use periods::*;
+pub(crate) use shares::*;
 
 type AnyStore = Arc<dyn Store>;
 
@@ -31,20 +61,57 @@ pub(crate) fn block_hash(id: u8) -> BlockHash {
     BlockHash::from_byte_array([id; 32])
 }
 
-pub(crate) fn share(account: AccountId, hash: u32) -> NewShare {
-    let mut header_hash = [0; 32];
-    header_hash[..4].copy_from_slice(&hash.to_le_bytes());
+/// A share of an eighth; `at_ms` tells it from others.
+pub(crate) fn share(account: AccountId, at_ms: u32) -> NewShare {
     NewShare {
         account,
         worker: "rig".to_owned(),
-        channel: (7 << 32) | 1,
-        job: u32::MAX,
-        sequence_number: u32::MAX,
+        job: job(0),
         difficulty: Difficulty::from_log2(-3).unwrap(),
-        nbits: CompactTarget::from_consensus(0x207f_ffff),
-        header_hash: BlockHash::from_byte_array(header_hash),
-        at_ms: i64::from(hash),
+        reward: Reward::Shared,
+        at_ms: i64::from(at_ms),
     }
+}
+
+/// A job of session 1 at regtest's target.
+pub(crate) fn job(made: u32) -> JobTerms {
+    JobTerms {
+        job: JobNumber::new((1 << 32) | i64::from(made)),
+        position: ShareSeq::new(0),
+        opened_at_ms: 0,
+        prev_hash: Some(block_hash(8)),
+        height: Some(9),
+        nbits: CompactTarget::from_consensus(0x207f_ffff),
+        subsidy: Some(Amount::from_sat(312_500_000)),
+        fees: Some(Amount::from_sat(4_237_819)),
+    }
+}
+
+/// The terms of the job with another target for the network.
+pub(crate) fn job_at(made: u32, nbits: u32) -> JobTerms {
+    JobTerms { nbits: CompactTarget::from_consensus(nbits), ..job(made) }
+}
+
+/// Stores shares in one segment of a new session, and returns its position.
+pub(crate) async fn append(store: &dyn Store, shares: &[NewShare]) -> ShareSeq {
+    let session = store.begin_session().await.unwrap();
+    let segment = ShareSeq::of_session(session, 1).unwrap();
+    let group = ShareGroup { session, number: 1, segment, shares: shares.to_vec() };
+    assert_eq!(store.append_shares(&group).await.unwrap(), Appended::Stored);
+    segment
+}
+
+/// Stores each share in a segment of its own, in a new session, and returns their positions.
+pub(crate) async fn append_each(store: &dyn Store, shares: &[NewShare]) -> Vec<ShareSeq> {
+    let session = store.begin_session().await.unwrap();
+    let mut positions = Vec::with_capacity(shares.len());
+    for (share, segment) in shares.iter().zip(1..) {
+        let segment = ShareSeq::of_session(session, segment).unwrap();
+        let group = ShareGroup { session, number: segment.get() & 0xffff_ffff, segment, shares: vec![share.clone()] };
+        assert_eq!(store.append_shares(&group).await.unwrap(), Appended::Stored);
+        positions.push(segment);
+    }
+    positions
 }
 
 fn draft(key: &str, sat: u64) -> DraftLines {
@@ -72,71 +139,6 @@ pub(crate) async fn an_address_has_one_account(store: AnyStore) {
     assert_eq!((found.id, found.script_pubkey), (second, address(2).script_pubkey()));
     assert!(store.find_account("elsewhere").await.unwrap().is_none());
     assert_eq!(store.accounts(first, 10).await.unwrap().len(), 1);
-}
-
-pub(crate) async fn shares_are_stored_once(store: AnyStore) {
-    let account = store.account(&address(1)).await.unwrap();
-    assert_eq!(store.share_position().await.unwrap(), ShareSeq::new(0));
-    assert_eq!(store.append_shares(&[]).await.unwrap(), []);
-
-    let batch = [share(account, 1), share(account, 2), share(account, 1)];
-    let appended = store.append_shares(&batch).await.unwrap();
-    let [Appended::Stored(one), Appended::Stored(two), Appended::Duplicate] = appended[..] else {
-        panic!("{appended:?}");
-    };
-    assert!(one < two);
-
-    // The same hash from elsewhere is the same share.
-    let mut again = share(account, 2);
-    again.channel += 1;
-    let appended = store.append_shares(&[again, share(account, 3)]).await.unwrap();
-    let [Appended::Duplicate, Appended::Stored(three)] = appended[..] else { panic!("{appended:?}") };
-    assert!(two < three);
-    assert_eq!(store.share_position().await.unwrap(), three);
-
-    let last = store.last_share().await.unwrap().unwrap();
-    assert_eq!((last.seq, last.share), (three, share(account, 3)));
-}
-
-pub(crate) async fn a_batch_larger_than_a_statement_keeps_its_order(store: AnyStore) {
-    let account = store.account(&address(1)).await.unwrap();
-    let batch: Vec<_> = (0..1_777).map(|hash| share(account, hash)).collect();
-    let appended = store.append_shares(&batch).await.unwrap();
-    let seqs: Vec<_> = appended
-        .iter()
-        .map(|appended| match appended {
-            Appended::Stored(seq) => *seq,
-            Appended::Duplicate => panic!("no share comes twice"),
-        })
-        .collect();
-    assert!(seqs.is_sorted());
-    let back = store.shares_back(seqs[1_776], 10_000).await.unwrap();
-    assert!(back.iter().map(|share| share.seq).eq(seqs.iter().rev().copied()));
-}
-
-pub(crate) async fn shares_are_read_back_from_a_position(store: AnyStore) {
-    let account = store.account(&address(1)).await.unwrap();
-    let batch: Vec<_> = (0..10).map(|hash| share(account, hash)).collect();
-    store.append_shares(&batch).await.unwrap();
-    let all = store.shares_back(ShareSeq::new(i64::MAX), 100).await.unwrap();
-    assert_eq!(all.len(), 10);
-    let page = store.shares_back(all[3].seq, 4).await.unwrap();
-    assert_eq!(page, all[3..7]);
-    assert_eq!(page[0].difficulty, batch[0].difficulty);
-    assert_eq!(page[0].nbits, batch[0].nbits);
-    assert_eq!(store.shares_back(ShareSeq::new(0), 4).await.unwrap(), []);
-}
-
-pub(crate) async fn share_totals_are_exact(store: AnyStore) {
-    let (one, other) = (store.account(&address(1)).await.unwrap(), store.account(&address(2)).await.unwrap());
-    let mut large = share(other, 9);
-    large.difficulty = Difficulty::MAX;
-    store.append_shares(&[share(one, 1), share(one, 5), share(other, 6), large]).await.unwrap();
-    let eighth = Difficulty::from_log2(-3).unwrap();
-    let totals = store.share_totals(Some(one), 0).await.unwrap();
-    assert_eq!((totals.count, totals.work), (2, Work::of(eighth, 2)));
-    let totals = store.share_totals(None, 5).await.unwrap();
-    assert_eq!((totals.count, totals.work), (3, Work::of(eighth, 2).plus(Work::of(Difficulty::MAX, 1))));
 }
 
 pub(crate) async fn an_entry_is_posted_once(store: AnyStore) {
@@ -186,6 +188,22 @@ pub(crate) async fn one_of_two_writers_at_a_head_wins(store: AnyStore) {
     assert_eq!(outcomes, [Commit::Done, Commit::Stale]);
 }
 
+/// A window with weights as large as they can become.
+fn frozen_window(account: AccountId) -> FrozenWindow {
+    let large = (U512::ONE << 447) - U512::ONE;
+    let position = ShareSeq::new(2);
+    FrozenWindow {
+        span: (position, ShareSeq::new(3)),
+        edge: Some(EdgeSegment { position, weight: large, counted: large >> 1 }),
+        accounts: [(account, Counted { shares: 7, weight: large })].into(),
+        slices: Some(SliceParts {
+            slices: 3,
+            accounts: [(account, SlicePart { work: Work::of(Difficulty::MAX, u64::MAX), fees: U512::ONE << 256 })]
+                .into(),
+        }),
+    }
+}
+
 /// Posts a matured block that credits one account.
 async fn matured_block(store: &AnyStore, id: u8, account: AccountId, sat: u64) -> BlockRecord {
     let found = FoundBlock {
@@ -198,15 +216,17 @@ async fn matured_block(store: &AnyStore, id: u8, account: AccountId, sat: u64) -
         share_position: ShareSeq::new(3),
         nbits: CompactTarget::from_consensus(0x1703_4219),
         found_at_ms: 1_700_000_000_000,
+        direct: format!("2:{account}=1").parse().unwrap(),
     };
     let state = BlockState { phase: BlockPhase::Matured, epoch: 2 };
     let rule = Some("tides window=8 fee_bp=0".parse().unwrap());
-    let block = BlockRecord { found, fee: Amount::ZERO, rule, state };
+    let block = BlockRecord { found, fee: Amount::ZERO, reserve: Amount::ZERO, rule, state };
     let credits = vec![BlockCredit { account, amount: Amount::from_sat(sat), paid: Amount::ZERO }];
     let lines = Draft::begin(EntryKind::BlockFound, block_hash(id))
         .debit(LedgerAccount::Spendable, Amount::from_sat(sat))
         .credit(LedgerAccount::MinerPayable(account), Amount::from_sat(sat));
-    let row = Row::BlockFound { block: block.clone(), credits };
+    let window = Some(frozen_window(account));
+    let row = Row::BlockFound { block: block.clone(), credits, window };
     assert_eq!(post(store, lines, vec![row]).await.unwrap(), Commit::Done);
     block
 }
@@ -221,6 +241,25 @@ pub(crate) async fn blocks_and_credits_are_kept(store: AnyStore) {
     let credits = store.credits(block_hash(9)).await.unwrap();
     assert_eq!(credits, [BlockCredit { account, amount: Amount::from_sat(100), paid: Amount::ZERO }]);
 
+    // What the coinbase pays of a credit counts as paid until the block leaves the chain.
+    let (hash, amount) = (block_hash(9), Amount::from_sat(30));
+    let paid = async || store.credits(hash).await.unwrap()[0].paid.to_sat();
+    let row = Row::DirectPaid { block: hash, account, amount };
+    post(&store, draft("direct", 30), vec![row]).await.unwrap();
+    assert_eq!(paid().await, 30);
+    let row = Row::DirectVoid { block: hash, account, amount };
+    post(&store, draft("not direct", 30), vec![row]).await.unwrap();
+    assert_eq!(paid().await, 0);
+
+    assert_eq!(store.block_window(block_hash(9)).await.unwrap(), Some(frozen_window(account)));
+    assert_eq!(store.block_window(block_hash(1)).await.unwrap(), None);
+
+    assert_eq!(store.block_positions(ShareSeq::new(2), ShareSeq::new(3)).await.unwrap(), [ShareSeq::new(3)]);
+    assert_eq!(store.block_positions(ShareSeq::new(3), ShareSeq::new(9)).await.unwrap(), []);
+    assert_eq!(store.blocks_without_window().await.unwrap(), []);
+    store.keep_window(block_hash(9), &FrozenWindow { edge: None, ..frozen_window(account) }).await.unwrap();
+    assert_eq!(store.block_window(block_hash(9)).await.unwrap(), Some(frozen_window(account)), "it is frozen");
+
     assert_eq!(store.blocks_to_watch(5).await.unwrap(), [block]);
     let state = BlockState { phase: BlockPhase::Immature, epoch: 3 };
     let lines = draft("moved", 0);
@@ -231,68 +270,6 @@ pub(crate) async fn blocks_and_credits_are_kept(store: AnyStore) {
     // Only what is matured can be paid, the oldest first.
     let lots = store.unpaid_lots(account).await.unwrap();
     assert_eq!(lots.iter().map(|lot| lot.block).collect::<Vec<_>>(), [block_hash(9)]);
-}
-
-async fn batch(store: &AnyStore, account: AccountId, sat: u64) -> Batch {
-    let due = store.due(Amount::from_sat(1)).await.unwrap().into_iter().find(|due| due.account == account).unwrap();
-    let due = crate::payout::Due { amount: Amount::from_sat(sat), ..due };
-    let lots = crate::export::allocate(store.unpaid_lots(account).await.unwrap(), due.amount).unwrap();
-    Batch {
-        id: BatchId::new(1),
-        txid: transaction().compute_txid(),
-        psbt: vec![1, 2, 3],
-        outputs: vec![PaidOutput { vout: 0, due, lots }],
-        network_fee: Amount::from_sat(11),
-        state: BatchState::Created,
-        epoch: 0,
-        created_at_ms: 5,
-    }
-}
-
-fn transaction() -> Transaction {
-    let output = bitcoin::TxOut { value: Amount::from_sat(120), script_pubkey: address(1).script_pubkey() };
-    let input = bitcoin::TxIn::default();
-    Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input: vec![input], output: vec![output] }
-}
-
-pub(crate) async fn a_batch_goes_through_its_life(store: AnyStore) {
-    let account = store.account(&address(1)).await.unwrap();
-    matured_block(&store, 1, account, 100).await;
-    matured_block(&store, 2, account, 50).await;
-    let due = store.due(Amount::from_sat(150)).await.unwrap();
-    assert_eq!(due.iter().map(|due| (due.account, due.amount.to_sat())).collect::<Vec<_>>(), [(account, 150)]);
-    assert_eq!(store.due(Amount::from_sat(151)).await.unwrap(), []);
-
-    let created = batch(&store, account, 120).await;
-    assert_eq!(created.outputs[0].lots.iter().map(|lot| lot.amount.to_sat()).collect::<Vec<_>>(), [100, 20]);
-    let row = Row::BatchCreated { batch: created.clone(), wallet_change: "{}".to_owned() };
-    post(&store, draft("created", 0), vec![row]).await.unwrap();
-    assert_eq!(store.batch(created.id).await.unwrap().as_ref(), Some(&created));
-    assert_eq!(store.wallet_changes().await.unwrap(), ["{}"]);
-    let lots = store.unpaid_lots(account).await.unwrap();
-    assert_eq!(lots.iter().map(|lot| lot.amount.to_sat()).collect::<Vec<_>>(), [30]);
-
-    let signed = transaction();
-    store.store_signed(created.id, &signed).await.unwrap();
-    let twice = store.store_signed(created.id, &signed).await;
-    assert!(matches!(twice, Err(StoreError::NotUnsigned(id)) if id == created.id));
-    let state = |batch: Option<Batch>| batch.unwrap().state;
-    assert_eq!(state(store.batch(created.id).await.unwrap()), BatchState::Signed(signed.clone()));
-
-    post(&store, draft("broadcast", 0), vec![Row::BatchBroadcast { batch: created.id }]).await.unwrap();
-    assert_eq!(state(store.batch(created.id).await.unwrap()), BatchState::Broadcast(signed.clone()));
-
-    let block = ConfirmationBlock { hash: block_hash(3), height: 30, time: 99 };
-    post(&store, draft("confirmed", 0), vec![Row::BatchConfirmed { batch: created.id, block }]).await.unwrap();
-    assert_eq!(state(store.batch(created.id).await.unwrap()), BatchState::Confirmed(signed.clone(), block));
-    assert_eq!(store.batches_to_watch(31).await.unwrap(), []);
-    assert_eq!(store.batches_to_watch(30).await.unwrap().len(), 1);
-
-    post(&store, draft("reversed", 0), vec![Row::BatchReversed { batch: created.id, epoch: 1 }]).await.unwrap();
-    let reversed = store.batch(created.id).await.unwrap().unwrap();
-    assert_eq!((reversed.epoch, reversed.state), (1, BatchState::Broadcast(signed)));
-    assert_eq!(store.batches_to_watch(u32::MAX).await.unwrap().len(), 1);
-    assert_eq!(store.batches(5).await.unwrap().len(), 1);
 }
 
 pub(crate) async fn a_change_that_fails_leaves_nothing(store: AnyStore) {
@@ -313,10 +290,11 @@ pub(crate) async fn a_change_that_fails_leaves_nothing(store: AnyStore) {
 
 /// The record of a batch's only output.
 fn record_of(batch: &Batch) -> ExportRecord {
-    let PaidOutput { vout, due, lots } = batch.outputs[0].clone();
+    let PaidOutput { vout, due, fee, lots: _ } = batch.outputs[0].clone();
+    let lots = batch.outputs[0].delivered_lots();
     ExportRecord {
-        delivery: OutPoint::new(batch.txid, vout),
-        amount: due.amount,
+        delivery: OutPoint::new(batch.txid(), vout),
+        amount: due.amount - fee,
         account: due.account,
         address: due.address,
         script_pubkey: due.script_pubkey,
@@ -349,31 +327,49 @@ pub(crate) async fn register_rows_are_read_as_they_were_written(store: AnyStore)
     assert_ne!(register.hash, ChainHash::ORIGIN);
 }
 
-/// Puts something into every table: books that pass the audit, with 2,500 shares, a block, and a payout of a part of it.
+/// Puts something into every table: books that pass the audit, with 2,500 rows of shares, a block, and a payout of a part of it.
 pub(crate) async fn everything_is_in_use(store: AnyStore) {
-    store.begin_session().await.unwrap();
     let account = store.account(&address(1)).await.unwrap();
-    let shares: Vec<_> = (0..2_500).map(|hash| share(account, hash)).collect();
-    store.append_shares(&shares).await.unwrap();
+    let rig = |index| NewShare { worker: format!("rig {index}"), ..share(account, index) };
+    append(&*store, &(0..2_500).map(rig).collect::<Vec<_>>()).await;
     matured_block(&store, 1, account, 100).await;
+    let wishes = Wishes { donation: Donation::new(account, 1), division: [(account, NonZeroU32::MIN)].into() };
+    let settings = AccountSettings { reward: Reward::Shared, wishes };
+    store.append_settings(account, ShareSeq::new(1), &settings).await.unwrap();
+    store.save_network_block(&network_block(3)).await.unwrap();
+    deposits::follow(&*store, &[deposit(10)]).await.unwrap();
+    reserve::give(&*store, &gift(10)).await.unwrap();
+    credit_period(&store, account, 10).await;
 
     let batch = batch(&store, account, 60).await;
     let lines = Draft::begin(EntryKind::PayoutCreated, batch.id)
         .debit(LedgerAccount::MinerPayable(account), Amount::from_sat(60))
-        .credit(LedgerAccount::Reserved(batch.id), Amount::from_sat(60));
+        .credit(LedgerAccount::Reserved(batch.id), Amount::from_sat(58))
+        .credit(LedgerAccount::NetworkFee, Amount::from_sat(2));
     let row = Row::BatchCreated { batch: batch.clone(), wallet_change: "{}".to_owned() };
     post(&store, lines, vec![row]).await.unwrap();
-    store.store_signed(batch.id, &transaction()).await.unwrap();
-    post(&store, draft("sent", 71), vec![Row::BatchBroadcast { batch: batch.id }]).await.unwrap();
+    store.store_signed(batch.id, 0, &transaction(0)).await.unwrap();
+    post(&store, draft("sent", 69), vec![Row::BatchBroadcast { batch: batch.id, attempt: 0 }]).await.unwrap();
 
     let block = ConfirmationBlock { hash: block_hash(3), height: 30, time: 99 };
     let entry = Draft::begin(EntryKind::Confirmed, batch.id)
-        .debit(LedgerAccount::Reserved(batch.id), Amount::from_sat(60))
-        .credit(LedgerAccount::InFlight(batch.id), Amount::from_sat(60));
+        .debit(LedgerAccount::Reserved(batch.id), Amount::from_sat(58))
+        .credit(LedgerAccount::InFlight(batch.id), Amount::from_sat(58));
     let entry = entry.balanced().unwrap().seal(store.head().await.unwrap(), 1);
     let row = RegisterRow::seal(RegisterHead::EMPTY, record_of(&batch), RecordState::Delivered, block, &entry);
-    let rows = vec![Row::BatchConfirmed { batch: batch.id, block }, Row::Registered(row)];
+    let rows = vec![Row::BatchConfirmed { batch: batch.id, attempt: 0, block }, Row::Registered(row)];
     assert_eq!(store.commit(Change { entry, rows }).await.unwrap(), Commit::Done);
+
+    store.note_batch(batch.id, &event(BatchEventKind::Exported, "")).await.unwrap();
+    store.set_threshold(account, Some(Amount::from_sat(5))).await.unwrap();
+    let run = PayoutRun { schedule: "every 6h".parse().unwrap(), slot: Slot { at_ms: 6 }, at_ms: 7 };
+    store.note_run(&run).await.unwrap();
+    let entry = EntrySeq::new(store.head().await.unwrap().seq.get() + 1);
+    let (restraint, act, reason) = (Restraint::Held, RestraintAct::Begun, "lost key".to_owned());
+    let row = RestraintRow { entry, account, restraint, number: 1, act, reason, at_ms: 5 };
+    let conflict =
+        Row::ConflictBooked { txid: Txid::from_byte_array([9; 32]), batch: batch.id, loss: Amount::from_sat(3) };
+    post(&store, draft("rows", 0), vec![Row::Restrained(row), conflict]).await.unwrap();
     audit::verify(&*store).await.unwrap();
 }
 
@@ -383,18 +379,29 @@ macro_rules! for_each_requirement {
         $call! {
             sessions_count_up,
             an_address_has_one_account,
-            shares_are_stored_once,
-            a_batch_larger_than_a_statement_keeps_its_order,
-            shares_are_read_back_from_a_position,
+            a_group_of_shares_is_stored_once_and_in_turn,
+            shares_of_one_kind_are_one_row,
+            a_group_larger_than_a_statement_is_stored_whole,
+            segments_are_read_back_in_whole_from_a_position,
             share_totals_are_exact,
+            folded_segments_keep_their_sums,
+            jobs_say_where_the_log_was,
             an_entry_is_posted_once,
             an_entry_on_an_old_head_is_stale,
             entries_are_read_as_they_were_posted,
             one_of_two_writers_at_a_head_wins,
             blocks_and_credits_are_kept,
             a_batch_goes_through_its_life,
+            an_approval_is_on_record_once,
+            a_batch_that_ends_unpaid_gives_its_lots_back,
+            restrained_accounts_are_not_due,
+            an_account_has_a_threshold_of_its_own,
+            runs_of_the_schedule_are_kept,
             a_change_that_fails_leaves_nothing,
             register_rows_are_read_as_they_were_written,
+            settings_hold_from_their_position_on,
+            a_block_of_the_network_is_kept_as_it_was,
+            periods_and_their_lots_are_kept,
         }
     };
 }

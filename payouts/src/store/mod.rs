@@ -8,18 +8,26 @@
 use std::{collections::BTreeMap, fmt::Debug, io, path::PathBuf};
 
 use async_trait::async_trait;
-use bitcoin::{Address, Amount, BlockHash, SignedAmount, Transaction};
+use bitcoin::{Address, Amount, BlockHash, SignedAmount, Transaction, Txid};
 
 use crate::{
-    account::{Account, AccountId},
-    books::{BlockCredit, BlockRecord, BlockState},
+    account::{Account, AccountId, AccountSettings},
+    books::{BlockCredit, BlockRecord, BlockState, FrozenWindow},
+    crediting::{
+        CreditedPeriod, NetworkBlockRow, Period, PeriodEarning, PeriodLot, PeriodNumber, PeriodWork, ReserveLot,
+    },
+    deposits::Deposit,
     export::{
         Lot,
         register::{RegisterHead, RegisterRow, RowSeq},
     },
     ledger::{Entry, EntryKind, EntrySeq, Head, LedgerAccount},
-    payout::{Batch, BatchId, ConfirmationBlock, Due},
-    share::{Appended, NewShare, ShareScore, ShareSeq, ShareTotals, StoredShare},
+    payout::{
+        Attempt, Batch, BatchEvent, BatchId, BatchState, ConfirmationBlock, Due, PayoutRun, Restraint, RestraintRow,
+    },
+    reserve::{PoolMoney, Recipient},
+    scheme::{beneficiary::Wishes, pps::Earned},
+    share::{Appended, JobTerms, JobWork, Segment, SegmentSize, ShareGroup, ShareSeq, ShareTotals},
 };
 
 #[cfg(test)]
@@ -100,9 +108,27 @@ pub enum StoreError {
         /// The value.
         value: String,
     },
-    /// A batch is not in the state that the call expects.
+    /// A group of shares does not follow the last one of its session.
+    #[error("share group {number} of session {session} does not follow {last:?}")]
+    OutOfTurn {
+        /// The session.
+        session: i64,
+        /// The group's number.
+        number: i64,
+        /// The last one that is stored; nothing if the session never began.
+        last: Option<i64>,
+    },
+    /// A batch's attempt is not in the stage that the call expects.
     #[error("batch {0} is not waiting for a signature")]
     NotUnsigned(BatchId),
+    /// A batch takes no other attempt, or not of this number.
+    #[error("batch {batch} takes no attempt {attempt}")]
+    NoAttempt {
+        /// The batch.
+        batch: BatchId,
+        /// The attempt's number.
+        attempt: u32,
+    },
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -132,6 +158,8 @@ pub enum Row {
         block: BlockRecord,
         /// Its split.
         credits: Vec<BlockCredit>,
+        /// What was counted for it; nothing if no share matters.
+        window: Option<FrozenWindow>,
     },
     /// A block is in another state.
     BlockMoved {
@@ -139,6 +167,24 @@ pub enum Row {
         hash: BlockHash,
         /// The state.
         state: BlockState,
+    },
+    /// An immature block's coinbase pays a part of a credit.
+    DirectPaid {
+        /// The block.
+        block: BlockHash,
+        /// Whose credit.
+        account: AccountId,
+        /// The part, which may be zero.
+        amount: Amount,
+    },
+    /// It does not any more: the block left the chain.
+    DirectVoid {
+        /// The block.
+        block: BlockHash,
+        /// Whose credit.
+        account: AccountId,
+        /// The part, which may be zero.
+        amount: Amount,
     },
     /// A batch is new; its lots are taken from the credits they come from.
     BatchCreated {
@@ -151,11 +197,15 @@ pub enum Row {
     BatchBroadcast {
         /// The batch.
         batch: BatchId,
+        /// The attempt's number.
+        attempt: u32,
     },
     /// A batch's transaction is in a block.
     BatchConfirmed {
         /// The batch.
         batch: BatchId,
+        /// The attempt's number.
+        attempt: u32,
         /// The block.
         block: ConfirmationBlock,
     },
@@ -166,8 +216,50 @@ pub enum Row {
         /// How many confirmations were undone by now.
         epoch: u32,
     },
+    /// A batch was cancelled or replaced; its lots are given back to the credits they come from.
+    BatchEnded {
+        /// The batch.
+        batch: BatchId,
+        /// Its last state.
+        state: BatchState,
+        /// What is on record about it.
+        event: BatchEvent,
+        /// The wallet's changes that go with it, in JSON.
+        wallet_change: String,
+    },
+    /// The loss of coins to a transaction that is not ours is booked.
+    ConflictBooked {
+        /// That transaction.
+        txid: Txid,
+        /// The batch that was replaced.
+        batch: BatchId,
+        /// What was lost.
+        loss: Amount,
+    },
+    /// An account is restrained, swept or released.
+    Restrained(RestraintRow),
     /// The register's next row. A record's first row creates the record.
     Registered(RegisterRow),
+    /// A block's part of the reserve came to it, or left it again.
+    ReserveBlock {
+        /// The coin.
+        lot: Lot,
+        /// Whether it left.
+        is_void: bool,
+    },
+    /// The operator gave coins of the pool away.
+    Given {
+        /// Out of what.
+        from: PoolMoney,
+        /// To whom.
+        to: Recipient,
+        /// The coins, oldest first.
+        lots: Vec<Lot>,
+    },
+    /// A period is paid. Its entry is the one that the row comes with.
+    PeriodCredited(Box<CreditedPeriod>),
+    /// A deposit came, or left.
+    Deposit(Deposit),
 }
 
 /// What became of a change.
@@ -198,20 +290,52 @@ pub trait Store: Debug + Send + Sync {
     /// Returns accounts after `after` in the order of their numbers.
     async fn accounts(&self, after: AccountId, limit: u32) -> Result<Vec<Account>, StoreError>;
 
-    /// Stores shares, all in one transaction, and says for each, in order, what became of it.
-    async fn append_shares(&self, shares: &[NewShare]) -> Result<Vec<Appended>, StoreError>;
+    /// Stores a group of shares, all in one transaction and once, however often it is tried.
+    async fn append_shares(&self, group: &ShareGroup) -> Result<Appended, StoreError>;
 
-    /// Returns the position of the newest share; 0 for none.
+    /// Returns the position of the newest segment; 0 for none.
     async fn share_position(&self) -> Result<ShareSeq, StoreError>;
 
-    /// Returns shares at and before `newest`, newest first.
-    async fn shares_back(&self, newest: ShareSeq, limit: u32) -> Result<Vec<ShareScore>, StoreError>;
+    /// Returns segments at and before `newest`, newest first: whole ones that have about `rows` rows together, and
+    /// one at least if there is any. Only what counts in windows is in them.
+    async fn segments_back(&self, newest: ShareSeq, rows: u32) -> Result<Vec<Segment>, StoreError>;
 
-    /// Returns the newest share.
-    async fn last_share(&self) -> Result<Option<StoredShare>, StoreError>;
+    /// Returns the work that counts in windows in the segments after `after` up to `upto`: a sum for each account and
+    /// job, in the order of jobs and then accounts.
+    async fn work_between(&self, after: ShareSeq, upto: ShareSeq) -> Result<Vec<JobWork>, StoreError>;
 
-    /// Returns the number and work of an account's shares, or of all, accepted at or after `since_ms`.
+    /// Returns the jobs that shares were found on that count in windows, in the segments after `after` up to `upto`; in the
+    /// order of their numbers.
+    async fn jobs_between(&self, after: ShareSeq, upto: ShareSeq) -> Result<Vec<JobTerms>, StoreError>;
+
+    /// Returns the number and work of an account's shares, or of all, accepted at or after `since_ms`. Of shares that
+    /// are kept as one sum, all count if the last one does.
     async fn share_totals(&self, account: Option<AccountId>, since_ms: i64) -> Result<ShareTotals, StoreError>;
+
+    /// Returns where the share log was at a time: the last segment before the newest job made by then. Never later than
+    /// it was, for only jobs that shares were found on are known.
+    async fn position_at(&self, at_ms: i64) -> Result<ShareSeq, StoreError>;
+
+    /// Returns the sizes of segments after `after` up to and with `upto`, oldest first.
+    async fn segment_sizes(&self, after: ShareSeq, upto: ShareSeq, limit: u32) -> Result<Vec<SegmentSize>, StoreError>;
+
+    /// Folds the segments after `after` up to and with `upto` into the newest of them, all in one transaction, and
+    /// returns how many rows that has then. Shares of one worker, difficulty and network's target become one row, under
+    /// the newest job of that target. They must have ceased to grow.
+    async fn fold_segments(&self, after: ShareSeq, upto: ShareSeq) -> Result<u64, StoreError>;
+
+    /// Deletes the oldest segments up to and with `upto`, all in one transaction: whole ones that have about `rows` rows
+    /// together. Returns how many rows that were; 0 if there is none left.
+    async fn delete_segments(&self, upto: ShareSeq, rows: u32) -> Result<u64, StoreError>;
+
+    /// Returns the share positions of blocks after `after` up to and with `upto`, each once, in their order.
+    async fn block_positions(&self, after: ShareSeq, upto: ShareSeq) -> Result<Vec<ShareSeq>, StoreError>;
+
+    /// Returns the blocks that have a rule, but not what was counted for them, lowest first.
+    async fn blocks_without_window(&self) -> Result<Vec<BlockRecord>, StoreError>;
+
+    /// Stores what was counted for a block that has it not; of one that has it, nothing is changed.
+    async fn keep_window(&self, hash: BlockHash, window: &FrozenWindow) -> Result<(), StoreError>;
 
     /// Returns the ledger's head.
     async fn head(&self) -> Result<Head, StoreError>;
@@ -243,10 +367,17 @@ pub trait Store: Debug + Send + Sync {
     /// Returns a block's split, in the order of the accounts.
     async fn credits(&self, hash: BlockHash) -> Result<Vec<BlockCredit>, StoreError>;
 
-    /// Returns balances of at least `least`, smallest first.
+    /// Returns what was counted for a block; nothing if no share mattered, or it was recorded when that was not kept.
+    async fn block_window(&self, hash: BlockHash) -> Result<Option<FrozenWindow>, StoreError>;
+
+    /// Returns balances of at least their accounts' own thresholds, or else of `least`, smallest first. Accounts under
+    /// a restraint are left out.
     async fn due(&self, least: Amount) -> Result<Vec<Due>, StoreError>;
 
-    /// Returns what is unpaid of an account's matured credits, oldest block first.
+    /// Returns an account with what it is due, which may be nothing, whatever its threshold is.
+    async fn due_of(&self, account: AccountId) -> Result<Option<Due>, StoreError>;
+
+    /// Returns what is unpaid of an account's matured credits and of those for work, oldest first.
     async fn unpaid_lots(&self, account: AccountId) -> Result<Vec<Lot>, StoreError>;
 
     /// Returns a batch.
@@ -255,11 +386,45 @@ pub trait Store: Debug + Send + Sync {
     /// Returns the newest batches, newest first.
     async fn batches(&self, limit: u32) -> Result<Vec<Batch>, StoreError>;
 
-    /// Returns the batches that are not confirmed, and those confirmed from `height` on, oldest first.
+    /// Returns the batches that are open, and those confirmed from `height` on, oldest first.
     async fn batches_to_watch(&self, height: u32) -> Result<Vec<Batch>, StoreError>;
 
-    /// Stores the signed transaction of a batch that has none.
-    async fn store_signed(&self, batch: BatchId, transaction: &Transaction) -> Result<(), StoreError>;
+    /// Returns what is on record about a batch, oldest first.
+    async fn batch_events(&self, batch: BatchId) -> Result<Vec<BatchEvent>, StoreError>;
+
+    /// Puts something on record about a batch. An approval is also what the batch waits for; the first one counts, and
+    /// so does the first export.
+    async fn note_batch(&self, batch: BatchId, event: &BatchEvent) -> Result<(), StoreError>;
+
+    /// Stores the next attempt of an open batch, with the wallet's changes, in JSON, that go with it.
+    async fn add_attempt(&self, batch: BatchId, attempt: &Attempt, wallet_change: &str) -> Result<(), StoreError>;
+
+    /// Stores the signed transaction of an open batch's attempt that has none.
+    async fn store_signed(&self, batch: BatchId, attempt: u32, transaction: &Transaction) -> Result<(), StoreError>;
+
+    /// Tells whether the loss to a transaction that is not ours was booked.
+    async fn is_conflict_booked(&self, txid: Txid) -> Result<bool, StoreError>;
+
+    /// Returns the last act of an account's restraint.
+    async fn restraint(&self, account: AccountId, restraint: Restraint) -> Result<Option<RestraintRow>, StoreError>;
+
+    /// Returns the last act of each restraint that is in force, by account.
+    async fn restraints_in_force(&self) -> Result<Vec<RestraintRow>, StoreError>;
+
+    /// Returns the acts of all restraints that came with entries after `after`, in their order.
+    async fn restraint_rows(&self, after: EntrySeq, limit: u32) -> Result<Vec<RestraintRow>, StoreError>;
+
+    /// Returns the account's own threshold.
+    async fn threshold(&self, account: AccountId) -> Result<Option<Amount>, StoreError>;
+
+    /// Gives an account a threshold of its own, or the pool's.
+    async fn set_threshold(&self, account: AccountId, threshold: Option<Amount>) -> Result<(), StoreError>;
+
+    /// Returns the last slot that was done with.
+    async fn last_run(&self) -> Result<Option<PayoutRun>, StoreError>;
+
+    /// Notes that a slot is done with. The same run again is noted once.
+    async fn note_run(&self, run: &PayoutRun) -> Result<(), StoreError>;
 
     /// Returns the register's head.
     async fn register_head(&self) -> Result<RegisterHead, StoreError>;
@@ -272,4 +437,59 @@ pub trait Store: Debug + Send + Sync {
 
     /// Returns all changes of the wallet, oldest first.
     async fn wallet_changes(&self) -> Result<Vec<String>, StoreError>;
+
+    /// Returns what an account asked for last; nothing if it never did.
+    async fn settings(&self, account: AccountId) -> Result<Option<AccountSettings>, StoreError>;
+
+    /// Stores what an account asks for. It holds for what is paid for shares up to `from` or any later position, but
+    /// never for what is split or paid already, nor from earlier on than what it asked for before.
+    async fn append_settings(
+        &self,
+        account: AccountId,
+        from: ShareSeq,
+        settings: &AccountSettings,
+    ) -> Result<(), StoreError>;
+
+    /// Returns the wishes that were in force at a position, of the accounts that had any.
+    async fn wishes(&self, position: ShareSeq) -> Result<BTreeMap<AccountId, Wishes>, StoreError>;
+
+    /// Returns a period.
+    async fn period(&self, number: PeriodNumber) -> Result<Option<Period>, StoreError>;
+
+    /// Returns the newest period.
+    async fn last_period(&self) -> Result<Option<Period>, StoreError>;
+
+    /// Returns the periods that are not paid, oldest first; the last of them may be open.
+    async fn uncredited_periods(&self) -> Result<Vec<Period>, StoreError>;
+
+    /// Stores periods that are open or closed, all or none, in the place of what was stored of them. Those that are
+    /// paid stay.
+    async fn save_periods(&self, periods: &[Period]) -> Result<(), StoreError>;
+
+    /// Returns the fraction of a satoshi that each account carries to its next period.
+    async fn carried(&self) -> Result<BTreeMap<AccountId, Earned>, StoreError>;
+
+    /// Returns an account's work in a period that is paid.
+    async fn period_work(&self, number: PeriodNumber, account: AccountId) -> Result<Vec<PeriodWork>, StoreError>;
+
+    /// Returns what all accounts earned in a period that is paid, in their order.
+    async fn period_earnings(&self, number: PeriodNumber) -> Result<Vec<PeriodEarning>, StoreError>;
+
+    /// Returns what a period credits, in the order of accounts and lines.
+    async fn period_lots(&self, number: PeriodNumber) -> Result<Vec<PeriodLot>, StoreError>;
+
+    /// Returns what is left of the reserve's coins, in their line.
+    async fn reserve_lots(&self) -> Result<Vec<ReserveLot>, StoreError>;
+
+    /// Returns the coins of the fee or the deposits that were not given away, oldest first.
+    async fn pool_coins(&self, from: PoolMoney) -> Result<Vec<Lot>, StoreError>;
+
+    /// Returns all deposits that were ever booked.
+    async fn deposits(&self) -> Result<Vec<Deposit>, StoreError>;
+
+    /// Returns a block of the network, if it was stored.
+    async fn network_block(&self, height: u32) -> Result<Option<NetworkBlockRow>, StoreError>;
+
+    /// Stores a block of the network; one that is stored stays as it is.
+    async fn save_network_block(&self, block: &NetworkBlockRow) -> Result<(), StoreError>;
 }

@@ -8,12 +8,23 @@ use std::{
     path::Path,
 };
 
+use bdk_wallet::{
+    KeychainKind,
+    descriptor::{DescriptorError, ExtendedDescriptor, IntoWalletDescriptor},
+    keys::KeyMap,
+    template::Bip84,
+};
 use bitcoin::{
-    Network,
+    Network, NetworkKind, Psbt,
     bip32::Xpriv,
-    secp256k1::rand::{RngCore, rngs::OsRng},
+    secp256k1::{
+        Secp256k1,
+        rand::{RngCore, rngs::OsRng},
+    },
 };
 use serde::{Deserialize, Serialize};
+
+use super::WatchOnly;
 
 /// The file's permissions: read and write for its owner, nothing for others.
 const KEY_FILE_MODE: u32 = 0o600;
@@ -35,6 +46,9 @@ pub enum KeyError {
     /// The file does not hold a key of ours.
     #[error("the key file cannot be read: {0}")]
     Format(String),
+    /// A transaction cannot be signed.
+    #[error("the transaction cannot be signed: {0}")]
+    Sign(String),
     /// The key belongs to another network.
     #[error("the key is for {found}, the pool runs on {expected}")]
     Network {
@@ -108,6 +122,41 @@ impl WalletKey {
         self.network
     }
 
+    /// Returns the public descriptors of its coins, for a pool on another machine that watches them.
+    ///
+    /// # Errors
+    ///
+    /// If the key gives no usable descriptors.
+    pub fn watch_only(&self) -> Result<WatchOnly, DescriptorError> {
+        let [(external, _), (internal, _)] = self.descriptors()?;
+        Ok(WatchOnly::from_public(self.network, external, internal))
+    }
+
+    /// Adds this key's signatures to a partially signed transaction (BIP 174), as another machine does for a pool that
+    /// only watches.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are no such transaction, or an input of it cannot be signed by this key.
+    pub fn sign(&self, psbt: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let mut psbt = Psbt::deserialize(psbt).map_err(|error| KeyError::Sign(error.to_string()))?;
+        self.add_signatures(&mut psbt).map_err(KeyError::Sign)?;
+        Ok(psbt.serialize())
+    }
+
+    pub(super) fn add_signatures(&self, psbt: &mut Psbt) -> Result<(), String> {
+        let signed = psbt.sign(&self.xpriv, &Secp256k1::new());
+        signed.map(drop).map_err(|(_, errors)| format!("{errors:?}"))
+    }
+
+    /// Returns the descriptors for coinbases and for change, with the keys that they need.
+    pub(super) fn descriptors(&self) -> Result<[(ExtendedDescriptor, KeyMap); 2], DescriptorError> {
+        let (secp, network) = (Secp256k1::new(), NetworkKind::from(self.network));
+        let descriptor = |keychain| Bip84(self.xpriv, keychain).into_wallet_descriptor(&secp, network);
+        Ok([descriptor(KeychainKind::External)?, descriptor(KeychainKind::Internal)?])
+    }
+
+    #[cfg(test)]
     pub(crate) fn xpriv(&self) -> Xpriv {
         self.xpriv
     }

@@ -15,33 +15,32 @@ use bdk_wallet::{
         BlockId, ChainPosition, Merge,
         local_chain::{ApplyHeaderError, CannotConnectError},
     },
-    descriptor::DescriptorError,
+    descriptor::{DescriptorError, ExtendedDescriptor},
     error::CreateTxError,
-    template::Bip84,
+    keys::KeyMap,
 };
-use bitcoin::{Amount, BlockHash, FeeRate, Network, OutPoint, Psbt, ScriptBuf, Transaction, Txid, Weight};
+use bitcoin::{Amount, BlockHash, Network, OutPoint, ScriptBuf, Transaction, Txid};
 use bitcoincore_rpc::{Client, RpcApi};
 
 use crate::{
     books::COINBASE_MATURITY,
+    deposits::ChainDeposit,
     payout::ConfirmationBlock,
     store::{Store, StoreError},
 };
 
 mod key;
+mod spending;
+mod watch_only;
 
 pub use key::{KeyError, WalletKey};
+pub(crate) use spending::{BadSignature, Coins, Price, Proposal};
+pub use watch_only::{WatchOnly, WatchOnlyError};
 
 /// How far below the tip a new wallet begins to look at blocks: deeper than any reorganisation.
 const BIRTHDAY_DEPTH: u32 = 100;
 /// Blocks taken in between two saves of the wallet.
 const SYNC_SAVE_BLOCKS: usize = 500;
-/// The heaviest transaction that nodes pass on (Bitcoin Core's constant of this name).
-const MAX_STANDARD_TX_WEIGHT: Weight = Weight::from_wu(400_000);
-/// What a transaction with witnesses weighs more, once.
-const SEGWIT_MARKER_WU: u64 = 2;
-/// What the witness of a P2WPKH input weighs at most: two items, a signature of 72 bytes and a key of 33.
-const WITNESS_WU: u64 = 108;
 /// The index of the address that all coinbases pay.
 const COINBASE_INDEX: u32 = 0;
 
@@ -86,21 +85,50 @@ impl From<ApplyHeaderError> for WalletError {
     }
 }
 
-/// A transaction that the wallet proposes. Its inputs are locked in memory; for good once the change is stored.
+/// Where the keys of a wallet are.
 #[derive(Clone, Debug)]
-pub(crate) struct Proposal {
-    /// The unsigned transaction.
-    pub(crate) psbt: Psbt,
-    /// What it pays the network.
-    pub(crate) fee: Amount,
-    /// The wallet's changes to store with it, in JSON.
-    pub(crate) change: String,
+#[expect(clippy::large_enum_variant, reason = "a pool has one of them")]
+pub enum Keys {
+    /// The private key is here: transactions are signed by the pool itself.
+    Here(WalletKey),
+    /// Only public descriptors are here: transactions are signed elsewhere, by file.
+    Elsewhere(WatchOnly),
+}
+
+impl Keys {
+    fn network(&self) -> Network {
+        match self {
+            Self::Here(key) => key.network(),
+            Self::Elsewhere(public) => public.network(),
+        }
+    }
+
+    /// Returns the descriptors for coinbases and for change, with the keys that are here.
+    fn descriptors(&self) -> Result<[(ExtendedDescriptor, KeyMap); 2], DescriptorError> {
+        match self {
+            Self::Here(key) => key.descriptors(),
+            Self::Elsewhere(public) => Ok([KeychainKind::External, KeychainKind::Internal]
+                .map(|keychain| (public.descriptor(keychain).clone(), KeyMap::default()))),
+        }
+    }
+}
+
+impl From<WalletKey> for Keys {
+    fn from(key: WalletKey) -> Self {
+        Self::Here(key)
+    }
+}
+
+impl From<WatchOnly> for Keys {
+    fn from(public: WatchOnly) -> Self {
+        Self::Elsewhere(public)
+    }
 }
 
 /// The pool's wallet. One owner changes it; it takes its state from the store and keeps it there.
 pub struct Wallet {
     store: Arc<dyn Store>,
-    key: WalletKey,
+    keys: Keys,
     coins: Arc<Mutex<bdk_wallet::Wallet>>,
     /// Whether a proposal was made of which it is not known that it is stored.
     proposed: bool,
@@ -108,22 +136,23 @@ pub struct Wallet {
 
 impl fmt::Debug for Wallet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wallet").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("Wallet").field("keys", &self.keys).finish_non_exhaustive()
     }
 }
 
 impl Wallet {
-    /// Opens the wallet of a key. At the first time, it begins a little below the node's tip: coins from before that,
+    /// Opens the wallet of a key or of public descriptors. At the first time, it begins a little below the node's tip: coins from before that,
     /// as of a key that was used with another store, are not seen.
     ///
     /// # Errors
     ///
     /// If store or node fail, or the stored wallet belongs to another key.
-    pub async fn open(store: Arc<dyn Store>, key: WalletKey, rpc: Arc<Client>) -> Result<Self, WalletError> {
-        let coins = match load(&*store, &key).await? {
+    pub async fn open(store: Arc<dyn Store>, keys: impl Into<Keys>, rpc: Arc<Client>) -> Result<Self, WalletError> {
+        let keys = keys.into();
+        let coins = match load(&*store, &keys).await? {
             Some(coins) => coins,
             None => {
-                let mut coins = create(&key)?;
+                let mut coins = create(&keys)?;
                 coins.reveal_addresses_to(KeychainKind::External, COINBASE_INDEX).for_each(drop);
                 let genesis = coins.latest_checkpoint();
                 let genesis_hash = genesis.hash();
@@ -133,14 +162,14 @@ impl Wallet {
                 coins
             }
         };
-        let wallet = Self { store, key, coins: Arc::new(Mutex::new(coins)), proposed: false };
+        let wallet = Self { store, keys, coins: Arc::new(Mutex::new(coins)), proposed: false };
         wallet.save().await?;
         Ok(wallet)
     }
 
     /// Returns the network whose coins it holds.
     pub fn network(&self) -> Network {
-        self.key.network()
+        self.keys.network()
     }
 
     /// Returns the script that the pool's coinbases pay: always the same.
@@ -166,6 +195,26 @@ impl Wallet {
             }
         }
         balance
+    }
+
+    /// Returns the coins in the chain, spent or not, that came from elsewhere: no coinbase made them, and no transaction
+    /// that spends coins of this wallet.
+    pub fn deposits(&self) -> Vec<ChainDeposit> {
+        let coins = self.coins();
+        let from_elsewhere = |txid: Txid| {
+            let transaction = &coins.get_tx(txid)?.tx_node.tx;
+            let (sent, _) = coins.sent_and_received(transaction);
+            (sent == Amount::ZERO && !transaction.is_coinbase()).then_some(())
+        };
+        let deposit = |output: bdk_wallet::LocalOutput| match output.chain_position {
+            ChainPosition::Confirmed { anchor, transitively: None } => {
+                from_elsewhere(output.outpoint.txid)?;
+                let (outpoint, amount, block) = (output.outpoint, output.txout.value, anchor.block_id.hash);
+                Some(ChainDeposit { outpoint, amount, block })
+            }
+            ChainPosition::Confirmed { .. } | ChainPosition::Unconfirmed { .. } => None,
+        };
+        coins.list_output().filter_map(deposit).collect()
     }
 
     /// Takes in the node's blocks up to its tip and returns the tip's height.
@@ -201,65 +250,35 @@ impl Wallet {
         }
     }
 
-    /// Makes an unsigned transaction that pays the recipients in the given order, from confirmed coins.
-    ///
-    /// Returns `None` if there are not coins enough, or too many of them for a transaction that nodes pass on. Store
-    /// the proposal's change with the transaction, then call [`Wallet::stored`]; if that failed, [`Wallet::reload`].
-    pub(crate) fn propose(
-        &mut self,
-        recipients: Vec<(ScriptBuf, Amount)>,
-        fee_rate: FeeRate,
-    ) -> Result<Option<Proposal>, WalletError> {
-        let mut coins = locked(&self.coins);
-        let mut builder = coins.build_tx();
-        builder
-            .set_recipients(recipients)
-            .ordering(bdk_wallet::TxOrdering::Untouched)
-            .exclude_unconfirmed()
-            .fee_rate(fee_rate);
-        let psbt = match builder.finish() {
-            Ok(psbt) => psbt,
-            Err(CreateTxError::CoinSelection(_)) => return Ok(None),
-            Err(error) => return Err(WalletError::Create(Box::new(error))),
-        };
-        if weight_when_signed(&psbt.unsigned_tx) > MAX_STANDARD_TX_WEIGHT {
-            return Ok(None);
-        }
-        self.proposed = true;
-        // Locked for good: the coins are spent by this transaction or, after a reorganisation, by it again.
-        for input in &psbt.unsigned_tx.input {
-            coins.lock_outpoint(input.previous_output);
-        }
-        let fee = psbt.fee().map_err(|error| WalletError::Sign(error.to_string()))?;
-        let change = serde_json::to_string(&coins.staged().cloned().unwrap_or_default())?;
-        Ok(Some(Proposal { psbt, fee, change }))
+    /// Returns a transaction that touches coins of ours, if it was ever in a block.
+    pub(crate) fn transaction(&self, txid: Txid) -> Option<Transaction> {
+        self.coins().get_tx(txid).map(|tx| tx.tx_node.tx.as_ref().clone())
     }
 
-    /// Notes that the proposal's change is stored.
-    pub(crate) fn stored(&mut self) {
-        self.coins().take_staged();
-        self.proposed = false;
+    /// Returns the transactions in the chain, as of the last sync, that spend a coin of ours.
+    pub(crate) fn spenders(&self, outpoint: OutPoint) -> Vec<Spender> {
+        let coins = self.coins();
+        let tip_height = coins.latest_checkpoint().height();
+        let spender = |&txid: &Txid| {
+            let height = coins.get_tx(txid)?.chain_position.confirmation_height_upper_bound()?;
+            Some(Spender { txid, depth: (tip_height + 1).saturating_sub(height) })
+        };
+        coins.tx_graph().outspends(outpoint).iter().filter_map(spender).collect()
+    }
+
+    /// Returns what a transaction in the chain spends of our coins.
+    pub(crate) fn spent_by(&self, txid: Txid) -> Amount {
+        let coins = self.coins();
+        coins.get_tx(txid).map_or(Amount::ZERO, |tx| coins.sent_and_received(&tx.tx_node.tx).0)
     }
 
     /// Forgets what is not stored.
     pub(crate) async fn reload(&mut self) -> Result<(), WalletError> {
-        if let Some(coins) = load(&*self.store, &self.key).await? {
+        if let Some(coins) = load(&*self.store, &self.keys).await? {
             *self.coins() = coins;
         }
         self.proposed = false;
         Ok(())
-    }
-
-    /// Signs a proposed transaction.
-    pub(crate) fn sign(&self, mut psbt: Psbt) -> Result<Transaction, WalletError> {
-        let coins = self.coins();
-        let signed = psbt.sign(&self.key.xpriv(), coins.secp_ctx());
-        signed.map_err(|(_, errors)| WalletError::Sign(format!("{errors:?}")))?;
-        let finalized = coins.try_finalize_psbt(&mut psbt).map_err(|error| WalletError::Sign(error.to_string()))?;
-        if !finalized.is_finalized() {
-            return Err(WalletError::Sign("a signature is missing".to_owned()));
-        }
-        psbt.extract_tx().map_err(|error| WalletError::Sign(error.to_string()))
     }
 
     /// Stores what changed since the last time.
@@ -275,6 +294,15 @@ impl Wallet {
     fn coins(&self) -> MutexGuard<'_, bdk_wallet::Wallet> {
         locked(&self.coins)
     }
+}
+
+/// A transaction in the chain that spends a coin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spender {
+    /// The transaction.
+    pub(crate) txid: Txid,
+    /// How many confirmations it has.
+    pub(crate) depth: u32,
 }
 
 /// Coins in the chain.
@@ -346,18 +374,18 @@ fn in_chain(coins: &bdk_wallet::Wallet) -> impl Iterator<Item = ChainCoin> + '_ 
     })
 }
 
-fn create(key: &WalletKey) -> Result<bdk_wallet::Wallet, WalletError> {
-    let [external, internal] = descriptors(key);
-    Ok(bdk_wallet::Wallet::create(external, internal).network(key.network()).create_wallet_no_persist()?)
+fn create(keys: &Keys) -> Result<bdk_wallet::Wallet, WalletError> {
+    let [external, internal] = keys.descriptors()?;
+    Ok(bdk_wallet::Wallet::create(external, internal).network(keys.network()).create_wallet_no_persist()?)
 }
 
-async fn load(store: &dyn Store, key: &WalletKey) -> Result<Option<bdk_wallet::Wallet>, WalletError> {
+async fn load(store: &dyn Store, keys: &Keys) -> Result<Option<bdk_wallet::Wallet>, WalletError> {
     let all = stored(store).await?;
-    let [external, internal] = descriptors(key);
+    let [external, internal] = keys.descriptors()?;
     bdk_wallet::Wallet::load()
         .descriptor(KeychainKind::External, Some(external))
         .descriptor(KeychainKind::Internal, Some(internal))
-        .check_network(key.network())
+        .check_network(keys.network())
         .load_wallet_no_persist(all)
         .map_err(|error| WalletError::Load(Box::new(error)))
 }
@@ -369,16 +397,6 @@ async fn stored(store: &dyn Store) -> Result<ChangeSet, WalletError> {
         all.merge(serde_json::from_str(&change)?);
     }
     Ok(all)
-}
-
-fn descriptors(key: &WalletKey) -> [Bip84<bitcoin::bip32::Xpriv>; 2] {
-    [KeychainKind::External, KeychainKind::Internal].map(|keychain| Bip84(key.xpriv(), keychain))
-}
-
-/// Returns what an unsigned transaction of ours weighs at most once it is signed.
-fn weight_when_signed(unsigned: &Transaction) -> Weight {
-    let inputs = unsigned.input.len() as u64;
-    unsigned.weight() + Weight::from_wu(SEGWIT_MARKER_WU + inputs * WITNESS_WU)
 }
 
 fn birthday(rpc: &Client, genesis: BlockHash) -> Result<BlockId, WalletError> {
@@ -401,23 +419,4 @@ fn take_blocks(coins: &mut bdk_wallet::Wallet, rpc: &Client) -> Result<bool, Wal
         coins.apply_block_connected_to(&event.block, event.block_height(), event.connected_to())?;
     }
     Ok(false)
-}
-
-#[cfg(test)]
-mod tests {
-    use bitcoin::{TxIn, TxOut, Witness, absolute::LockTime, transaction::Version};
-
-    use super::*;
-
-    #[test]
-    fn the_weight_of_a_signed_transaction_is_foreseen() {
-        let output = TxOut { value: Amount::ONE_SAT, script_pubkey: ScriptBuf::new() };
-        let (version, lock_time) = (Version::TWO, LockTime::ZERO);
-        let mut transaction = Transaction { version, lock_time, input: vec![TxIn::default(); 3], output: vec![output] };
-        let foreseen = weight_when_signed(&transaction);
-        for input in &mut transaction.input {
-            input.witness = Witness::from_slice(&[vec![0; 72], vec![0; 33]]);
-        }
-        assert_eq!(transaction.weight(), foreseen);
-    }
 }

@@ -1,18 +1,21 @@
 //! Found blocks: to the node at once, kept on disk until the node has answered and the books know.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use bitcoin::{Address, Amount, BlockHash, CompactTarget, OutPoint, Txid, address::NetworkUnchecked};
 use payouts::{
     account::AccountId,
-    books::{Books, BooksError, FoundBlock},
-    share::ShareSeq,
+    books::{Books, BooksError, DirectPayments, FoundBlock},
+    crash_point,
+    scheme::rule::Scheme,
+    share::{Reward, ShareSeq},
     store::Store,
 };
 use serde::{Deserialize, Serialize};
@@ -20,10 +23,11 @@ use thiserror::Error;
 use tokio::{
     sync::{mpsc, watch},
     task::spawn_blocking,
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tracing::{error, info, warn};
 
+use super::segments::Segments;
 use crate::{
     mining::share::ValidShare,
     template::node::{Node, NodeError, SubmitOutcome},
@@ -74,26 +78,31 @@ pub struct Facts {
     /// The address of whoever found it. Its network was checked when the channel was opened; its account is looked up
     /// when the block is booked, so that a database that is down does not stand between a block and the node.
     pub finder: Address<NetworkUnchecked>,
-    /// Position of the newest share that takes part in the split: what was on disk when the job was made.
+    /// The last segment of the share log that takes part in the split: where it was cut when the job was made.
     pub share_position: i64,
     /// When the share arrived, milliseconds since 1970 UTC.
     pub found_at_ms: i64,
+    /// By what the block is split: frozen with its job. Blocks kept by older versions have none, and are split by the
+    /// scheme of the run that books them.
+    #[serde(default)]
+    pub scheme: Option<Scheme>,
 }
 
 impl Solution {
-    /// Writes down what a share has solved.
-    pub fn new(share: &ValidShare, finder: &Address, found_at_ms: i64) -> Self {
+    /// Writes down what a share has solved whose block is split by `scheme`.
+    pub fn new(share: &ValidShare, finder: &Address, scheme: Option<Scheme>, found_at_ms: i64) -> Self {
         let (job, template) = (share.job(), share.job().template());
         let facts = Facts {
             hash: share.hash(),
             height: template.height,
             coinbase_txid: share.coinbase_txid(),
             value_sat: template.coinbase_value.to_sat(),
-            subsidy_sat: template.subsidy().to_sat(),
+            subsidy_sat: job.subsidy().to_sat(),
             nbits: template.nbits,
             finder: finder.as_unchecked().clone(),
             share_position: job.share_position().0,
             found_at_ms,
+            scheme,
         };
         Self { facts, block: share.block() }
     }
@@ -111,6 +120,7 @@ impl Facts {
             share_position: ShareSeq::new(self.share_position),
             nbits: self.nbits,
             found_at_ms: self.found_at_ms,
+            direct: DirectPayments::default(),
         }
     }
 }
@@ -119,6 +129,8 @@ impl Facts {
 #[derive(Clone, Debug)]
 pub struct Spool {
     folder: PathBuf,
+    /// Height and hash of the blocks that are on their way to the books.
+    on_their_way: Arc<Mutex<BTreeSet<(u32, BlockHash)>>>,
 }
 
 impl Spool {
@@ -129,7 +141,7 @@ impl Spool {
     /// If it cannot be made.
     pub fn open(folder: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
-        Ok(Self { folder })
+        Ok(Self { folder, on_their_way: Arc::default() })
     }
 
     /// Returns the blocks that an earlier run of the pool has left, lowest first. A file that cannot be read is
@@ -154,7 +166,31 @@ impl Spool {
             }
         }
         solutions.sort_by_key(|solution: &Solution| (solution.facts.height, solution.facts.hash));
+        self.on_their_way().extend(solutions.iter().map(|solution| (solution.facts.height, solution.facts.hash)));
         Ok(solutions)
+    }
+
+    /// Tells whether a block waits there to be submitted or booked.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be read.
+    pub fn holds_any(&self) -> io::Result<bool> {
+        for entry in fs::read_dir(&self.folder)? {
+            if entry?.path().extension().and_then(OsStr::to_str) == Some(FACTS) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn on_their_way(&self) -> MutexGuard<'_, BTreeSet<(u32, BlockHash)>> {
+        self.on_their_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells whether a lower block is on its way, which must be booked first: with PROP it ends a round.
+    fn has_lower(&self, height: u32) -> bool {
+        self.on_their_way().first().is_some_and(|(lowest, _)| *lowest < height)
     }
 
     fn path(&self, hash: BlockHash, extension: &str) -> PathBuf {
@@ -165,10 +201,15 @@ impl Spool {
     /// never stand without it.
     fn keep(&self, solution: &Solution) -> io::Result<()> {
         let Solution { facts, block } = solution;
+        crash_point::reach(format_args!("before keep block"));
+        self.on_their_way().insert((facts.height, facts.hash));
         fs::write(self.path(facts.hash, BLOCK), block)?;
         let unfinished = self.path(facts.hash, UNFINISHED);
         fs::write(&unfinished, serde_json::to_vec(facts)?)?;
-        fs::rename(&unfinished, self.path(facts.hash, FACTS))
+        crash_point::reach(format_args!("amid keep block"));
+        fs::rename(&unfinished, self.path(facts.hash, FACTS))?;
+        crash_point::reach(format_args!("after keep block"));
+        Ok(())
     }
 
     /// Makes a block that was written down outlive a loss of power too.
@@ -180,12 +221,16 @@ impl Spool {
     }
 
     fn forget(&self, hash: BlockHash) -> io::Result<()> {
+        crash_point::reach(format_args!("before forget block"));
+        self.on_their_way().retain(|(_, kept)| *kept != hash);
         fs::remove_file(self.path(hash, FACTS))?;
+        crash_point::reach(format_args!("amid forget block"));
         fs::remove_file(self.path(hash, BLOCK))
     }
 
     /// Puts a block aside that nothing more can be done with, for the operator to look at.
     fn set_aside(&self, hash: BlockHash) -> io::Result<()> {
+        self.on_their_way().retain(|(_, kept)| *kept != hash);
         fs::rename(self.path(hash, FACTS), self.path(hash, REJECTED))
     }
 }
@@ -232,14 +277,23 @@ impl FoundBlocks {
     }
 }
 
+/// What enters blocks in the books.
+pub struct Booking {
+    /// Where accounts are looked up.
+    pub store: Arc<dyn Store>,
+    /// The books.
+    pub books: Arc<Books>,
+    /// What tells when the shares are on disk that a block pays for.
+    pub segments: Segments,
+}
+
 /// Takes found blocks to the node and into the books, first those that an earlier run has left, one after the other,
 /// until all senders are gone. `changed` is told of each block that the books have taken.
 ///
 /// The next block goes to the node while the last one waits for the books: a database that is down costs no block.
 pub async fn submit_all(
     node: Node,
-    store: Arc<dyn Store>,
-    books: Arc<Books>,
+    booking: Booking,
     spool: Spool,
     left_over: Vec<Solution>,
     mut solutions: mpsc::Receiver<Arc<Solution>>,
@@ -258,7 +312,7 @@ pub async fn submit_all(
             submit(&node, &spool, &solution, &submitted).await;
         }
     };
-    tokio::join!(submitting, record_all(store.as_ref(), &books, &spool, unrecorded, &changed));
+    tokio::join!(submitting, record_all(&booking, &spool, unrecorded, &changed));
 }
 
 /// Submits one block until its fate is known, and sends it to the books unless it is invalid.
@@ -281,24 +335,54 @@ async fn submit(node: &Node, spool: &Spool, solution: &Solution, submitted: &mps
     submitted.send(solution.facts.clone()).await.expect("blocks are recorded for as long as they are submitted");
 }
 
-/// Enters submitted blocks in the books, in their order, until all senders are gone.
+/// Enters submitted blocks in the books, lower ones first, until all senders are gone.
+///
+/// None is split before all shares that it pays for are on disk: those of a group that was on its way there when the
+/// block's job was made are too.
 async fn record_all(
-    store: &dyn Store,
-    books: &Books,
+    booking: &Booking,
     spool: &Spool,
     mut unrecorded: mpsc::Receiver<Facts>,
     changed: &watch::Sender<()>,
 ) {
-    while let Some(facts) = unrecorded.recv().await {
-        record(store, books, spool, &facts, changed).await;
+    let mut pending = BTreeMap::new();
+    while let Some(facts) = next(spool, &mut pending, &mut unrecorded).await {
+        booking.segments.settled(ShareSeq::new(facts.share_position)).await;
+        record(booking, spool, &facts, changed).await;
+    }
+}
+
+/// Returns the lowest submitted block, once no lower one is on its way; nothing when all are recorded.
+async fn next(
+    spool: &Spool,
+    pending: &mut BTreeMap<(u32, BlockHash), Facts>,
+    unrecorded: &mut mpsc::Receiver<Facts>,
+) -> Option<Facts> {
+    loop {
+        while let Ok(facts) = unrecorded.try_recv() {
+            pending.insert((facts.height, facts.hash), facts);
+        }
+        let arrived = match pending.first_key_value() {
+            None => unrecorded.recv().await,
+            // A lower block may also turn out to be invalid, of which nothing is heard here.
+            Some((&(height, _), _)) if spool.has_lower(height) && !unrecorded.is_closed() => {
+                let Ok(arrived) = timeout(RETRY_PAUSE, unrecorded.recv()).await else { continue };
+                arrived
+            }
+            Some(_) => return pending.pop_first().map(|(_, facts)| facts),
+        };
+        match arrived {
+            Some(facts) => pending.insert((facts.height, facts.hash), facts),
+            None => return pending.pop_first().map(|(_, facts)| facts),
+        };
     }
 }
 
 /// Enters one block in the books, as often as it takes; one that they refuse is put aside.
-async fn record(store: &dyn Store, books: &Books, spool: &Spool, facts: &Facts, changed: &watch::Sender<()>) {
+async fn record(booking: &Booking, spool: &Spool, facts: &Facts, changed: &watch::Sender<()>) {
     let hash = facts.hash;
     loop {
-        match enter(store, books, facts).await {
+        match enter(booking, facts).await {
             Ok(()) => break,
             Err(BooksError::Store(error)) => {
                 error!(block_hash = %hash, %error, "block could not be entered in the books, trying again");
@@ -314,10 +398,23 @@ async fn record(store: &dyn Store, books: &Books, spool: &Spool, facts: &Facts, 
     changed.send_replace(());
 }
 
-async fn enter(store: &dyn Store, books: &Books, facts: &Facts) -> Result<(), BooksError> {
-    let finder = store.account(facts.finder.assume_checked_ref()).await?;
-    books.record_found(&facts.for_the_books(finder)).await?;
+async fn enter(booking: &Booking, facts: &Facts) -> Result<(), BooksError> {
+    let finder = booking.store.account(facts.finder.assume_checked_ref()).await?;
+    let scheme = match facts.scheme {
+        Some(scheme) => scheme,
+        None => scheme_of(booking, finder).await?,
+    };
+    booking.books.record_under(&facts.for_the_books(finder), scheme).await?;
     Ok(())
+}
+
+/// Returns the scheme for a block of a miner of whom it was not known yet what he mines for.
+async fn scheme_of(booking: &Booking, finder: AccountId) -> Result<Scheme, BooksError> {
+    let (scheme, settings) = (booking.books.scheme(), booking.store.settings(finder).await?);
+    Ok(match settings.map(|settings| settings.reward) {
+        Some(Reward::Solo) => scheme.solo(),
+        Some(Reward::Shared) | None => scheme,
+    })
 }
 
 async fn until_answered(node: &Node, solution: &Solution) -> SubmitOutcome {
@@ -362,6 +459,7 @@ mod tests {
             finder: "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4".parse().unwrap(),
             share_position: 4,
             found_at_ms: 5,
+            scheme: Some("prop fee_bp=100".parse().unwrap()),
         };
         Solution { facts, block: vec![0, 1, 0xff] }
     }
@@ -376,9 +474,49 @@ mod tests {
         }
         let next_run = Spool::open(folder.path().join("blocks")).unwrap();
         assert_eq!(next_run.left_over().unwrap(), [solution(7), solution(8)]);
+        assert!(next_run.holds_any().unwrap());
         next_run.forget(solution(7).facts.hash).unwrap();
         next_run.set_aside(solution(8).facts.hash).unwrap();
         assert_eq!(next_run.left_over().unwrap(), []);
+        assert!(!next_run.holds_any().unwrap());
+    }
+
+    #[test]
+    fn block_kept_by_an_older_version_has_no_scheme_of_its_own() {
+        let mut facts = serde_json::to_value(&solution(7).facts).unwrap();
+        assert_eq!(facts["scheme"], "prop fee_bp=100");
+        facts.as_object_mut().unwrap().remove("scheme");
+        assert_eq!(serde_json::from_value::<Facts>(facts).unwrap().scheme, None);
+    }
+
+    #[tokio::test]
+    async fn lower_blocks_are_booked_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path().to_owned()).unwrap();
+        let (submitted, mut unrecorded) = mpsc::channel(4);
+        for height in [7, 8, 9] {
+            spool.keep(&solution(height)).unwrap();
+        }
+        let mut pending = BTreeMap::new();
+        for height in [9, 8] {
+            submitted.send(solution(height).facts).await.unwrap();
+        }
+        // The lowest is still with the node.
+        let early = timeout(Duration::from_millis(50), next(&spool, &mut pending, &mut unrecorded)).await;
+        assert!(early.is_err(), "{early:?}");
+        submitted.send(solution(7).facts).await.unwrap();
+        for height in [7, 8] {
+            let facts = next(&spool, &mut pending, &mut unrecorded).await.unwrap();
+            assert_eq!(facts.height, height);
+            if height == 7 {
+                spool.forget(facts.hash).unwrap();
+            }
+        }
+        // One that the node calls invalid keeps nobody waiting.
+        spool.set_aside(solution(8).facts.hash).unwrap();
+        assert_eq!(next(&spool, &mut pending, &mut unrecorded).await.unwrap().height, 9);
+        drop(submitted);
+        assert_eq!(next(&spool, &mut pending, &mut unrecorded).await, None);
     }
 
     #[test]

@@ -2,5 +2,7 @@
 
 pub mod blocks;
 pub mod identity;
+pub mod segments;
 pub mod settlement;
 pub mod share_log;
+pub mod upkeep;

@@ -6,19 +6,30 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use payouts::{
     audit::BalanceWatch,
     books::{BlockPhase, Books, ChainPosition},
-    payout::{Payer, PayoutEvent},
+    crediting::{Crediting, CreditingEvent},
+    deposits::{self, DepositEvent},
+    payout::Payer,
+    share::ShareSeq,
     store::Store,
     wallet::WalletBalance,
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{timeout, timeout_at},
+};
 use tracing::{error, info, warn};
 
-use crate::template::{
-    LatestTemplate,
-    node::{BlockStatus, Node},
+use super::segments::Segments;
+use crate::{
+    operations::{self, Order},
+    template::{
+        LatestTemplate,
+        node::{BlockStatus, Node},
+    },
 };
 
 /// How often the chain is looked at although nothing was heard.
@@ -27,20 +38,33 @@ const INTERVAL: Duration = Duration::from_secs(30);
 /// How often the balances are checked; also at each block that matures.
 const BALANCE_CHECK_INTERVAL: Duration = Duration::from_secs(600);
 
+/// How long the share log may take to write what is on its way when a period could end.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// What settlement reacts to.
 pub struct Signals {
     /// The newest template: another tip may bury or orphan a block.
     pub templates: watch::Receiver<LatestTemplate>,
     /// Signalled when a found block was entered in the books.
     pub found: watch::Receiver<()>,
+    /// What the operator asks for.
+    pub orders: mpsc::Receiver<Order>,
     /// Turns true when the pool shuts down.
     pub draining: watch::Receiver<bool>,
 }
 
-/// Settles after each new tip and each found block, until the pool shuts down. What fails is tried again the next
-/// time; each step may be repeated.
-pub async fn settle_all(node: Node, store: Arc<dyn Store>, books: Arc<Books>, mut payer: Payer, mut signals: Signals) {
+/// Settles after each new tip, each found block and each order that changes something, until the pool shuts down. What
+/// fails is tried again the next time; each step may be repeated.
+pub async fn settle_all(
+    node: Node,
+    store: Arc<dyn Store>,
+    books: Arc<Books>,
+    mut payer: Payer,
+    work: Work,
+    mut signals: Signals,
+) {
     let mut settled_tip = None;
+    let mut paused = None;
     let mut balances = BalanceCheck::default();
     while !*signals.draining.borrow() {
         let followed = follow_blocks(&node, &books).await;
@@ -48,16 +72,94 @@ pub async fn settle_all(node: Node, store: Arc<dyn Store>, books: Arc<Books>, mu
             Ok(moved) => balances.due |= *moved == Moved::Matured,
             Err(error) => warn!(%error, "blocks could not be followed, will try again"),
         }
+        if let Err(error) = work.credit(&mut paused).await {
+            warn!(%error, "work could not be credited, will try again");
+        }
         let paid = payer.step().await;
         match &paid {
-            Ok(events) => events.iter().for_each(tell),
+            Ok(events) => events.iter().for_each(operations::tell),
             Err(error) => warn!(%error, "payouts could not be made, will try again"),
+        }
+        if paid.is_ok() {
+            match deposits::follow(&*store, &payer.wallet().deposits()).await {
+                Ok(events) => events.iter().for_each(tell_deposit),
+                Err(error) => warn!(%error, "deposits could not be booked, will try again"),
+            }
         }
         // Only if both went well do blocks and wallet stand at one tip.
         let wallet = (followed.is_ok() && paid.is_ok()).then(|| payer.wallet().balance());
         balances.perform(&*store, wallet).await;
-        // Whatever ends the wait, and also when nothing does, all is looked at anew.
-        let _ = timeout(INTERVAL, changed(&mut signals, &mut settled_tip)).await;
+        wait(&store, &mut payer, &work.segments, &mut signals, &mut settled_tip).await;
+    }
+}
+
+/// Waits until something calls for settlement, and answers orders meanwhile. Also when nothing does, all is looked at
+/// anew after a while.
+async fn wait(
+    store: &Arc<dyn Store>,
+    payer: &mut Payer,
+    segments: &Segments,
+    signals: &mut Signals,
+    settled_tip: &mut Option<bitcoin::BlockHash>,
+) {
+    let deadline = tokio::time::Instant::now() + INTERVAL;
+    while let Ok(Some(order)) = timeout_at(deadline, changed(signals, settled_tip)).await {
+        let changes = order.request.changes();
+        if order.is_awaited() {
+            let outcome = operations::perform(&**store, payer, segments.newest_cut(), &order.request).await;
+            order.answer(outcome);
+            if changes {
+                return;
+            }
+        }
+    }
+}
+
+/// Work that is paid out of the reserve.
+pub struct Work {
+    /// Pays it.
+    pub crediting: Crediting,
+    /// The share log that it lies in.
+    pub segments: Segments,
+}
+
+impl Work {
+    /// Credits what is over and can be paid. `paused` is what the operator was told of last.
+    async fn credit(&self, paused: &mut Option<CreditingEvent>) -> anyhow::Result<()> {
+        let upto = ShareSeq::new(self.segments.cut().0);
+        // A share log that cannot write holds up nothing but the end of a period.
+        if timeout(SETTLE_TIMEOUT, self.segments.settled(upto)).await.is_err() {
+            return Ok(());
+        }
+        for event in self.crediting.step(Timestamp::now().as_millisecond(), upto).await? {
+            match event {
+                CreditingEvent::Closed { period } => info!(%period, "period of work ended"),
+                CreditingEvent::Credited { period, amount, accounts } => {
+                    *paused = None;
+                    info!(%period, %amount, accounts, "work credited");
+                }
+                CreditingEvent::Paused { period, amount, missing } if *paused != Some(event) => {
+                    *paused = Some(event);
+                    error!(
+                        %period, amount_sat = amount.to_sat(), missing_sat = missing.to_sat(),
+                        "the reserve does not suffice: work is not credited until it does, see `adit reserve show`"
+                    );
+                }
+                CreditingEvent::Paused { .. } | CreditingEvent::AwaitsBlocks { .. } => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tell_deposit(event: &DepositEvent) {
+    match event {
+        DepositEvent::Deposited(deposit) => {
+            info!(outpoint = %deposit.outpoint, amount = %deposit.amount, "coins came to the pool that it did not make");
+        }
+        DepositEvent::Undeposited(deposit) => {
+            warn!(outpoint = %deposit.outpoint, amount = %deposit.amount, "coins that came to the pool left the chain");
+        }
     }
 }
 
@@ -93,19 +195,20 @@ impl BalanceCheck {
     }
 }
 
-/// Waits for another tip, a found block or the end.
-async fn changed(signals: &mut Signals, settled_tip: &mut Option<bitcoin::BlockHash>) {
+/// Waits for another tip, a found block, the end, or an order, which it returns.
+async fn changed(signals: &mut Signals, settled_tip: &mut Option<bitcoin::BlockHash>) -> Option<Order> {
     loop {
         tokio::select! {
             changed = signals.templates.changed() => {
                 let tip = signals.templates.borrow_and_update().as_ref().map(|template| template.prev_hash);
                 if changed.is_err() || tip != *settled_tip {
                     *settled_tip = tip;
-                    return;
+                    return None;
                 }
             }
-            _ = signals.found.changed() => return,
-            _ = signals.draining.changed() => return,
+            Some(order) = signals.orders.recv() => return Some(order),
+            _ = signals.found.changed() => return None,
+            _ = signals.draining.changed() => return None,
         }
     }
 }
@@ -139,23 +242,4 @@ async fn follow_blocks(node: &Node, books: &Books) -> anyhow::Result<Moved> {
         }
     }
     Ok(moved)
-}
-
-fn tell(event: &PayoutEvent) {
-    match event {
-        PayoutEvent::Created { batch, txid, outputs, paid, network_fee } => {
-            info!(batch = batch.get(), %txid, outputs, %paid, %network_fee, "payout created");
-        }
-        PayoutEvent::Broadcast { batch, txid } => info!(batch = batch.get(), %txid, "payout broadcast"),
-        PayoutEvent::Confirmed { batch, txid, block, records } => {
-            info!(batch = batch.get(), %txid, block_hash = %block.hash, records, "payout confirmed and recorded");
-        }
-        PayoutEvent::Reversed { batch, txid, block } => {
-            warn!(batch = batch.get(), %txid, block_hash = %block.hash, "payout's block left the chain, sending it again");
-        }
-        PayoutEvent::Refused { batch, txid, reason } => {
-            warn!(batch = batch.get(), %txid, reason, "node does not take the payout now, will send it again");
-        }
-        PayoutEvent::Waiting { accounts, due } => info!(accounts, %due, "payouts wait for coins"),
-    }
 }

@@ -4,21 +4,23 @@
 //! makes larger groups, not a longer queue) and sends each connection a [`Durable`] for each of its shares. Only from
 //! those can an acknowledgement be built.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use payouts::{
-    share::{Appended, NewShare},
+    books::Books,
+    share::{NewShare, ShareGroup},
     store::Store,
 };
 use protocol::messages::mining::SubmitSharesSuccess;
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinHandle,
-    time::sleep,
-};
+use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 use tracing::{error, info};
 
-use crate::mining::{difficulty::Difficulty, job::SharePosition};
+use super::segments::Segments;
+use crate::mining::difficulty::Difficulty;
 
 /// Shares that wait for the disk, of all connections together. When they are so many, connections stop reading.
 const QUEUE_CAPACITY: usize = 16_384;
@@ -66,6 +68,12 @@ pub fn acknowledge(receipts: &[Durable]) -> Vec<SubmitSharesSuccess> {
     successes.into_iter().map(|(success, _)| success).collect()
 }
 
+/// Reads the clock that shares are dated by, in milliseconds since 1970 UTC.
+pub fn unix_time_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// A share for the log, with where its receipt goes.
 #[derive(Debug)]
 pub struct Entry {
@@ -87,62 +95,60 @@ pub struct Entry {
 #[derive(Clone, Debug)]
 pub struct ShareLog {
     queue: mpsc::Sender<Entry>,
-    position: watch::Receiver<SharePosition>,
 }
 
 impl ShareLog {
-    /// Starts the log's task, which ends when the last [`ShareLog`] is dropped and all is committed.
-    pub fn start(store: Arc<dyn Store>, position: SharePosition) -> (Self, JoinHandle<()>) {
+    /// Starts the log's task for a session of the pool, whose shares go to `segments`, and which tells the books of all
+    /// that is stored. It ends when the last [`ShareLog`] is dropped and all is committed.
+    pub fn start(store: Arc<dyn Store>, books: Arc<Books>, session: i64, segments: Segments) -> (Self, JoinHandle<()>) {
         let (queue, entries) = mpsc::channel(QUEUE_CAPACITY);
-        let (position_sender, position) = watch::channel(position);
-        let task = tokio::spawn(commit_all(store, entries, position_sender));
-        (Self { queue, position }, task)
+        let task = tokio::spawn(commit_all(store, books, session, segments, entries));
+        (Self { queue }, task)
     }
 
     /// Returns the queue, for connections that wait for room in it.
     pub fn queue(&self) -> &mpsc::Sender<Entry> {
         &self.queue
     }
-
-    /// Returns the position of the newest share that is on disk.
-    pub fn position(&self) -> SharePosition {
-        *self.position.borrow()
-    }
 }
 
 /// Commits group after group until all senders are gone.
-async fn commit_all(store: Arc<dyn Store>, mut entries: mpsc::Receiver<Entry>, position: watch::Sender<SharePosition>) {
+async fn commit_all(
+    store: Arc<dyn Store>,
+    books: Arc<Books>,
+    session: i64,
+    segments: Segments,
+    mut entries: mpsc::Receiver<Entry>,
+) {
     let mut batch = Vec::with_capacity(MAX_BATCH);
-    while entries.recv_many(&mut batch, MAX_BATCH).await > 0 {
-        let shares: Vec<NewShare> = batch.iter().map(|entry| entry.share.clone()).collect();
-        let newest = commit(store.as_ref(), &shares).await;
-        position.send_if_modified(|known| {
-            let is_newer = newest > *known;
-            *known = newest.max(*known);
-            is_newer
-        });
+    for number in 1.. {
+        if entries.recv_many(&mut batch, MAX_BATCH).await == 0 {
+            return;
+        }
+        let shares = batch.iter().map(|entry| entry.share.clone()).collect();
+        let group = ShareGroup { session, number, segment: segments.begin_group(), shares };
+        commit(store.as_ref(), &group).await;
+        books.shares_stored(&group).await;
+        segments.end_group();
         send_receipts(&mut batch);
     }
 }
 
-/// Commits one group, again and again until it succeeds: until then nothing is acknowledged.
-async fn commit(store: &dyn Store, shares: &[NewShare]) -> SharePosition {
+/// Commits one group, again and again until it succeeds: until then nothing is acknowledged. Its number sees to it that
+/// an attempt whose answer was lost does not count twice.
+async fn commit(store: &dyn Store, group: &ShareGroup) {
     let mut failed = false;
     loop {
-        match store.append_shares(shares).await {
-            Ok(stored) => {
+        match store.append_shares(group).await {
+            Ok(_) => {
                 if failed {
                     info!("share log writes again");
                 }
-                // A share that is there already was committed by an attempt whose answer was lost.
-                let positions = stored.iter().map(|appended| match appended {
-                    Appended::Stored(seq) => seq.get(),
-                    Appended::Duplicate => 0,
-                });
-                return SharePosition(positions.max().unwrap_or_default());
+                return;
             }
             Err(error) => {
-                error!(%error, shares = shares.len(), "share log cannot write; no share is acknowledged until it can");
+                let shares = group.shares.len();
+                error!(%error, shares, "share log cannot write; no share is acknowledged until it can");
                 failed = true;
                 sleep(RETRY_PAUSE).await;
             }
@@ -171,8 +177,12 @@ fn send_receipts(batch: &mut Vec<Entry>) {
 mod tests {
     use std::str::FromStr;
 
-    use bitcoin::{Address, BlockHash, CompactTarget, address::NetworkUnchecked, hashes::Hash};
-    use payouts::store::sqlite::SqliteStore;
+    use bitcoin::{Address, Amount, BlockHash, CompactTarget, address::NetworkUnchecked, hashes::Hash};
+    use payouts::{
+        scheme::{PoolFee, pplns::Pplns},
+        share::{JobNumber, JobTerms, Reward, ShareSeq},
+        store::sqlite::SqliteStore,
+    };
 
     use super::*;
 
@@ -208,19 +218,30 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder.path().join("adit.sqlite")).await.unwrap());
         let address = Address::<NetworkUnchecked>::from_str("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4").unwrap();
         let account = store.account(&address.assume_checked()).await.unwrap();
-        let (log, task) = ShareLog::start(Arc::clone(&store), SharePosition(0));
+        let session = store.begin_session().await.unwrap();
+        let segments = Segments::of_session(session).unwrap();
+        let scheme = Pplns { window: 8.try_into().unwrap(), fee: PoolFee::NONE };
+        let books = Arc::new(Books::new(Arc::clone(&store), scheme));
+        let (log, task) = ShareLog::start(Arc::clone(&store), books, session, segments.clone());
         let (receipts, mut received) = mpsc::channel(MAX_UNACKNOWLEDGED);
-        // The last is one that the store has already: durable, and not counted again.
-        for (sequence_number, hash) in [(1, 1), (2, 2), (3, 1)] {
+        let start = ShareSeq::new(segments.cut().0);
+        let job = JobTerms {
+            job: JobNumber::new(1),
+            position: start,
+            opened_at_ms: 0,
+            prev_hash: Some(BlockHash::all_zeros()),
+            height: Some(900_000),
+            nbits: CompactTarget::from_consensus(0x1702_1369),
+            subsidy: Some(Amount::from_sat(312_500_000)),
+            fees: Some(Amount::ZERO),
+        };
+        for sequence_number in [1, 2, 3] {
             let share = NewShare {
                 account,
                 worker: String::new(),
-                channel: 1,
-                job: 1,
-                sequence_number,
+                job,
                 difficulty: payouts::share::Difficulty::MIN,
-                nbits: CompactTarget::from_consensus(0x1702_1369),
-                header_hash: BlockHash::from_byte_array([hash; 32]),
+                reward: Reward::Shared,
                 at_ms: 0,
             };
             let (channel_id, difficulty, connection) = (2, Difficulty::MIN, ConnectionId(1));
@@ -233,12 +254,16 @@ mod tests {
             let group = received.recv().await.unwrap();
             let stored = store.share_totals(None, 0).await.unwrap().count;
             acknowledged.extend(group.iter().map(|receipt| receipt.sequence_number));
-            assert!(stored >= acknowledged.len().min(2) as u64, "{stored} stored, {acknowledged:?} acknowledged");
+            assert!(stored >= acknowledged.len() as u64, "{stored} stored, {acknowledged:?} acknowledged");
         }
         assert_eq!(acknowledged, [1, 2, 3]);
-        assert_eq!(log.position().0, store.share_position().await.unwrap().get());
+        // What a job made now pays for is what is stored, and nothing that comes later.
+        let position = ShareSeq::new(segments.cut().0);
+        segments.settled(position).await;
+        assert_eq!(store.share_position().await.unwrap(), position);
+        assert_eq!(store.work_between(start, position).await.unwrap().len(), 1);
         drop(log);
         task.await.unwrap();
-        assert_eq!(store.share_totals(None, 0).await.unwrap().count, 2);
+        assert_eq!(store.share_totals(None, 0).await.unwrap().count, 3);
     }
 }

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use payouts::{
     account::AccountId,
     audit::{self, ChainAudit, ChainCoins},
+    crediting::PeriodNumber,
     export::register::{RegisterRow, RowSeq},
     ledger::{Entry, EntrySeq, LedgerAccount},
     store::Store,
@@ -90,6 +91,22 @@ async fn compare_with_chain(store: &dyn Store, node: &Node) -> anyhow::Result<St
         }
     }
     Ok(text)
+}
+
+/// How an address came to its credit for the work of a period.
+///
+/// # Errors
+///
+/// When the store cannot be read, does not know the address, the period is not paid, or its credit does not follow from
+/// the work.
+pub async fn explain_period(
+    store: &dyn Store,
+    period: PeriodNumber,
+    address: &Address<NetworkUnchecked>,
+) -> anyhow::Result<String> {
+    let address = address.assume_checked_ref().to_string();
+    let account = store.find_account(&address).await?.with_context(|| format!("no account has address {address}"))?;
+    Ok(payouts::crediting::explain(store, period, account.id).await?.to_string())
 }
 
 /// How an address came to its credit of a block.
@@ -196,7 +213,7 @@ fn address_of(account: LedgerAccount, addresses: &HashMap<AccountId, String>) ->
     }
 }
 
-fn utc(ms: i64) -> anyhow::Result<String> {
+pub(super) fn utc(ms: i64) -> anyhow::Result<String> {
     let time = Timestamp::from_millisecond(ms).with_context(|| format!("{ms} is no time"))?;
     Ok(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
@@ -246,11 +263,8 @@ mod tests {
 
     #[test]
     fn record_has_a_line_for_each_coinbase_that_it_came_from() {
-        let lots = [(3, 100), (4, 200)].map(|(byte, sat)| Lot {
-            coinbase: outpoint(byte, 0),
-            block: hash(byte),
-            amount: Amount::from_sat(sat),
-        });
+        let lots =
+            [(3, 100), (4, 200)].map(|(byte, sat)| Lot::of_block(hash(byte), outpoint(byte, 0), Amount::from_sat(sat)));
         let record = ExportRecord {
             delivery: outpoint(9, 1),
             amount: Amount::from_sat(300),

@@ -103,8 +103,16 @@ fn empty_variable_unsets_the_file_value() {
 fn every_key_can_be_set_from_the_environment() {
     // A text that no setting takes: each key must be read, and complain of it or keep it.
     let texts = ["bitcoind.user", "bitcoind.password", "bitcoind.password_file", "bitcoind.cookie_file"];
-    let free =
-        ["stratum.authority_key_file", "payout.wallet_key_file", "store.path", "store.url_file", "stratum.pool_tag"];
+    let free = [
+        "stratum.authority_key_file",
+        "payout.wallet_key_file",
+        // The complaint is about the other one, which is missing.
+        "payout.watch_only_descriptor",
+        "payout.watch_only_change_descriptor",
+        "store.path",
+        "store.url_file",
+        "stratum.pool_tag",
+    ];
     for key in KEYS.iter().filter(|key| !texts.contains(key) && !free.contains(key)) {
         let variable = settings::variable_of(key);
         let said = complaint(SMALLEST, &[(&variable, "=[nothing]=")]);
@@ -178,8 +186,32 @@ fn scheme_is_chosen_by_its_name() {
         let config = load(&format!("{SMALLEST}[payout]\nscheme = \"{name}\"\n"), &[]).1.unwrap();
         assert_eq!(config.payout.scheme, scheme);
     }
-    let said = complaint(SMALLEST, &[("ADIT__PAYOUT__SCHEME", "fpps")]);
-    assert!(said.ends_with("fpps is not one of pplns, tides, prop, solo"), "{said}");
+    let said = complaint(SMALLEST, &[("ADIT__PAYOUT__SCHEME", "ppps")]);
+    assert!(
+        said.ends_with("ppps is not one of pplns, tides, prop, solo, pps, fpps, pps+, slice, slice-weighted"),
+        "{said}"
+    );
+}
+
+#[test]
+fn slices_end_when_fees_have_grown_by_a_hundredth_of_a_bitcoin_unless_told_otherwise() {
+    assert_eq!(load(SMALLEST, &[]).1.unwrap().payout.slice_fee_delta.to_sat(), 1_000_000);
+    let set = "[payout]\nscheme = \"slice\"\nslice_fee_delta_sat = 5\n";
+    let payout = load(&format!("{SMALLEST}{set}"), &[]).1.unwrap().payout;
+    assert_eq!((payout.scheme, payout.slice_fee_delta.to_sat()), (SchemeName::Slice, 5));
+    let said = complaint(SMALLEST, &[("ADIT__PAYOUT__SLICE_FEE_DELTA_SAT", "0")]);
+    assert!(said.contains("\"0\" is not an integer from 1 to"), "{said}");
+}
+
+#[test]
+fn work_is_credited_by_the_hour_unless_told_otherwise() {
+    let payout = load(SMALLEST, &[]).1.unwrap().payout;
+    assert_eq!((payout.credit_period.as_secs(), payout.fpps_average), (3_600, Average::Plain));
+    let set = "[payout]\ncredit_minutes = 5\nfpps_average = \"trimmed\"\n";
+    let payout = load(&format!("{SMALLEST}{set}"), &[]).1.unwrap().payout;
+    assert_eq!((payout.credit_period.as_secs(), payout.fpps_average), (300, Average::Trimmed));
+    let said = complaint(SMALLEST, &[("ADIT__PAYOUT__FPPS_AVERAGE", "mean")]);
+    assert!(said.ends_with("mean is not plain or trimmed"), "{said}");
 }
 
 #[test]
@@ -294,4 +326,128 @@ fn two_places_for_the_books_are_refused() {
     assert!(complaint(SMALLEST, &both).contains("excludes store.url"));
     let moved = [("ADIT__STORE__PATH", ""), ("ADIT__STORE__URL", "postgres://host/adit")];
     assert!(matches!(load(&with_path, &moved).1.unwrap().store, StoreConfig::Postgres(_)));
+}
+
+/// The public descriptors of a new key.
+fn descriptors(network: Network) -> [String; 2] {
+    let dir = tempfile::tempdir().unwrap();
+    let key = payouts::wallet::WalletKey::create(&dir.path().join("wallet.key"), network).unwrap();
+    let public = key.watch_only().unwrap();
+    [public.external(), public.internal()]
+}
+
+fn with_payout(lines: &str) -> String {
+    format!("{SMALLEST}[payout]\n{lines}\n")
+}
+
+#[test]
+fn wallet_is_a_key_or_two_descriptors() {
+    let (dir, config) = load(SMALLEST, &[]);
+    let WalletConfig::KeyFile(file) = config.unwrap().payout.wallet else { panic!("no key file") };
+    assert_eq!(file, dir.path().join("wallet.key"));
+
+    let [external, change] = descriptors(Network::Regtest);
+    let both = format!("watch_only_descriptor = \"{external}\"\nwatch_only_change_descriptor = \"{change}\"");
+    let WalletConfig::WatchOnly(public) = load(&with_payout(&both), &[]).1.unwrap().payout.wallet else {
+        panic!("no descriptors")
+    };
+    assert_eq!([public.external(), public.internal()], [external.clone(), change.clone()]);
+
+    let said = complaint(&with_payout(&format!("{both}\nwallet_key_file = \"wallet.key\"")), &[]);
+    assert!(said.starts_with("payout.wallet_key_file in ") && said.contains("excludes"), "{said}");
+    for (line, missing) in [
+        (format!("watch_only_descriptor = \"{external}\""), "payout.watch_only_change_descriptor is not set"),
+        (format!("watch_only_change_descriptor = \"{change}\""), "payout.watch_only_descriptor is not set"),
+    ] {
+        let said = complaint(&with_payout(&line), &[]);
+        assert!(said.starts_with(missing), "{said}");
+    }
+    let hardened = external.split('#').next().unwrap().replace("/0/*", "/0'/*");
+    let said = complaint(&with_payout(&both.replace(&external, &hardened)), &[]);
+    assert!(said.starts_with("payout.watch_only_descriptor in ") && said.contains("hardened step"), "{said}");
+    let [foreign, _] = descriptors(Network::Bitcoin);
+    let said = complaint(&with_payout(&both.replace(&external, &foreign)), &[]);
+    assert!(said.starts_with("payout.watch_only_descriptor in ") && said.contains("regtest"), "{said}");
+}
+
+#[test]
+fn payouts_have_a_schedule() {
+    assert_eq!(load(SMALLEST, &[]).1.unwrap().payout.schedule, Schedule::Continuous);
+    for schedule in ["continuous", "daily 14:00", "weekly mon 14:00", "every 6h", "manual"] {
+        let config = load(&with_payout(&format!("schedule = \"{schedule}\"")), &[]).1.unwrap();
+        assert_eq!(config.payout.schedule.to_string(), schedule);
+    }
+    let said = complaint(&with_payout("schedule = \"hourly\""), &[]);
+    assert!(said.contains("hourly") && said.contains("weekly mon 14:00") && !said.contains('\n'), "{said}");
+}
+
+#[test]
+fn approval_above_an_amount_needs_the_amount_and_nothing_else_takes_one() {
+    let above = "approval = \"above\"\n";
+    for (lines, approval) in [
+        ("", Approval::None),
+        ("approval = \"none\"", Approval::None),
+        ("approval = \"always\"", Approval::Always),
+        ("approval = \"above\"\napprove_above_sat = 5", Approval::Above(Amount::from_sat(5))),
+    ] {
+        assert_eq!(load(&with_payout(lines), &[]).1.unwrap().payout.approval, approval, "{lines}");
+    }
+    for (lines, reason) in [
+        (above, "payout.approve_above_sat is not set"),
+        ("approve_above_sat = 5", "has a meaning only with payout.approval = \"above\""),
+        ("approval = \"always\"\napprove_above_sat = 5", "has a meaning only with payout.approval = \"above\""),
+        ("approval = \"sometimes\"", "sometimes is not one of none, always, above"),
+    ] {
+        let said = complaint(&with_payout(lines), &[]);
+        assert!(said.contains(reason), "{lines}: {said}");
+    }
+}
+
+#[test]
+fn network_fee_is_paid_by_the_pool_or_by_miners() {
+    for (lines, payer) in [
+        ("", FeePayer::Pool),
+        ("network_fee = \"pool\"", FeePayer::Pool),
+        ("network_fee = \"miners\"", FeePayer::Miners),
+    ] {
+        assert_eq!(load(&with_payout(lines), &[]).1.unwrap().payout.fee_payer, payer, "{lines}");
+    }
+    let said = complaint(&with_payout("network_fee = \"nobody\""), &[]);
+    assert!(said.ends_with("nobody is not one of pool, miners"), "{said}");
+}
+
+#[test]
+fn fee_rates_lie_between_their_bounds() {
+    let rates = |lines: &str| {
+        let payout = load(&with_payout(lines), &[]).1.unwrap().payout;
+        [payout.min_fee_rate_sat_per_vb, payout.fallback_fee_rate_sat_per_vb, payout.max_fee_rate_sat_per_vb]
+    };
+    assert_eq!(rates(""), [1, 5, 200]);
+    assert_eq!(rates("min_fee_rate_sat_per_vb = 300"), [300, 300, 300]);
+    assert_eq!(rates("fallback_fee_rate_sat_per_vb = 300"), [1, 300, 300]);
+    for (lines, reason) in [
+        (
+            "min_fee_rate_sat_per_vb = 6\nfallback_fee_rate_sat_per_vb = 5",
+            "5 is below payout.min_fee_rate_sat_per_vb, 6",
+        ),
+        ("max_fee_rate_sat_per_vb = 4", "5 is above payout.max_fee_rate_sat_per_vb, 4"),
+    ] {
+        let said = complaint(&with_payout(lines), &[]);
+        assert!(said.contains(reason), "{lines}: {said}");
+    }
+}
+
+#[test]
+fn defaults_of_payouts_are_those_of_their_policy() {
+    let payout = load(SMALLEST, &[]).1.unwrap().payout;
+    let policy = PayoutPolicy::default();
+    assert_eq!((payout.threshold, payout.max_outputs), (policy.threshold, policy.max_outputs));
+    assert_eq!(
+        (payout.schedule, payout.approval, payout.fee_payer),
+        (policy.schedule, policy.approval, policy.fee_payer)
+    );
+    assert_eq!(payout.fee_target_blocks, policy.confirm_within_blocks);
+    let rates = [payout.min_fee_rate_sat_per_vb, payout.fallback_fee_rate_sat_per_vb, payout.max_fee_rate_sat_per_vb];
+    let of_policy = [policy.min_fee_rate, policy.fallback_fee_rate, policy.max_fee_rate];
+    assert_eq!(rates, of_policy.map(|rate| rate.to_sat_per_vb_floor()));
 }

@@ -11,7 +11,7 @@ use bitcoin::{Target, hashes::Hash};
 use super::{
     difficulty::Difficulty,
     extranonce::{ExtranoncePrefix, FULL_EXTRANONCE_SIZE},
-    job::{Job, sha256d},
+    job::{Job, JobNumber, sha256d},
     share::{MAX_NTIME_OFFSET_S, ROLLABLE_VERSION_BITS, ShareError, Submission, ValidShare, block_hash},
     vardiff::Vardiff,
 };
@@ -60,6 +60,8 @@ pub struct Channel {
     vardiff: Vardiff,
     /// Jobs on the present tip, oldest first.
     live: VecDeque<LiveJob>,
+    /// The newest job whose shares are not remembered any more.
+    forgotten: Option<JobNumber>,
     /// First and last job id that the channel was ever given.
     given_ids: Option<(u32, u32)>,
 }
@@ -95,7 +97,17 @@ impl Channel {
         now: Instant,
     ) -> Self {
         let vardiff = Vardiff::new(difficulty, shares_per_minute, now);
-        Self { id, kind, prefix, max_target, difficulty, vardiff, live: VecDeque::new(), given_ids: None }
+        Self {
+            id,
+            kind,
+            prefix,
+            max_target,
+            difficulty,
+            vardiff,
+            live: VecDeque::new(),
+            forgotten: None,
+            given_ids: None,
+        }
     }
 
     /// Returns the id, unique within the connection.
@@ -159,30 +171,45 @@ impl Channel {
 
     /// Notes that the job was sent under `job_id`, with the channel's present difficulty. A job on another tip
     /// makes all before it stale. Returns the merkle root, which a standard channel's message holds.
+    ///
+    /// Each job has one set of seen shares for as long as the channel takes shares for it. One whose set is gone is
+    /// never taken up again: shares on it are stale, whatever id they name.
     pub fn give(&mut self, job: &Arc<Job>, job_id: u32, min_ntime: u32) -> [u8; 32] {
-        if self.newest_job().is_some_and(|newest| !newest.same_tip(job)) {
-            self.live.clear();
-        }
-        let known = self.live.back().is_some_and(|live| Arc::ptr_eq(&live.job, job));
-        if !known {
-            if self.live.len() == MAX_LIVE_JOBS {
-                self.live.pop_front();
+        self.given_ids = Some((self.given_ids.map_or(job_id, |(first, _)| first), job_id));
+        let known = self.live.iter().position(|live| live.job.number() == job.number());
+        let index = match known {
+            Some(index) => index,
+            None => {
+                let merkle_root = self.fixed_extranonce().map(|extranonce| job.merkle_root(&extranonce));
+                if self.forgotten.is_some_and(|forgotten| job.number() <= forgotten) {
+                    return merkle_root.unwrap_or_default();
+                }
+                self.make_room(job);
+                self.live.push_back(LiveJob {
+                    job: Arc::clone(job),
+                    merkle_root,
+                    ids: VecDeque::with_capacity(1),
+                    seen: HashSet::new(),
+                });
+                self.live.len() - 1
             }
-            let merkle_root = self.fixed_extranonce().map(|extranonce| job.merkle_root(&extranonce));
-            self.live.push_back(LiveJob {
-                job: Arc::clone(job),
-                merkle_root,
-                ids: VecDeque::with_capacity(1),
-                seen: HashSet::new(),
-            });
-        }
-        let live = self.live.back_mut().expect("a job was just added or is known");
+        };
+        let live = &mut self.live[index];
         if live.ids.len() == MAX_IDS_PER_JOB {
             live.ids.pop_front();
         }
         live.ids.push_back(GivenId { job_id, difficulty: self.difficulty, min_ntime });
-        self.given_ids = Some((self.given_ids.map_or(job_id, |(first, _)| first), job_id));
         live.merkle_root.unwrap_or_default()
+    }
+
+    /// Forgets the jobs that end with a new one: all on another tip, or the oldest if there are too many.
+    fn make_room(&mut self, job: &Job) {
+        let ends_all = self.newest_job().is_some_and(|newest| !newest.same_tip(job));
+        let keep = if ends_all { 0 } else { MAX_LIVE_JOBS - 1 };
+        while self.live.len() > keep {
+            let oldest = self.live.pop_front().map(|live| live.job.number());
+            self.forgotten = self.forgotten.max(oldest);
+        }
     }
 
     /// Judges a submission by the job it names and the target that was in force for that job; cheap checks first.
@@ -222,7 +249,6 @@ impl Channel {
         self.vardiff.count(given.difficulty);
         Ok(ValidShare {
             job,
-            channel_tag: self.prefix.channel_tag(),
             job_id: submission.job_id,
             sequence_number: submission.sequence_number,
             difficulty: given.difficulty,
@@ -339,6 +365,56 @@ mod tests {
         let (nonce, _) = solve(&mut channel, 1, &[]);
         channel.give(&job, 2, TIME);
         assert_eq!(channel.validate(&submission(2, nonce, &[])).unwrap_err(), ShareError::Duplicate);
+    }
+
+    /// The share log does not look for duplicates: what a channel has seen of a job must hold for as long as it takes
+    /// shares for it, however often and in whatever order jobs are given.
+    #[test]
+    fn no_share_is_taken_twice_whatever_is_given_again() {
+        let mut channel = channel(ChannelKind::Extended, Difficulty::from_log2(-28));
+        let (first, second) = (job(1, TIME, HARD), job(1, TIME + 30, HARD));
+        channel.give(&first, 1, TIME);
+        let (nonce, _) = solve(&mut channel, 1, &[0; 4]);
+        // Under another id, behind a newer job.
+        channel.give(&second, 2, TIME + 30);
+        channel.give(&first, 3, TIME);
+        for job_id in [1, 3] {
+            let again = channel.validate(&submission(job_id, nonce, &[0; 4]));
+            assert_eq!(again.unwrap_err(), ShareError::Duplicate);
+        }
+        // When it has made room for others.
+        for job_id in 4..4 + MAX_LIVE_JOBS as u32 {
+            channel.give(&job(1, TIME, HARD), job_id, TIME);
+        }
+        channel.give(&first, 20, TIME);
+        assert_eq!(channel.validate(&submission(20, nonce, &[0; 4])).unwrap_err(), ShareError::Stale(20));
+        // When a tip comes back for which it was made.
+        let newest = job(1, TIME, HARD);
+        channel.give(&newest, 21, TIME);
+        let (nonce, _) = solve(&mut channel, 21, &[0; 4]);
+        channel.give(&job(2, TIME, HARD), 22, TIME);
+        channel.give(&newest, 23, TIME);
+        assert_eq!(channel.validate(&submission(23, nonce, &[0; 4])).unwrap_err(), ShareError::Stale(23));
+    }
+
+    /// Channels, connections and runs of the pool never share a search space.
+    #[test]
+    fn one_nonce_makes_another_header_on_each_channel_job_and_run() {
+        let (one, other) = (job(1, TIME, HARD), job(1, TIME, HARD));
+        let mut headers = HashSet::new();
+        for (server, session) in [(1, 1), (1, 2), (2, 1)] {
+            let space = ExtranonceSpace::new(server, session, 10);
+            for _ in 0..3 {
+                // Its place is given back, its number is not.
+                let prefix = space.allocate(0).unwrap();
+                let root = one.merkle_root(&prefix.full(&[]).unwrap());
+                assert!(headers.insert(one.header(one.version(), &root, TIME, 7)));
+            }
+        }
+        // The coinbase has the job's number, which differs between jobs of one run.
+        let prefix = ExtranonceSpace::new(1, 1, 10).allocate(0).unwrap();
+        let root = |job: &Job| job.merkle_root(&prefix.full(&[]).unwrap());
+        assert_ne!(root(&one), root(&other));
     }
 
     #[test]

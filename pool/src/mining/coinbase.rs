@@ -133,9 +133,10 @@ fn write(out: &mut Vec<u8>, value: &impl Encodable) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use bitcoin::{Transaction, consensus::deserialize, script::Instruction};
+    use bitcoin::{Transaction, Weight, consensus::deserialize, script::Instruction};
 
     use super::*;
+    use crate::template::answer::RESERVED_WEIGHT;
 
     fn coinbase(height: u32) -> Coinbase {
         let commitment = ScriptBuf::from_hex(&format!("6a24aa21a9ed{}", "11".repeat(32))).unwrap();
@@ -167,6 +168,19 @@ mod tests {
         let Instruction::PushBytes(last) = pushes.last().unwrap() else { panic!("not a push") };
         assert_eq!(last.as_bytes(), extranonce);
         assert!(script_sig.len() <= 100);
+    }
+
+    /// Blocks were invalid because their coinbase took more room than the template had left for it.
+    #[test]
+    fn the_largest_coinbase_takes_no_more_weight_than_a_template_leaves_it() {
+        let longest = PoolTag::new(&"x".repeat(MAX_TAG_SIZE)).unwrap();
+        let (script, commitment) = (ScriptBuf::from_bytes(vec![0; 42]), ScriptBuf::from_bytes(vec![0; 38]));
+        let height = u32::MAX >> 1;
+        let coinbase = Coinbase::new(height, Amount::MAX_MONEY, &script, &commitment, &longest, u32::MAX);
+        let transaction: Transaction = deserialize(&coinbase.with_witness(&[0; FULL_EXTRANONCE_SIZE])).unwrap();
+        // The header, and the largest number of transactions that a block can have.
+        let around = Weight::from_non_witness_data_size(80 + 3);
+        assert!((transaction.weight() + around).to_wu() <= RESERVED_WEIGHT);
     }
 
     #[test]

@@ -97,14 +97,6 @@ impl ExtranoncePrefix {
         &self.bytes[..self.size]
     }
 
-    /// Returns the session's and the channel's number as one, which no other channel of the server ever has.
-    pub fn channel_tag(&self) -> i64 {
-        let [_, _, session_and_number @ ..] = self.bytes.first_chunk::<UNIQUE_SIZE>().expect("a prefix is longer");
-        let mut bytes = [0; 8];
-        bytes[2..].copy_from_slice(session_and_number);
-        i64::from_be_bytes(bytes)
-    }
-
     /// Returns how many bytes the channel rolls itself.
     pub fn rollable_size(&self) -> usize {
         FULL_EXTRANONCE_SIZE - self.size
@@ -152,7 +144,6 @@ mod tests {
         let space = ExtranonceSpace::new(0xabcd, 7, 10);
         let prefix = space.allocate(16).unwrap();
         assert_eq!(prefix.as_bytes(), [0xab, 0xcd, 0, 7, 0, 0, 0, 0]);
-        assert_eq!(space.allocate(0).unwrap().channel_tag(), (7 << 32) + 1);
         assert!(prefix.full(&[0; 15]).is_none());
         assert_eq!(prefix.full(&[9; 16]).unwrap()[8..], [9; 16]);
     }

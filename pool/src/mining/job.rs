@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use bitcoin::{Txid, VarInt, consensus::Encodable, hashes::Hash};
+use bitcoin::{Amount, Txid, VarInt, consensus::Encodable, hashes::Hash};
 use sha2::{Digest, Sha256};
 
 use super::{coinbase::Coinbase, extranonce::FULL_EXTRANONCE_SIZE};
@@ -11,23 +11,41 @@ use crate::template::Template;
 /// Bytes of a block header.
 pub const HEADER_SIZE: usize = 80;
 
-/// The newest share that was on disk when a job was made: the split of its block is frozen there.
+/// Where the share log was cut when a job was made: the split of its block ends there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SharePosition(pub i64);
+
+/// The number of a job, which no other job of the pool ever has: that of the session, and a count within it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JobNumber(pub i64);
+
+/// How a job came about.
+#[derive(Clone, Copy, Debug)]
+pub struct JobOrigin {
+    /// Its number. Later jobs have greater ones.
+    pub number: JobNumber,
+    /// Where the split of its block ends.
+    pub share_position: SharePosition,
+    /// When it was made.
+    pub made_at: Instant,
+    /// The same by the clock, in milliseconds since 1970 UTC.
+    pub made_at_ms: i64,
+}
 
 /// Work for all channels, immutable.
 #[derive(Debug)]
 pub struct Job {
     template: Arc<Template>,
+    subsidy: Amount,
     coinbase: Coinbase,
-    share_position: SharePosition,
-    made_at: Instant,
+    origin: JobOrigin,
 }
 
 impl Job {
-    /// Joins a template, as fresh as `made_at`, and the pool's coinbase for it.
-    pub fn new(template: Arc<Template>, coinbase: Coinbase, share_position: SharePosition, made_at: Instant) -> Self {
-        Self { template, coinbase, share_position, made_at }
+    /// Joins a template, as fresh as the job, and the pool's coinbase for it.
+    pub fn new(template: Arc<Template>, coinbase: Coinbase, origin: JobOrigin) -> Self {
+        let subsidy = template.subsidy();
+        Self { template, subsidy, coinbase, origin }
     }
 
     /// Returns the template.
@@ -42,7 +60,27 @@ impl Job {
 
     /// Returns where in the share log the split of this job's block ends.
     pub fn share_position(&self) -> SharePosition {
-        self.share_position
+        self.origin.share_position
+    }
+
+    /// Returns its number.
+    pub fn number(&self) -> JobNumber {
+        self.origin.number
+    }
+
+    /// Returns when it was made, in milliseconds since 1970 UTC.
+    pub fn made_at_ms(&self) -> i64 {
+        self.origin.made_at_ms
+    }
+
+    /// Returns the newly issued part of what its coinbase pays.
+    pub fn subsidy(&self) -> Amount {
+        self.subsidy
+    }
+
+    /// Returns the fees that its coinbase pays.
+    pub fn fees(&self) -> Amount {
+        self.template.coinbase_value - self.subsidy
     }
 
     /// Returns the header version before any rolling.
@@ -53,7 +91,7 @@ impl Job {
     /// Returns what a header's time has come to at `now`, when it began with the template's: what miners may have
     /// rolled it to, since it may not run ahead of the clock (SV2 5.3.11).
     pub fn time_at(&self, now: Instant) -> u32 {
-        let elapsed_s = now.saturating_duration_since(self.made_at).as_secs();
+        let elapsed_s = now.saturating_duration_since(self.origin.made_at).as_secs();
         self.template.curtime.saturating_add(u32::try_from(elapsed_s).unwrap_or(u32::MAX))
     }
 
@@ -121,6 +159,8 @@ pub fn sha256d(bytes: &[u8]) -> [u8; 32] {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(crate) mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
     use bitcoin::{
         Amount, Block, BlockHash, CompactTarget, ScriptBuf, Target, Transaction, TxMerkleNode,
         absolute::LockTime,
@@ -174,16 +214,27 @@ pub(crate) mod tests {
 
     /// A job on [`template`].
     pub(crate) fn job(prev_hash: u8, curtime: u32, nbits: u32) -> Arc<Job> {
-        let template = template(prev_hash, curtime, nbits);
+        let (template, origin) = (template(prev_hash, curtime, nbits), origin());
         let coinbase = Coinbase::new(
             template.height,
             template.coinbase_value,
             &ScriptBuf::from_hex(&format!("0014{}", "22".repeat(20))).unwrap(),
             &template.witness_commitment,
             &PoolTag::new("/Adit/").unwrap(),
-            curtime,
+            origin.number.0 as u32,
         );
-        Arc::new(Job::new(template, coinbase, SharePosition(5), Instant::now()))
+        Arc::new(Job::new(template, coinbase, origin))
+    }
+
+    /// The origin of a job made now, after all others.
+    fn origin() -> JobOrigin {
+        static MADE: AtomicI64 = AtomicI64::new(0);
+        JobOrigin {
+            number: JobNumber(MADE.fetch_add(1, Ordering::Relaxed)),
+            share_position: SharePosition(5),
+            made_at: Instant::now(),
+            made_at_ms: 1_700_000_000_000,
+        }
     }
 
     #[test]
@@ -225,7 +276,7 @@ pub(crate) mod tests {
             &PoolTag::new("").unwrap(),
             0,
         );
-        let job = Job::new(Arc::new(template), coinbase, SharePosition::default(), Instant::now());
+        let job = Job::new(Arc::new(template), coinbase, origin());
         let extranonce = [3; FULL_EXTRANONCE_SIZE];
         let root = job.merkle_root(&extranonce);
         let block: Block =

@@ -53,7 +53,6 @@ impl<'a> From<&'a SubmitSharesExtended> for Submission<'a> {
 #[derive(Clone, Debug)]
 pub struct ValidShare {
     pub(super) job: Arc<Job>,
-    pub(super) channel_tag: i64,
     pub(super) job_id: u32,
     pub(super) sequence_number: u32,
     pub(super) difficulty: Difficulty,
@@ -66,11 +65,6 @@ impl ValidShare {
     /// Returns the job that was worked on.
     pub fn job(&self) -> &Arc<Job> {
         &self.job
-    }
-
-    /// Returns what tells the channel apart from all that the server ever had.
-    pub fn channel_tag(&self) -> i64 {
-        self.channel_tag
     }
 
     /// Returns the id under which the channel was given the job.

@@ -23,7 +23,7 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use super::channels::{Channels, Upstream};
+use super::channels::{Channels, Earner, Upstream};
 use crate::{
     accounting::share_log::{ConnectionId, Durable, Entry, MAX_UNACKNOWLEDGED},
     mining::session::Session,
@@ -102,6 +102,7 @@ enum Wake {
     Job,
     Receipts(Vec<Durable>),
     Room(mpsc::OwnedPermit<Entry>),
+    Earner(Earner),
     Deadline,
     Drain,
 }
@@ -158,6 +159,11 @@ impl Connection {
                     channels.pass_on_waiting(room);
                 }
             }
+            Wake::Earner(earner) => {
+                if let Some(channels) = &mut self.channels {
+                    channels.pass_on_owned(earner, &self.upstream.share_log)?;
+                }
+            }
             Wake::Drain => self.draining = true,
         }
         Ok(())
@@ -179,19 +185,26 @@ impl Connection {
                 None => std::future::pending().await,
             }
         };
-        let is_waiting = self.channels.as_ref().is_some_and(Channels::is_waiting);
+        let waits_for_room = self.channels.as_ref().is_some_and(Channels::waits_for_room);
         let room = async {
-            match is_waiting {
+            match waits_for_room {
                 true => self.upstream.share_log.queue().clone().reserve_owned().await,
                 false => std::future::pending().await,
             }
         };
         let takes_jobs = self.channels.is_some() && self.protocol.output().len() < MAX_UNSENT_SIZE;
         let deadline = self.deadline();
+        let earner = async {
+            match &mut self.channels {
+                Some(channels) => channels.earner().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             ready = ready => Ok(if ready?.is_readable() && may_read { Wake::Readable } else { Wake::Writable }),
             changed = self.upstream.jobs.changed(), if takes_jobs => changed.map(|()| Wake::Job).map_err(|_| End::Orphaned),
             receipts = self.receipts.recv() => receipts.map(Wake::Receipts).ok_or(End::Orphaned),
+            earner = earner => earner.map(Wake::Earner),
             permit = room => permit.map(Wake::Room).map_err(|_| End::Orphaned),
             () = sleep_until(deadline.into()) => Ok(Wake::Deadline),
             drained = self.upstream.draining.wait_for(|draining| *draining), if !self.draining => {

@@ -18,6 +18,7 @@ use bitcoincore_rpc::{
         minreq_http::{self, MinreqHttpTransport},
     },
 };
+use payouts::crash_point;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -288,7 +289,9 @@ impl Node {
     }
 
     fn submit_block_once(&self, block: &str) -> Result<SubmitOutcome, NodeError> {
+        crash_point::reach(format_args!("before submitblock"));
         let answer: Option<String> = self.call("submitblock", &[json!(block)], CALL_TIMEOUT)?;
+        crash_point::reach(format_args!("after submitblock"));
         Ok(match answer.as_deref() {
             None => SubmitOutcome::Accepted,
             Some("duplicate") => SubmitOutcome::Duplicate,

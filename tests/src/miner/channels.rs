@@ -50,6 +50,7 @@ impl Channels {
     /// Takes a channel in that the server has granted, and notes what is wrong with the grant.
     pub(super) fn open(&mut self, opened: &OpenedChannel, config: ChannelConfig) {
         let channel_id = opened.channel_id;
+        self.log.opened(channel_id, &config.user_identity);
         for what in self.faults_of(opened, &config) {
             self.fault(channel_id, what);
         }

@@ -85,6 +85,8 @@ pub enum End {
 /// All that a miner did and was told since it connected.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
+    /// The identity that each channel was opened for.
+    pub identities: BTreeMap<u32, String>,
     /// Every share that was submitted, in order.
     pub submitted: Vec<Submission>,
     /// Every acknowledgement, in order.
@@ -235,6 +237,12 @@ impl Log {
             ServerMessage::SubmitSharesSuccess(success) => record.succeed(*success),
             ServerMessage::SubmitSharesError(error) => record.reject(error),
             other => record.received.push(other.clone()),
+        });
+    }
+
+    pub(super) fn opened(&self, channel_id: u32, identity: &str) {
+        self.write(|record| {
+            record.identities.insert(channel_id, identity.to_owned());
         });
     }
 

@@ -20,7 +20,10 @@ use protocol::{
 };
 use tests::miner::{End, Miner, MinerConfig, PoolAddress, Submission};
 
-use crate::site::{PATIENCE, Site, idle, standard};
+use crate::{
+    site::{PATIENCE, Site, idle, standard},
+    tally::Tally,
+};
 
 /// How long a peer may take to shake hands.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -161,13 +164,7 @@ async fn assert_undisturbed(site: &Site, witness: Miner) {
     witness.wait_for_accepted(before + 5, PATIENCE).await.unwrap();
     let record = witness.close().await;
     assert_eq!((record.faults.as_slice(), record.rejections.as_slice()), (&[][..], &[][..]));
-    let stored = site.books().await.share_hashes().await;
-    let acknowledged = record.acknowledged();
-    for share in record.submitted {
-        if acknowledged.contains(&(share.channel_id, share.sequence_number)) {
-            assert!(stored.contains(share.hash.unwrap().0.as_slice()), "{share:?}");
-        }
-    }
+    site.books().await.tally().await.assert_covers(&Tally::acknowledged(&record), "an acknowledged share is lost");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,14 +1,11 @@
 //! The pool's books, read and recounted with SQL of our own.
 //!
 //! What the pool keeps as sums is compared with sums over the single postings, and each block's credits with a PPLNS
-//! of our own over the single shares.
+//! of our own over the rows of shares.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::{collections::BTreeMap, path::Path};
 
-use bitcoin::{Address, BlockHash, CompactTarget, Target, hashes::Hash};
+use bitcoin::{Address, BlockHash};
 use payouts::store::{Store, postgres::PgStore, sqlite::SqliteStore};
 use sqlx::{
     FromRow, PgPool, SqlitePool,
@@ -16,16 +13,21 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow},
 };
 
-use crate::site::{FEE_BP, PPLNS_WINDOW};
+use crate::{
+    site::{FEE_BP, PPLNS_WINDOW},
+    tally::Tally,
+};
 
-/// A stored share.
+/// Shares of one kind in one segment of the log.
 #[derive(Clone, Debug, FromRow)]
-pub(crate) struct Share {
-    pub(crate) seq: i64,
+pub(crate) struct Shares {
+    pub(crate) position: i64,
     pub(crate) account: i64,
-    pub difficulty_log2: i64,
+    pub(crate) address: String,
+    pub(crate) worker: String,
+    pub(crate) difficulty_log2: i64,
     pub(crate) nbits: i64,
-    pub(crate) header_hash: Vec<u8>,
+    pub(crate) count: i64,
 }
 
 /// A found block.
@@ -157,25 +159,34 @@ impl Books {
         self.select(statement, values).await.into_iter().next().map(|(value,): (T,)| value)
     }
 
-    pub(crate) async fn shares(&self) -> Vec<Share> {
-        self.select("SELECT seq, account, difficulty_log2, nbits, header_hash FROM shares ORDER BY seq", &[]).await
+    /// The pool's own store, opened to read.
+    pub(crate) fn store(&self) -> &dyn Store {
+        self.store.as_ref()
     }
 
-    /// The hashes of all stored shares. None may be there twice.
-    pub(crate) async fn share_hashes(&self) -> BTreeSet<Vec<u8>> {
-        let shares = self.shares().await;
-        let hashes: BTreeSet<_> = shares.iter().map(|share| share.header_hash.clone()).collect();
-        assert_eq!(hashes.len(), shares.len(), "a share is stored twice");
-        hashes
+    /// How many shares of an address are stored.
+    pub(crate) async fn share_count(&self, address: &Address) -> u64 {
+        let account = self.store.find_account(&address.to_string()).await.unwrap();
+        let Some(account) = account else { return 0 };
+        self.store.share_totals(Some(account.id), 0).await.unwrap().count
     }
 
-    /// The stored shares that meet the network's target.
-    pub(crate) async fn blocks_among_shares(&self) -> BTreeSet<BlockHash> {
-        let hashes = self.shares().await.into_iter().map(|share| {
-            let target = Target::from_compact(CompactTarget::from_consensus(share.nbits as u32));
-            (target, BlockHash::from_byte_array(share.header_hash.try_into().unwrap()))
-        });
-        hashes.filter(|(target, hash)| target.is_met_by(*hash)).map(|(_, hash)| hash).collect()
+    pub(crate) async fn shares(&self) -> Vec<Shares> {
+        let statement = "SELECT shares.position, workers.account, accounts.address, workers.name AS worker, \
+                         shares.difficulty_log2, share_jobs.nbits, shares.count FROM shares \
+                         JOIN workers ON workers.id = shares.worker JOIN accounts ON accounts.id = workers.account \
+                         JOIN share_jobs ON share_jobs.id = shares.job ORDER BY shares.position, workers.account";
+        self.select(statement, &[]).await
+    }
+
+    /// The stored shares by identity and difficulty.
+    pub(crate) async fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for Shares { address, worker, difficulty_log2, count, .. } in self.shares().await {
+            let identity = if worker.is_empty() { address } else { format!("{address}.{worker}") };
+            tally.add_some(&identity, difficulty_log2, count as u64);
+        }
+        tally
     }
 
     pub(crate) async fn blocks(&self) -> Vec<Block> {
@@ -222,14 +233,16 @@ impl Books {
         payable.map(|(account, sat)| (account.parse().unwrap(), -sat)).collect()
     }
 
-    /// How many payout batches are not confirmed.
+    /// How many payout batches have not come to their end.
     pub(crate) async fn open_batches(&self) -> i64 {
-        self.select_value("SELECT COUNT(*) FROM batches WHERE state <> 'confirmed'", &[]).await.unwrap()
+        self.select_value("SELECT COUNT(*) FROM batches WHERE state = 'open'", &[]).await.unwrap()
     }
 
-    /// The states of all payout batches, in their order.
+    /// How far all payout batches are, in their order: an open one as far as its newest transaction.
     pub(crate) async fn batch_states(&self) -> Vec<String> {
-        let states = self.select("SELECT state FROM batches ORDER BY id", &[]).await;
+        let select = "SELECT CASE state WHEN 'open' THEN (SELECT stage FROM batch_attempts WHERE batch = id \
+                      ORDER BY attempt DESC LIMIT 1) ELSE state END FROM batches ORDER BY id";
+        let states = self.select(select, &[]).await;
         states.into_iter().map(|(state,)| state).collect()
     }
 
@@ -260,7 +273,9 @@ impl Books {
 
     /// Something that changes with each durable step of a payout.
     pub(crate) async fn payout_progress(&self) -> Vec<(i64, String, i64)> {
-        self.select("SELECT id, state, epoch FROM batches ORDER BY id", &[]).await
+        let select = "SELECT id, state || ' ' || stage, epoch FROM batches \
+                      JOIN batch_attempts ON batch_attempts.batch = id ORDER BY id, batch_attempts.attempt";
+        self.select(select, &[]).await
     }
 
     /// What the matured blocks credit to each account.
@@ -331,16 +346,25 @@ impl Books {
                 _ => {}
             }
         }
-        for (account, sat) in self.batched().await {
+        for (account, sat) in self.batched().await.into_iter().chain(self.kept_back().await) {
             add(&mut expected, format!("miner_payable:{account}"), sat);
         }
         expected.retain(|_, sat| *sat != 0);
         expected
     }
 
-    /// What payout batches have taken from each account.
+    /// What payout batches have taken from each account, and did not give back.
     async fn batched(&self) -> Vec<(i64, i64)> {
-        self.select("SELECT account, CAST(SUM(sat) AS BIGINT) FROM batch_outputs GROUP BY account", &[]).await
+        let select = "SELECT account, CAST(SUM(sat) AS BIGINT) FROM batch_outputs JOIN batches ON batches.id = batch \
+                      WHERE state IN ('open', 'confirmed') GROUP BY account";
+        self.select(select, &[]).await
+    }
+
+    /// What is kept back of each held account, by its number.
+    pub(crate) async fn kept_back(&self) -> BTreeMap<i64, i64> {
+        let balances = self.balances().await;
+        let held = balances.iter().filter_map(|(account, sat)| Some((account.strip_prefix("held:")?, sat)));
+        held.map(|(account, sat)| (account.parse().unwrap(), -sat)).collect()
     }
 }
 
@@ -348,22 +372,35 @@ fn add(sums: &mut BTreeMap<String, i64>, account: impl Into<String>, sat: i64) {
     *sums.entry(account.into()).or_default() += sat;
 }
 
-/// Splits a block's value over the newest shares at its position, each by its difficulty over the network's, until
-/// they are worth the window.
+/// Splits a block's value over the newest segments at its position, each share by its difficulty over the network's,
+/// until they are worth the window. Of the segment at the edge, each account counts for the same part: what is left is
+/// dealt out by running sums in the order of the accounts.
 ///
 /// Everything is counted in expected hashes times the mantissa of the network's target, which makes it whole.
-fn pplns(block: &Block, shares: &[Share]) -> BTreeMap<i64, i64> {
+fn pplns(block: &Block, shares: &[Shares]) -> BTreeMap<i64, i64> {
     let net = (block.value_sat - block.value_sat * FEE_BP / 10_000) as u128;
-    let mut window = None;
-    let mut weights: BTreeMap<i64, u128> = BTreeMap::new();
-    for share in shares.iter().rev().filter(|share| share.seq <= block.share_position) {
+    let mut segments: BTreeMap<i64, BTreeMap<i64, u128>> = BTreeMap::new();
+    let mut left = 0;
+    for share in shares.iter().filter(|share| share.position <= block.share_position) {
         assert_eq!(share.nbits, shares[0].nbits, "the network's target does not change in these tests");
         let (mantissa, exponent) = (share.nbits as u128 & 0x7f_ffff, share.nbits >> 24);
-        let left = window.get_or_insert((PPLNS_WINDOW * 0xffff) << (240 - 8 * (exponent - 3)));
-        let score = (mantissa << (share.difficulty_log2 + 32)).min(*left);
-        *left -= score;
-        if score > 0 {
-            *weights.entry(share.account).or_default() += score;
+        left = (PPLNS_WINDOW * 0xffff) << (240 - 8 * (exponent - 3));
+        let score = (mantissa << (share.difficulty_log2 + 32)) * share.count as u128;
+        *segments.entry(share.position).or_default().entry(share.account).or_default() += score;
+    }
+    let mut weights: BTreeMap<i64, u128> = BTreeMap::new();
+    for segment in segments.values().rev() {
+        let whole: u128 = segment.values().sum();
+        let counted = whole.min(left);
+        left -= counted;
+        let (mut through, mut given) = (0, 0);
+        for (&account, score) in segment {
+            through += score;
+            let due = part(counted, through, whole);
+            if due > given {
+                *weights.entry(account).or_default() += due - given;
+            }
+            given = due;
         }
     }
     let whole: u128 = weights.values().sum();
@@ -381,4 +418,9 @@ fn pplns(block: &Block, shares: &[Share]) -> BTreeMap<i64, i64> {
     }
     credits.retain(|_, sat| *sat > 0);
     credits
+}
+
+/// `a * b / c`, rounded down. Where only a part counts, the product has room: tests have windows that are never so full.
+fn part(a: u128, b: u128, c: u128) -> u128 {
+    if a == c { b } else { a.checked_mul(b).expect("the product fits") / c }
 }

@@ -16,6 +16,12 @@ use crate::{
 /// A pool with a few blocks, found by a miner for each address, and no miner any more.
 async fn site_with_blocks(database: Database, miners: usize, blocks: u64) -> (Site, Vec<Address>) {
     let mut site = Site::regtest_on(database);
+    let addresses = find_blocks(&mut site, miners, blocks).await;
+    (site, addresses)
+}
+
+/// Starts the pool and lets a miner for each address find a few blocks. In the end there is no miner any more.
+pub(crate) async fn find_blocks(site: &mut Site, miners: usize, blocks: u64) -> Vec<Address> {
     site.node.mine(1).unwrap();
     site.pool.start().unwrap();
     let addresses: Vec<Address> = (0..miners).map(|_| site.new_address()).collect();
@@ -31,7 +37,7 @@ async fn site_with_blocks(database: Database, miners: usize, blocks: u64) -> (Si
         miner.close().await;
     }
     site.settle().await;
-    (site, addresses)
+    addresses
 }
 
 fn outpoint(record: &Record) -> String {
@@ -39,14 +45,16 @@ fn outpoint(record: &Record) -> String {
 }
 
 /// Asserts that each address holds on the chain exactly what the matured blocks credit to it, each output on record.
-async fn assert_paid(site: &Site, books: &Books, addresses: &[Address]) {
+pub(crate) async fn assert_paid(site: &Site, books: &Books, addresses: &[Address]) {
     let (credits, due, records) = (books.matured_credits().await, books.due().await, books.records().await);
+    let kept_back = books.kept_back().await;
+    let of = |sums: &BTreeMap<i64, i64>, account| sums.get(&account).copied().unwrap_or(0);
     let mut on_record: BTreeMap<String, i64> = BTreeMap::new();
     let mut in_chain: BTreeMap<String, i64> = BTreeMap::new();
     for address in addresses {
         let account = books.account(address).await;
         let held = site.unspent(address);
-        let owed = credits.get(&account).copied().unwrap_or(0) - due.get(&account).copied().unwrap_or(0);
+        let owed = of(&credits, account) - of(&due, account) - of(&kept_back, account);
         assert_eq!(held.values().sum::<i64>(), owed, "{address} holds {held:?}");
         in_chain.extend(held);
     }

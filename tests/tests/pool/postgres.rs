@@ -10,6 +10,7 @@ use crate::{
     crash, payouts, reorganisation,
     site::{Database, PATIENCE, Site, eventually, extended, hash_of, standard},
     start,
+    tally::Tally,
 };
 
 /// Runs the body of a test on a database of its own.
@@ -103,19 +104,19 @@ async fn nothing_is_acknowledged_while_the_server_is_down_and_mining_goes_on_whe
         let accepted = miner.read(|record| record.accepted_count());
         miner.wait_for_accepted(accepted + 5, PATIENCE).await.unwrap();
     }
-    let (mut acknowledged, mut found) = (BTreeSet::new(), BTreeSet::new());
+    let (mut acknowledged, mut found) = (Tally::default(), BTreeSet::new());
     for miner in miners {
         let record = miner.close().await;
         assert_eq!(record.faults, []);
         let answered = record.acknowledged();
+        acknowledged.add(&Tally::acknowledged(&record));
         for share in record.submitted.iter().filter(|s| answered.contains(&(s.channel_id, s.sequence_number))) {
-            acknowledged.insert(share.hash.unwrap().0.to_vec());
             found.extend(share.is_block.then(|| hash_of(share)));
         }
     }
     // The same pool all along: it was not started anew.
     let books = site.settle().await;
-    assert!(acknowledged.is_subset(&books.share_hashes().await), "an acknowledged share is lost");
+    books.tally().await.assert_covers(&acknowledged, "an acknowledged share is lost");
     let booked: BTreeSet<_> = books.blocks().await.iter().map(Block::hash).collect();
     assert!(found.is_subset(&booked), "a found block is not booked");
     books.assert_sound().await;

@@ -1,16 +1,16 @@
 //! Shares: when they are acknowledged, what they are credited with, and what a wrong one is answered.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use bitcoin::Target;
 use protocol::{codec::U256, messages::mining::ServerMessage};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tests::miner::{ChannelConfig, Record, Submission};
 
-use crate::site::{PATIENCE, Site, extended, standard};
+use crate::{
+    site::{PATIENCE, Site, extended, standard},
+    tally::{Tally, target},
+};
 
 /// The rule: an acknowledgement comes within this time, also when shares are rare.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(1);
@@ -52,9 +52,9 @@ async fn no_share_is_acknowledged_before_it_is_on_disk() {
     // Whatever has been acknowledged by now was stored before the lock.
     let record = miner.record();
     assert_eq!(record.end, None);
-    let stored = site.books().await.share_hashes().await;
-    assert!(hashes_of_acknowledged(&record).is_subset(&stored), "acknowledged while nothing could be written");
-    assert!(record.submitted.len() > stored.len() + 5, "the miner goes on");
+    let stored = site.books().await.tally().await;
+    stored.assert_covers(&Tally::acknowledged(&record), "acknowledged while nothing could be written");
+    assert!(record.submitted.len() as u64 > stored.total() + 5, "the miner goes on");
     let waiting = miner.read(|record| record.unanswered());
     transaction.rollback().await.unwrap();
 
@@ -62,40 +62,7 @@ async fn no_share_is_acknowledged_before_it_is_on_disk() {
     miner.wait_for(PATIENCE, "the shares that had to wait", answered).await.unwrap();
     let record = miner.close().await;
     assert_eq!((record.faults.as_slice(), record.rejections.as_slice()), (&[][..], &[][..]));
-    assert!(hashes_of_acknowledged(&record).is_subset(&site.books().await.share_hashes().await));
-}
-
-fn hashes_of_acknowledged(record: &Record) -> BTreeSet<Vec<u8>> {
-    let acknowledged = record.acknowledged();
-    let shares = record.submitted.iter();
-    let shares = shares.filter(|share| acknowledged.contains(&(share.channel_id, share.sequence_number)));
-    shares.map(|share| share.hash.unwrap().0.to_vec()).collect()
-}
-
-/// The target of difficulty 2^log2.
-fn target(log2: i64) -> U256 {
-    let mut difficulty_one = [0; 32];
-    difficulty_one[26..28].fill(0xff);
-    let step = if log2 < 0 { double } else { half };
-    U256((0..log2.unsigned_abs()).fold(difficulty_one, |target, _| step(&target)))
-}
-
-fn double(number: &[u8; 32]) -> [u8; 32] {
-    let mut carry = 0;
-    number.map(|byte| {
-        let doubled = byte << 1 | carry;
-        carry = byte >> 7;
-        doubled
-    })
-}
-
-fn half(number: &[u8; 32]) -> [u8; 32] {
-    let mut halved = *number;
-    let mut carry = 0;
-    for byte in halved.iter_mut().rev() {
-        (*byte, carry) = (*byte >> 1 | carry << 7, *byte & 1);
-    }
-    halved
+    site.books().await.tally().await.assert_covers(&Tally::acknowledged(&record), "an acknowledged share is lost");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,15 +96,9 @@ async fn miner_faster_than_it_claims_gets_a_harder_target_within_seconds_and_cre
     assert_eq!((record.faults.as_slice(), record.rejections.as_slice()), (&[][..], &[][..]));
 
     // Each share is credited with the target that was in force for its job: neither the easier nor its own hash.
-    let credited: BTreeMap<Vec<u8>, i64> =
-        site.books().await.shares().await.into_iter().map(|share| (share.header_hash, share.difficulty_log2)).collect();
-    let answered = record.acknowledged();
-    let mut difficulties = Vec::new();
-    for share in record.submitted.iter().filter(|share| answered.contains(&(share.channel_id, share.sequence_number))) {
-        let log2 = credited[share.hash.unwrap().0.as_slice()];
-        assert_eq!(target(log2), share.target.unwrap(), "share {} is credited with 2^{log2}", share.sequence_number);
-        difficulties.push(log2);
-    }
+    let credited = site.books().await.tally().await;
+    assert_eq!(credited, Tally::acknowledged(&record));
+    let difficulties: Vec<i64> = credited.by_difficulty().into_keys().collect();
     assert!(difficulties.last() > difficulties.first(), "{difficulties:?}");
     // Less than twice the wished shares at the end.
     let hashes = 2_f64.powi(*difficulties.last().unwrap() as i32 + 32);
@@ -214,7 +175,7 @@ async fn wrong_share_is_answered_with_what_is_wrong_with_it() {
 
     let record = miner.close().await;
     assert_eq!(record.accepted_count(), 2);
-    assert_eq!(site.books().await.share_hashes().await.len(), 2, "nothing is credited for a wrong share");
+    assert_eq!(site.books().await.tally().await.total(), 2, "nothing is credited for a wrong share");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{
     net::{TcpListener, TcpStream},
     process::{Child, ExitStatus},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bitcoind_regtest::{Chain, NodeOptions};
@@ -133,6 +133,10 @@ async fn pool_waits_for_a_node_that_is_down_and_listens_when_it_comes_up() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(!listens(port), "the pool listens without work");
     assert!(started.0.try_wait().unwrap().is_none());
+    // Whoever asks it for something is told at once.
+    let asked = Instant::now();
+    let said = site.pool.ask(&["payout", "status"]).unwrap_err().to_string();
+    assert!(said.contains("the pool waits for its node") && asked.elapsed() < Duration::from_secs(20), "{said}");
 
     site.node.restart().unwrap();
     eventually("the pool to listen", async || listens(port).then_some(())).await;

@@ -5,8 +5,8 @@
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 use bitcoin::{
-    Address, Amount, BlockHash, CompactTarget, FeeRate, Network, OutPoint, PubkeyHash, Transaction,
-    consensus::encode::serialize_hex, hashes::Hash,
+    Address, Amount, BlockHash, FeeRate, Network, OutPoint, PubkeyHash, Transaction, consensus::encode::serialize_hex,
+    hashes::Hash,
 };
 use bitcoincore_rpc::{Client, RpcApi};
 use bitcoind_regtest::Node;
@@ -15,14 +15,19 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     audit,
-    books::{BlockPhase, Books, ChainPosition, FoundBlock},
-    export::register::RowSeq,
+    books::{BlockPhase, Books, ChainPosition, DirectPayments, FoundBlock},
+    export::register::{RecordState, RegisterRow, RowSeq},
     ledger::LedgerAccount,
     scheme::{PoolFee, pplns::Pplns},
     share::Difficulty,
-    store::{conformance::share, sqlite::SqliteStore},
+    store::{
+        conformance::{append, job_at, share},
+        sqlite::SqliteStore,
+    },
     wallet::WalletKey,
 };
+
+mod operations;
 
 const BLOCK_SAT: u64 = 5_000_000_000;
 /// Fee rates are whole satoshis per virtual byte here, so that fees stand out in balances.
@@ -51,7 +56,7 @@ async fn pool(shares: &[u32]) -> Pool {
         let miner = store.account(&miner_address(id)).await.unwrap();
         miners.push(miner);
         let shares: Vec<_> = (hash..hash + count).map(|hash| share(miner, hash)).collect();
-        store.append_shares(&shares).await.unwrap();
+        append(&*store, &shares).await;
         hash += count;
     }
     let scheme = Pplns { window: NonZeroU32::MAX, fee: PoolFee::from_basis_points(200).unwrap() };
@@ -94,6 +99,7 @@ impl Pool {
             share_position: self.store.share_position().await.unwrap(),
             nbits: block.header.bits,
             found_at_ms: 1,
+            direct: DirectPayments::default(),
         };
         self.books.record_found(&found).await.unwrap();
         hash
@@ -143,8 +149,10 @@ impl Pool {
         }
         let mut scripts = vec![payer.wallet().coinbase_script()];
         for batch in self.store.batches(100).await.unwrap() {
-            let psbt = Psbt::deserialize(&batch.psbt).unwrap();
-            scripts.extend(psbt.unsigned_tx.output.into_iter().skip(batch.outputs.len()).map(|txo| txo.script_pubkey));
+            for attempt in &batch.attempts {
+                let outputs = attempt.unsigned().unwrap().unsigned_tx.output.into_iter();
+                scripts.extend(outputs.skip(batch.outputs.len()).map(|txo| txo.script_pubkey));
+            }
         }
         let descriptors: Vec<_> = scripts.iter().map(|script| format!("raw({})", script.to_hex_string())).collect();
         let answer: serde_json::Value = self.rpc.call("scantxoutset", &["start".into(), descriptors.into()]).unwrap();
@@ -164,6 +172,11 @@ fn count(events: &[PayoutEvent], kind: &str) -> usize {
             PayoutEvent::Reversed { .. } => kind == "reversed",
             PayoutEvent::Refused { .. } => kind == "refused",
             PayoutEvent::Waiting { .. } => kind == "waiting",
+            PayoutEvent::AwaitsApproval { .. } => kind == "approval",
+            PayoutEvent::AwaitsSignature { .. } => kind == "signature",
+            PayoutEvent::Conflicted { .. } => kind == "conflicted",
+            PayoutEvent::Replaced { .. } => kind == "replaced",
+            PayoutEvent::Swept { .. } => kind == "swept",
         })
         .count()
 }
@@ -183,12 +196,12 @@ async fn a_matured_block_is_paid_and_recorded_to_the_satoshi() {
     assert_eq!((count(&events, "created"), count(&events, "broadcast")), (1, 1), "{events:?}");
     let batch = pool.store.batch(BatchId::new(1)).await.unwrap().unwrap();
     let sent = pool.in_mempool();
-    assert_eq!(sent.compute_txid(), batch.txid);
+    assert_eq!(sent.compute_txid(), batch.txid());
     // A new network has no estimate: the fallback is paid, and not much more.
     let price = FEE_RATE.fee_wu(sent.weight()).unwrap().to_sat();
-    assert!(batch.network_fee.to_sat().abs_diff(price) <= 10, "{} is not {price}", batch.network_fee);
+    assert!(batch.network_fee().to_sat().abs_diff(price) <= 10, "{} is not {price}", batch.network_fee());
     assert_eq!(pool.balance(LedgerAccount::Reserved(batch.id)).await, -9_800_000_000);
-    assert_eq!(pool.balance(LedgerAccount::InFlight(batch.id)).await, batch.leaving().to_sat() as i64);
+    assert_eq!(pool.balance(LedgerAccount::InFlight(batch.id)).await, batch.in_flight().to_sat() as i64);
     pool.assert_coins_are_there(&payer).await;
     assert_eq!(payer.step().await.unwrap(), [], "nothing new while it waits");
 
@@ -201,7 +214,7 @@ async fn a_matured_block_is_paid_and_recorded_to_the_satoshi() {
     for account in [LedgerAccount::Reserved(batch.id), LedgerAccount::InFlight(batch.id)] {
         assert_eq!(pool.balance(account).await, 0);
     }
-    assert_eq!(pool.balance(LedgerAccount::NetworkFee).await, batch.network_fee.to_sat() as i64);
+    assert_eq!(pool.balance(LedgerAccount::NetworkFee).await, batch.network_fee().to_sat() as i64);
     pool.assert_coins_are_there(&payer).await;
 
     let rows = pool.rows().await;
@@ -227,11 +240,11 @@ async fn a_crash_at_any_point_ends_in_one_payment() {
         let mut payer = pool.payer().await;
         pool.earn(&payer, 1).await;
         payer.wallet.sync(&pool.rpc).await.unwrap();
-        let batch = payer.prepare(&mut Vec::new()).await.unwrap().unwrap();
-        let txid = batch.txid;
+        let batch = payer.reserved().await;
+        let txid = batch.txid();
         if crash != "reserved" {
             let signed = payer.sign(batch).await.unwrap();
-            let BatchState::Signed(transaction) = &signed.state else { panic!("{signed:?}") };
+            let transaction = signed.newest().transaction().unwrap();
             if crash == "sent" || crash == "mined unseen" {
                 pool.rpc.send_raw_transaction(transaction).unwrap();
             }
@@ -376,9 +389,9 @@ async fn balances_too_small_for_an_output_wait_whatever_the_threshold() {
     let tiny = pool.store.account(&miner_address(2)).await.unwrap();
     // Next to a share of regtest's difficulty, this one earns some 146 sat; an output to its address needs 546.
     let mut small = share(tiny, 9_000);
-    small.nbits = CompactTarget::from_consensus(0x1d00_ffff);
+    small.job = job_at(1, 0x1d00_ffff);
     small.difficulty = Difficulty::from_log2(3).unwrap();
-    pool.store.append_shares(&[small]).await.unwrap();
+    append(&*pool.store, &[small]).await;
     let mut payer = pool.payer_with(PayoutPolicy { threshold: Amount::ONE_SAT, ..policy() }).await;
     pool.earn(&payer, 1).await;
     let due = pool.balance(LedgerAccount::MinerPayable(tiny)).await;

@@ -11,10 +11,10 @@ use super::*;
 use crate::{
     account::AccountId,
     ledger::{Draft, EntryKind, Head, LedgerAccount},
-    share::{Appended, ShareSeq},
+    share::{Appended, NewShare, ShareGroup, ShareSeq},
     store::{
         Change, Commit, Outage, Store,
-        conformance::{self, address, for_each_requirement, share},
+        conformance::{self, address, append, for_each_requirement, share},
     },
 };
 
@@ -47,6 +47,12 @@ async fn end_writer(url: &str) {
     assert_eq!(ended.fetch_all(&mut other).await.unwrap().len(), 1);
 }
 
+/// The first group of a new session.
+async fn first_group(store: &dyn Store, shares: Vec<NewShare>) -> ShareGroup {
+    let session = store.begin_session().await.unwrap();
+    ShareGroup { session, number: 1, segment: ShareSeq::of_session(session, 1).unwrap(), shares }
+}
+
 macro_rules! conforms {
     ($($requirement:ident,)*) => {
         $(
@@ -65,8 +71,8 @@ for_each_requirement!(conforms);
 async fn everything_survives_a_restart() {
     let (database, store) = empty().await;
     let account = store.account(&address(1)).await.unwrap();
-    store.append_shares(&[share(account, 1)]).await.unwrap();
-    store.begin_session().await.unwrap();
+    let group = first_group(&store, vec![share(account, 1)]).await;
+    store.append_shares(&group).await.unwrap();
     post_one(&store).await;
     let head = store.head().await.unwrap();
     store.close().await;
@@ -74,22 +80,18 @@ async fn everything_survives_a_restart() {
     let store = PgStore::open(database.url()).await.unwrap();
     assert_eq!(store.begin_session().await.unwrap(), 2);
     assert_eq!(store.head().await.unwrap(), head);
-    assert_eq!(store.append_shares(&[share(account, 1)]).await.unwrap(), [Appended::Duplicate]);
+    assert_eq!(store.append_shares(&group).await.unwrap(), Appended::Already);
+    assert_eq!(store.share_totals(None, 0).await.unwrap().count, 1);
 }
 
 #[tokio::test]
 async fn history_cannot_be_changed() {
     let (_database, store) = empty().await;
-    let account = store.account(&address(1)).await.unwrap();
-    store.append_shares(&[share(account, 1)]).await.unwrap();
     post_one(&store).await;
     let mut session = store.session().await.unwrap();
     for replicating in ["SET session_replication_role = DEFAULT", "SET session_replication_role = replica"] {
         sqlx::query(replicating).execute(&mut *session).await.unwrap();
         for statement in [
-            "UPDATE shares SET account = 1",
-            "DELETE FROM shares",
-            "TRUNCATE shares",
             "UPDATE entries SET key = 'y'",
             "DELETE FROM entries",
             "TRUNCATE entries CASCADE",
@@ -99,6 +101,10 @@ async fn history_cannot_be_changed() {
             "DELETE FROM export_records",
             "UPDATE export_lots SET sat = 0",
             "TRUNCATE export_rows",
+            "DELETE FROM batch_events",
+            "UPDATE conflicts SET loss_sat = 0",
+            "UPDATE restraints SET act = 'ended'",
+            "DELETE FROM payout_runs",
         ] {
             let error = sqlx::query(statement).execute(&mut *session).await.unwrap_err();
             assert!(error.to_string().contains("append-only"), "{statement}: {error}");
@@ -133,13 +139,14 @@ async fn a_database_that_no_pool_has_used_is_not_read() {
 async fn a_second_process_reads_while_the_pool_writes() {
     let (database, store) = empty().await;
     let account = store.account(&address(1)).await.unwrap();
+    let group = first_group(&store, vec![share(account, 1)]).await;
     let reader = PgStore::open_read_only(database.url()).await.unwrap();
     let mut session = store.session().await.unwrap();
     let mut transaction = begin(&mut session).await.unwrap();
-    sql::shares::append(&mut transaction, &[share(account, 1)]).await.unwrap();
+    sql::shares::append(&mut transaction, &group).await.unwrap();
     assert_eq!(reader.share_position().await.unwrap(), ShareSeq::new(0));
     transaction.commit().await.unwrap();
-    assert_eq!(reader.share_position().await.unwrap(), ShareSeq::new(1));
+    assert_eq!(reader.share_position().await.unwrap(), group.segment);
     assert!(matches!(reader.begin_session().await, Err(StoreError::ReadOnly)));
     let error = sqlx::query("DELETE FROM wallet_changes").execute(&reader.readers).await.unwrap_err();
     assert_eq!(Outage::of(&error), Some(Outage::ReadOnly));
@@ -153,13 +160,13 @@ async fn writers_wait_in_line_instead_of_failing() {
         let store = store.clone();
         tokio::spawn(async move {
             let shares: Vec<_> = (0..20).map(|index| share(account, batch * 20 + index)).collect();
-            store.append_shares(&shares).await.unwrap()
+            append(&store, &shares).await
         })
     });
     let appends: Vec<_> = appends.collect();
     post_one(&store).await;
     for append in appends {
-        assert!(append.await.unwrap().iter().all(|appended| matches!(appended, Appended::Stored(_))));
+        append.await.unwrap();
     }
     assert_eq!(store.share_totals(None, 0).await.unwrap().count, 1_000);
 }
@@ -168,12 +175,13 @@ async fn writers_wait_in_line_instead_of_failing() {
 async fn a_write_that_is_given_up_leaves_nothing_and_holds_up_nobody() {
     let (_database, store) = empty().await;
     let account = store.account(&address(1)).await.unwrap();
+    let group = first_group(&store, vec![share(account, 1)]).await;
     {
         let mut session = store.session().await.unwrap();
         let mut transaction = begin(&mut session).await.unwrap();
-        sql::shares::append(&mut transaction, &[share(account, 1)]).await.unwrap();
+        sql::shares::append(&mut transaction, &group).await.unwrap();
     }
-    assert!(matches!(store.append_shares(&[share(account, 1)]).await.unwrap()[..], [Appended::Stored(_)]));
+    assert!(matches!(store.append_shares(&group).await, Ok(Appended::Stored)));
     assert_eq!(store.share_totals(None, 0).await.unwrap().count, 1);
 }
 
@@ -191,8 +199,9 @@ async fn a_second_writer_is_refused_until_the_first_has_ended() {
 async fn a_lost_session_is_replaced_and_gets_the_lease_again() {
     let (database, store) = empty().await;
     let account = store.account(&address(1)).await.unwrap();
+    let group = first_group(&store, vec![share(account, 1)]).await;
     end_writer(database.url()).await;
-    assert!(matches!(store.append_shares(&[share(account, 1)]).await.unwrap()[..], [Appended::Stored(_)]));
+    assert!(matches!(store.append_shares(&group).await, Ok(Appended::Stored)));
     assert!(matches!(PgStore::open(database.url()).await, Err(StoreError::InUse)));
 }
 
@@ -200,14 +209,15 @@ async fn a_lost_session_is_replaced_and_gets_the_lease_again() {
 async fn a_session_lost_within_a_write_leaves_nothing_of_it() {
     let (database, store) = empty().await;
     let account = store.account(&address(1)).await.unwrap();
+    let group = first_group(&store, vec![share(account, 1)]).await;
     let mut session = store.session().await.unwrap();
     let mut transaction = begin(&mut session).await.unwrap();
-    sql::shares::append(&mut transaction, &[share(account, 1)]).await.unwrap();
+    sql::shares::append(&mut transaction, &group).await.unwrap();
     end_writer(database.url()).await;
     let error = StoreError::from(transaction.commit().await.unwrap_err());
     assert!(matches!(error, StoreError::Unavailable { outage: Outage::Gone, .. }), "{error}");
     drop(session);
-    assert!(matches!(store.append_shares(&[share(account, 1)]).await.unwrap()[..], [Appended::Stored(_)]));
+    assert!(matches!(store.append_shares(&group).await, Ok(Appended::Stored)));
 }
 
 #[tokio::test]
@@ -227,29 +237,36 @@ async fn a_pool_that_lost_the_lease_to_another_never_writes_again() {
 async fn a_locked_database_takes_shares_again_once_it_is_released() {
     let (database, store) = empty().await;
     let account = store.account(&address(1)).await.unwrap();
+    let group = first_group(&store, vec![share(account, 1)]).await;
     sqlx::query("SET lock_timeout = 50").execute(&mut *store.session().await.unwrap()).await.unwrap();
     let mut other = other_session(database.url()).await;
     let mut lock = other.begin().await.unwrap();
     sqlx::query("LOCK TABLE shares IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
-    let error = store.append_shares(&[share(account, 1)]).await.unwrap_err();
+    let error = store.append_shares(&group).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable { outage: Outage::Locked, .. }), "{error}");
     lock.rollback().await.unwrap();
-    assert!(matches!(store.append_shares(&[share(account, 1)]).await.unwrap()[..], [Appended::Stored(_)]));
+    assert!(matches!(store.append_shares(&group).await, Ok(Appended::Stored)));
 }
 
 #[tokio::test]
 async fn a_read_only_database_takes_shares_again_once_it_may() {
-    let (_database, store) = empty().await;
+    let (database, store) = empty().await;
     let account = store.account(&address(1)).await.unwrap();
+    let group = first_group(&store, vec![share(account, 1)]).await;
+    let name = database.url().rsplit_once('/').unwrap().1.to_owned();
     let read_only = async |setting| {
-        let set = sqlx::query("SELECT set_config('default_transaction_read_only', $1, FALSE)").bind(setting);
-        set.execute(&mut *store.session().await.unwrap()).await.unwrap();
+        // Of the sessions that begin from now on, and so of the one that takes the place of the present one.
+        let set = format!("ALTER DATABASE {name} SET default_transaction_read_only = {setting}");
+        let mut other = other_session(database.url()).await;
+        sqlx::query("SET default_transaction_read_only = off").execute(&mut other).await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(set)).execute(&mut other).await.unwrap();
     };
     read_only("on").await;
-    let error = store.append_shares(&[share(account, 1)]).await.unwrap_err();
+    sqlx::query("SET default_transaction_read_only = on").execute(&mut *store.session().await.unwrap()).await.unwrap();
+    let error = store.append_shares(&group).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable { outage: Outage::ReadOnly, .. }), "{error}");
     read_only("off").await;
-    assert!(matches!(store.append_shares(&[share(account, 1)]).await.unwrap()[..], [Appended::Stored(_)]));
+    assert!(matches!(store.append_shares(&group).await, Ok(Appended::Stored)));
 }
 
 #[tokio::test]
@@ -257,15 +274,17 @@ async fn a_server_that_was_away_takes_shares_again_when_it_is_back() {
     let mut cluster = Cluster::start().unwrap();
     let store = PgStore::open(&cluster.url()).await.unwrap();
     let account = store.account(&address(1)).await.unwrap();
-    store.append_shares(&[share(account, 1)]).await.unwrap();
+    let first = first_group(&store, vec![share(account, 1)]).await;
+    store.append_shares(&first).await.unwrap();
+    let second = ShareGroup { number: 2, ..first.clone() };
     cluster.stop().unwrap();
     for _ in 0..2 {
-        let error = store.append_shares(&[share(account, 2)]).await.unwrap_err();
+        let error = store.append_shares(&second).await.unwrap_err();
         assert!(matches!(error, StoreError::Unavailable { outage: Outage::Gone, .. }), "{error}");
     }
     cluster.restart().unwrap();
-    let appended = store.append_shares(&[share(account, 1), share(account, 2)]).await.unwrap();
-    assert!(matches!(appended[..], [Appended::Duplicate, Appended::Stored(_)]));
+    assert_eq!(store.append_shares(&first).await.unwrap(), Appended::Already);
+    assert_eq!(store.append_shares(&second).await.unwrap(), Appended::Stored);
     assert_eq!(store.share_totals(None, 0).await.unwrap().count, 2);
     assert_eq!(store.accounts(AccountId::new(0), 10).await.unwrap().len(), 1);
 }
@@ -320,4 +339,16 @@ async fn a_block_of_the_first_schema_has_a_target_and_no_rule() {
     let block = store.block(hash).await.unwrap().unwrap();
     assert_eq!((block.found.nbits.to_consensus(), block.rule), (0x1d00_ffff, None));
     assert_eq!((block.found.height, block.fee), (9, Amount::from_sat(5)));
+}
+
+#[tokio::test]
+async fn batches_of_the_second_schema_are_kept() {
+    let database = TestDatabase::create().unwrap();
+    let mut old = other_session(database.url()).await;
+    MIGRATOR.run_to(2, &mut old).await.unwrap();
+    for statement in conformance::batches_of_the_second_schema(|hex| format!("'\\x{hex}'")) {
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut old).await.unwrap();
+    }
+    let store = PgStore::open(database.url()).await.unwrap();
+    conformance::batches_of_the_second_schema_are_kept(Arc::new(store)).await;
 }

@@ -44,11 +44,12 @@ impl Writer {
         Ok(Self { options, term, session: Mutex::new(Some(session)) })
     }
 
-    /// Waits in line for the session; one that is lost is replaced first.
+    /// Waits in line for the session; one that is lost is replaced first, and so is one that may only read: it stays so
+    /// when the database does not.
     pub(super) async fn session(&self) -> Result<MappedMutexGuard<'_, PgConnection>, StoreError> {
         let mut session = self.session.lock().await;
         let lives = match session.as_mut() {
-            Some(session) => matches!(timeout(ANSWER_TIMEOUT, session.ping()).await, Ok(Ok(()))),
+            Some(session) => matches!(timeout(ANSWER_TIMEOUT, may_write(session)).await, Ok(Ok(true))),
             None => false,
         };
         if !lives {
@@ -72,6 +73,12 @@ impl Writer {
         let term: i64 = sqlx::query_scalar("SELECT term FROM lease").fetch_one(&mut session).await?;
         if term == self.term { Ok(session) } else { Err(StoreError::LeaseLost) }
     }
+}
+
+/// Asks a session whether it may write, and so whether it is there. One on a standby may not, nor may one that began when
+/// the database was set to be read only.
+async fn may_write(session: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT current_setting('transaction_read_only') = 'off'").fetch_one(session).await
 }
 
 async fn connect_with_lease(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {

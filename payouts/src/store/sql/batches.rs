@@ -1,26 +1,44 @@
 //! Payout batches.
 
-use bitcoin::{
-    Amount, ScriptBuf, Transaction,
-    consensus::encode::{deserialize, serialize},
-};
+use bitcoin::{Amount, ScriptBuf, Txid};
 use sqlx::Row as _;
 
-use super::{Connection, Pool, SqlRow, amount, blocks, corrupt, number, parsed, sat};
+use super::{Connection, Pool, SqlRow, amount, attempts, blocks, corrupt, number, parsed, sat};
 use crate::{
     account::AccountId,
-    payout::{Batch, BatchId, BatchState, ConfirmationBlock, Due, PaidOutput},
+    crediting::PeriodNumber,
+    export::LotCredit,
+    payout::{Batch, BatchApproval, BatchId, BatchState, ConfirmationBlock, Due, PaidOutput},
     store::StoreError,
 };
+
+const APPROVALS: [(BatchApproval, &str); 3] =
+    [(BatchApproval::NotNeeded, "not_needed"), (BatchApproval::Awaited, "awaited"), (BatchApproval::Given, "given")];
 
 pub(super) async fn due(pool: &Pool, least: Amount) -> Result<Vec<Due>, StoreError> {
     let select = sqlx::query(
         "SELECT accounts.id AS account, address, script_pubkey, -balances.sat AS sat \
          FROM accounts JOIN balances ON balances.account = 'miner_payable:' || accounts.id \
-         WHERE -balances.sat >= $1 AND balances.sat < 0 ORDER BY -balances.sat, accounts.id",
+         LEFT JOIN payout_thresholds ON payout_thresholds.account = accounts.id \
+         WHERE balances.sat < 0 AND -balances.sat >= COALESCE(threshold_sat, $1) \
+         AND NOT EXISTS (SELECT 1 FROM restraints AS latest WHERE latest.account = accounts.id AND act <> 'ended' \
+             AND number = (SELECT MAX(number) FROM restraints \
+                 WHERE account = latest.account AND restraint = latest.restraint)) \
+         ORDER BY -balances.sat, accounts.id",
     );
     let rows = select.bind(sat(least)).fetch_all(pool).await?;
     rows.iter().map(|row| read_due("balances", row)).collect()
+}
+
+pub(super) async fn due_of(pool: &Pool, account: AccountId) -> Result<Option<Due>, StoreError> {
+    let select = sqlx::query(
+        "SELECT accounts.id AS account, address, script_pubkey, \
+         CASE WHEN balances.sat < 0 THEN -balances.sat ELSE 0 END AS sat \
+         FROM accounts LEFT JOIN balances ON balances.account = 'miner_payable:' || accounts.id \
+         WHERE accounts.id = $1",
+    );
+    let row = select.bind(account.get()).fetch_optional(pool).await?;
+    row.as_ref().map(|row| read_due("balances", row)).transpose()
 }
 
 fn read_due(table: &'static str, row: &SqlRow) -> Result<Due, StoreError> {
@@ -33,27 +51,31 @@ fn read_due(table: &'static str, row: &SqlRow) -> Result<Due, StoreError> {
 }
 
 pub(super) async fn insert(connection: &mut Connection, batch: &Batch) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO batches (id, txid, psbt, network_fee_sat, state, epoch, created_at_ms) \
-         VALUES ($1, $2, $3, $4, 'created', $5, $6)",
-    )
-    .bind(batch.id.get())
-    .bind(batch.txid.to_string())
-    .bind(&batch.psbt)
-    .bind(sat(batch.network_fee))
-    .bind(i64::from(batch.epoch))
-    .bind(batch.created_at_ms)
-    .execute(&mut *connection)
-    .await?;
-    for PaidOutput { vout, due, lots } in &batch.outputs {
-        sqlx::query("INSERT INTO batch_outputs (batch, vout, account, sat) VALUES ($1, $2, $3, $4)")
+    sqlx::query("INSERT INTO batches (id, state, approval, epoch, created_at_ms) VALUES ($1, 'open', $2, $3, $4)")
+        .bind(batch.id.get())
+        .bind(approval_text(batch.approval))
+        .bind(i64::from(batch.epoch))
+        .bind(batch.created_at_ms)
+        .execute(&mut *connection)
+        .await?;
+    for attempt in &batch.attempts {
+        attempts::insert(connection, batch.id, attempt).await?;
+    }
+    for PaidOutput { vout, due, fee, lots } in &batch.outputs {
+        sqlx::query("INSERT INTO batch_outputs (batch, vout, account, sat, fee_sat) VALUES ($1, $2, $3, $4, $5)")
             .bind(batch.id.get())
             .bind(i64::from(*vout))
             .bind(due.account.get())
             .bind(sat(due.amount))
+            .bind(sat(*fee))
             .execute(&mut *connection)
             .await?;
         for (line, lot) in (0i64..).zip(lots) {
+            if let LotCredit::Period { number, line: period_line } = lot.credit {
+                let piece = (number, due.account, period_line);
+                take_period_lot(connection, (batch.id, *vout, line), piece, lot.amount).await?;
+                continue;
+            }
             sqlx::query("INSERT INTO batch_lots (batch, vout, line, block_hash, sat) VALUES ($1, $2, $3, $4, $5)")
                 .bind(batch.id.get())
                 .bind(i64::from(*vout))
@@ -73,33 +95,50 @@ pub(super) async fn insert(connection: &mut Connection, batch: &Batch) -> Result
     Ok(())
 }
 
-pub(super) async fn store_signed(
+/// Takes a piece of a credit for work, which is known by period, account and line, for a line of an output.
+async fn take_period_lot(
     connection: &mut Connection,
-    batch: BatchId,
-    transaction: &Transaction,
+    (batch, vout, line): (BatchId, u32, i64),
+    (period, account, period_line): (PeriodNumber, AccountId, u32),
+    amount: Amount,
 ) -> Result<(), StoreError> {
-    let update = sqlx::query("UPDATE batches SET signed = $1, state = 'signed' WHERE id = $2 AND state = 'created'");
-    let done = update.bind(serialize(transaction)).bind(batch.get()).execute(connection).await?;
-    if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::NotUnsigned(batch)) }
-}
-
-pub(super) async fn set_broadcast(connection: &mut Connection, batch: BatchId) -> Result<(), StoreError> {
-    let update = sqlx::query("UPDATE batches SET state = 'broadcast' WHERE id = $1");
-    update.bind(batch.get()).execute(connection).await?;
+    sqlx::query(
+        "INSERT INTO batch_period_lots (batch, vout, line, period, account, period_line, sat) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(batch.get())
+    .bind(i64::from(vout))
+    .bind(line)
+    .bind(period.get())
+    .bind(account.get())
+    .bind(i64::from(period_line))
+    .bind(sat(amount))
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("UPDATE period_lots SET paid_sat = paid_sat + $1 WHERE period = $2 AND account = $3 AND line = $4")
+        .bind(sat(amount))
+        .bind(period.get())
+        .bind(account.get())
+        .bind(i64::from(period_line))
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
 pub(super) async fn set_confirmed(
     connection: &mut Connection,
     batch: BatchId,
+    attempt: u32,
     block: &ConfirmationBlock,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE batches SET state = 'confirmed', block_hash = $1, block_height = $2, block_time_s = $3 WHERE id = $4",
+        "UPDATE batches SET state = 'confirmed', block_hash = $1, block_height = $2, block_time_s = $3, attempt = $4 \
+         WHERE id = $5",
     )
     .bind(block.hash.to_string())
     .bind(i64::from(block.height))
     .bind(block.time)
+    .bind(i64::from(attempt))
     .bind(batch.get())
     .execute(connection)
     .await?;
@@ -108,7 +147,7 @@ pub(super) async fn set_confirmed(
 
 pub(super) async fn set_reversed(connection: &mut Connection, batch: BatchId, epoch: u32) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE batches SET state = 'broadcast', epoch = $1, block_hash = NULL, block_height = NULL, \
+        "UPDATE batches SET state = 'open', epoch = $1, attempt = NULL, block_hash = NULL, block_height = NULL, \
          block_time_s = NULL WHERE id = $2",
     )
     .bind(i64::from(epoch))
@@ -116,6 +155,61 @@ pub(super) async fn set_reversed(connection: &mut Connection, batch: BatchId, ep
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Ends a batch that did not pay: its lots are unpaid again.
+pub(super) async fn end(connection: &mut Connection, batch: BatchId, state: &BatchState) -> Result<(), StoreError> {
+    let (state, by) = match state {
+        BatchState::Cancelled => ("cancelled", None),
+        BatchState::Replaced(by) => ("replaced", Some(by.to_string())),
+        BatchState::Open | BatchState::Confirmed(..) => return Err(corrupt("batches", "an end that is none")),
+    };
+    let update = sqlx::query("UPDATE batches SET state = $1, replaced_by = $2 WHERE id = $3 AND state = 'open'");
+    let done = update.bind(state).bind(by).bind(batch.get()).execute(&mut *connection).await?;
+    if done.rows_affected() != 1 {
+        return Err(corrupt("batches", format!("batch {batch} is not open")));
+    }
+    let lots = sqlx::query(
+        "SELECT block_hash, account, batch_lots.sat AS sat FROM batch_lots \
+         JOIN batch_outputs ON batch_outputs.batch = batch_lots.batch AND batch_outputs.vout = batch_lots.vout \
+         WHERE batch_lots.batch = $1",
+    );
+    for lot in lots.bind(batch.get()).fetch_all(&mut *connection).await? {
+        sqlx::query("UPDATE credits SET paid_sat = paid_sat - $1 WHERE block_hash = $2 AND account = $3")
+            .bind(lot.try_get::<i64, _>("sat")?)
+            .bind(lot.try_get::<String, _>("block_hash")?)
+            .bind(lot.try_get::<i64, _>("account")?)
+            .execute(&mut *connection)
+            .await?;
+    }
+    let lots = sqlx::query("SELECT period, account, period_line, sat FROM batch_period_lots WHERE batch = $1");
+    for lot in lots.bind(batch.get()).fetch_all(&mut *connection).await? {
+        sqlx::query("UPDATE period_lots SET paid_sat = paid_sat - $1 WHERE period = $2 AND account = $3 AND line = $4")
+            .bind(lot.try_get::<i64, _>("sat")?)
+            .bind(lot.try_get::<i64, _>("period")?)
+            .bind(lot.try_get::<i64, _>("account")?)
+            .bind(lot.try_get::<i64, _>("period_line")?)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn insert_conflict(
+    connection: &mut Connection,
+    txid: Txid,
+    batch: BatchId,
+    loss: Amount,
+) -> Result<(), StoreError> {
+    let insert = sqlx::query("INSERT INTO conflicts (txid, batch, loss_sat) VALUES ($1, $2, $3)");
+    insert.bind(txid.to_string()).bind(batch.get()).bind(sat(loss)).execute(connection).await?;
+    Ok(())
+}
+
+pub(super) async fn is_conflict_booked(pool: &Pool, txid: Txid) -> Result<bool, StoreError> {
+    let select = sqlx::query_scalar("SELECT COUNT(*) FROM conflicts WHERE txid = $1").bind(txid.to_string());
+    let count: i64 = select.fetch_one(pool).await?;
+    Ok(count > 0)
 }
 
 pub(super) async fn by_id(pool: &Pool, id: BatchId) -> Result<Option<Batch>, StoreError> {
@@ -133,7 +227,7 @@ pub(super) async fn newest(pool: &Pool, limit: u32) -> Result<Vec<Batch>, StoreE
 }
 
 pub(super) async fn to_watch(pool: &Pool, height: u32) -> Result<Vec<Batch>, StoreError> {
-    let select = sqlx::query("SELECT * FROM batches WHERE state <> 'confirmed' OR block_height >= $1 ORDER BY id");
+    let select = sqlx::query("SELECT * FROM batches WHERE state = 'open' OR block_height >= $1 ORDER BY id");
     let rows = select.bind(i64::from(height)).fetch_all(pool).await?;
     batches(pool, &rows).await
 }
@@ -149,42 +243,54 @@ async fn batches(pool: &Pool, rows: &[SqlRow]) -> Result<Vec<Batch>, StoreError>
 async fn batch(pool: &Pool, row: &SqlRow) -> Result<Batch, StoreError> {
     let id = BatchId::new(row.try_get("id")?);
     let state: String = row.try_get("state")?;
-    let signed = || -> Result<Transaction, StoreError> {
-        let bytes: Vec<u8> = row.try_get("signed")?;
-        deserialize(&bytes).map_err(|error| corrupt("batches", error))
-    };
     let state = match state.as_str() {
-        "created" => BatchState::Created,
-        "signed" => BatchState::Signed(signed()?),
-        "broadcast" => BatchState::Broadcast(signed()?),
-        "confirmed" => BatchState::Confirmed(signed()?, confirmation("batches", row)?),
+        "open" => BatchState::Open,
+        "confirmed" => BatchState::Confirmed(number("batches", row, "attempt")?, confirmation("batches", row)?),
+        "cancelled" => BatchState::Cancelled,
+        "replaced" => BatchState::Replaced(parsed("batches", row, "replaced_by")?),
         _ => return Err(corrupt("batches", state)),
     };
+    let approval: String = row.try_get("approval")?;
+    let known = APPROVALS.iter().find(|(_, text)| *text == approval);
+    let (approval, _) = *known.ok_or_else(|| corrupt("batches", &approval))?;
     Ok(Batch {
         id,
-        txid: parsed("batches", row, "txid")?,
-        psbt: row.try_get("psbt")?,
         outputs: outputs(pool, id).await?,
-        network_fee: amount("batches", row, "network_fee_sat")?,
+        attempts: attempts::of(pool, id).await?,
+        approval,
         state,
         epoch: number("batches", row, "epoch")?,
         created_at_ms: row.try_get("created_at_ms")?,
     })
 }
 
+fn approval_text(approval: BatchApproval) -> &'static str {
+    APPROVALS.iter().find(|(known, _)| *known == approval).expect("every approval is listed").1
+}
+
 async fn outputs(pool: &Pool, batch: BatchId) -> Result<Vec<PaidOutput>, StoreError> {
     let select = sqlx::query(
-        "SELECT vout, account, address, script_pubkey, sat FROM batch_outputs \
+        "SELECT vout, account, address, script_pubkey, sat, fee_sat FROM batch_outputs \
          JOIN accounts ON accounts.id = account WHERE batch = $1 ORDER BY vout",
     );
     let mut outputs = Vec::new();
     for row in select.bind(batch.get()).fetch_all(pool).await? {
         let vout = number("batch_outputs", &row, "vout")?;
-        outputs.push(PaidOutput { vout, due: read_due("batch_outputs", &row)?, lots: Vec::new() });
+        let (due, fee) = (read_due("batch_outputs", &row)?, amount("batch_outputs", &row, "fee_sat")?);
+        if fee > due.amount {
+            return Err(corrupt("batch_outputs", fee));
+        }
+        outputs.push(PaidOutput { vout, due, fee, lots: Vec::new() });
     }
     let select = sqlx::query(
-        "SELECT vout, block_hash, coinbase_txid, coinbase_vout, sat FROM batch_lots \
-         JOIN blocks ON blocks.hash = block_hash WHERE batch = $1 ORDER BY vout, line",
+        "SELECT vout, line, block_hash, coinbase_txid, coinbase_vout, sat, \
+         CAST(NULL AS BIGINT) AS period, CAST(NULL AS BIGINT) AS period_line \
+         FROM batch_lots JOIN blocks ON blocks.hash = block_hash WHERE batch = $1 \
+         UNION ALL \
+         SELECT taken.vout, taken.line, block_hash, txid, reserve_lots.vout, taken.sat, taken.period, period_line \
+         FROM batch_period_lots AS taken JOIN period_lots ON period_lots.period = taken.period \
+         AND period_lots.account = taken.account AND period_lots.line = period_line \
+         JOIN reserve_lots ON reserve_lots.number = reserve_lot WHERE batch = $1 ORDER BY vout, line",
     );
     for row in select.bind(batch.get()).fetch_all(pool).await? {
         let vout: u32 = number("batch_lots", &row, "vout")?;

@@ -7,7 +7,8 @@ use super::{Connection, Db, Pool, ROWS_PER_INSERT, SqlRow, amount, corrupt, numb
 use crate::{
     account::AccountId,
     books::{BlockCredit, BlockPhase, BlockRecord, BlockState, FoundBlock},
-    export::Lot,
+    crediting::PeriodNumber,
+    export::{Lot, LotCredit},
     share::ShareSeq,
     store::StoreError,
 };
@@ -20,11 +21,11 @@ pub(super) async fn insert(
     block: &BlockRecord,
     credits: &[BlockCredit],
 ) -> Result<(), StoreError> {
-    let BlockRecord { found, fee, rule, state } = block;
+    let BlockRecord { found, fee, reserve, rule, state } = block;
     sqlx::query(
         "INSERT INTO blocks (hash, height, coinbase_txid, coinbase_vout, value_sat, subsidy_sat, finder, \
-         share_position, found_at_ms, fee_sat, phase, epoch, nbits, rule) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+         share_position, found_at_ms, fee_sat, phase, epoch, nbits, rule, reserve_sat, direct) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
     )
     .bind(found.hash.to_string())
     .bind(i64::from(found.height))
@@ -40,6 +41,8 @@ pub(super) async fn insert(
     .bind(i64::from(state.epoch))
     .bind(i64::from(found.nbits.to_consensus()))
     .bind(rule.map(|rule| rule.to_string()))
+    .bind(sat(*reserve))
+    .bind(found.direct.to_string())
     .execute(&mut *connection)
     .await?;
     for chunk in credits.chunks(ROWS_PER_INSERT) {
@@ -64,6 +67,22 @@ pub(super) async fn set_state(
         .bind(phase_text(state.phase))
         .bind(i64::from(state.epoch))
         .bind(hash.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Adds to what was paid of a credit; an account without a credit has nothing to add to.
+pub(super) async fn add_paid(
+    connection: &mut Connection,
+    block: BlockHash,
+    account: AccountId,
+    sat: i64,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE credits SET paid_sat = paid_sat + $1 WHERE block_hash = $2 AND account = $3")
+        .bind(sat)
+        .bind(block.to_string())
+        .bind(account.get())
         .execute(connection)
         .await?;
     Ok(())
@@ -99,9 +118,16 @@ pub(super) async fn credits(pool: &Pool, hash: BlockHash) -> Result<Vec<BlockCre
 
 pub(super) async fn unpaid_lots(pool: &Pool, account: AccountId) -> Result<Vec<Lot>, StoreError> {
     let select = sqlx::query(
-        "SELECT blocks.hash AS block_hash, coinbase_txid, coinbase_vout, sat - paid_sat AS sat \
+        "SELECT found_at_ms AS at_ms, height AS place, blocks.hash AS block_hash, coinbase_txid, coinbase_vout, \
+         sat - paid_sat AS sat, CAST(NULL AS BIGINT) AS period, CAST(NULL AS BIGINT) AS period_line \
          FROM credits JOIN blocks ON blocks.hash = credits.block_hash \
-         WHERE account = $1 AND paid_sat < sat AND phase = 'matured' ORDER BY height, blocks.hash",
+         WHERE account = $1 AND paid_sat < sat AND phase = 'matured' \
+         UNION ALL \
+         SELECT upto_ms, period, block_hash, txid, vout, period_lots.sat - paid_sat, period, line \
+         FROM period_lots JOIN credit_periods ON credit_periods.number = period \
+         JOIN reserve_lots ON reserve_lots.number = reserve_lot \
+         WHERE account = $1 AND paid_sat < period_lots.sat \
+         ORDER BY at_ms, place, period_line, block_hash",
     );
     let rows = select.bind(account.get()).fetch_all(pool).await?;
     rows.iter().map(|row| lot("credits", row)).collect()
@@ -109,14 +135,21 @@ pub(super) async fn unpaid_lots(pool: &Pool, account: AccountId) -> Result<Vec<L
 
 /// Reads a lot from a row with the columns that every query for lots has.
 pub(super) fn lot(table: &'static str, row: &SqlRow) -> Result<Lot, StoreError> {
+    let credit = match row.try_get::<Option<i64>, _>("period")? {
+        None => LotCredit::Block,
+        Some(period) => {
+            LotCredit::Period { number: PeriodNumber::new(period), line: number(table, row, "period_line")? }
+        }
+    };
     Ok(Lot {
         coinbase: OutPoint::new(parsed(table, row, "coinbase_txid")?, number(table, row, "coinbase_vout")?),
         block: parsed(table, row, "block_hash")?,
         amount: amount(table, row, "sat")?,
+        credit,
     })
 }
 
-fn block(row: &SqlRow) -> Result<BlockRecord, StoreError> {
+pub(super) fn block(row: &SqlRow) -> Result<BlockRecord, StoreError> {
     let found = FoundBlock {
         hash: parsed("blocks", row, "hash")?,
         height: number("blocks", row, "height")?,
@@ -127,6 +160,7 @@ fn block(row: &SqlRow) -> Result<BlockRecord, StoreError> {
         share_position: ShareSeq::new(row.try_get("share_position")?),
         nbits: CompactTarget::from_consensus(number("blocks", row, "nbits")?),
         found_at_ms: row.try_get("found_at_ms")?,
+        direct: parsed("blocks", row, "direct")?,
     };
     let phase: String = row.try_get("phase")?;
     let known = PHASES.iter().find(|(_, text)| *text == phase);
@@ -134,7 +168,8 @@ fn block(row: &SqlRow) -> Result<BlockRecord, StoreError> {
     let state = BlockState { phase, epoch: number("blocks", row, "epoch")? };
     let rule: Option<String> = row.try_get("rule")?;
     let rule = rule.map(|rule| rule.parse().map_err(|_| corrupt("blocks", &rule))).transpose()?;
-    Ok(BlockRecord { found, fee: amount("blocks", row, "fee_sat")?, rule, state })
+    let (fee, reserve) = (amount("blocks", row, "fee_sat")?, amount("blocks", row, "reserve_sat")?);
+    Ok(BlockRecord { found, fee, reserve, rule, state })
 }
 
 fn phase_text(phase: BlockPhase) -> &'static str {

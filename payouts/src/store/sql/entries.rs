@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use bitcoin::SignedAmount;
 use sqlx::{Executor, QueryBuilder, Row as _};
 
-use super::{Connection, Db, Pool, ROWS_PER_INSERT, SqlRow, batches, blocks, parsed, register};
+use super::{
+    Connection, Db, Pool, ROWS_PER_INSERT, SqlRow, attempts, batch_events, batches, blocks, parsed, periods, register,
+    reserve, restraints, sat, windows,
+};
 use crate::{
     hash_chain::ChainHash,
     ledger::{Entry, EntryKind, EntrySeq, Head, LedgerAccount, Posting},
@@ -42,27 +45,56 @@ pub(super) async fn commit(connection: &mut Connection, change: &Change) -> Resu
     insert(connection, entry).await?;
     for row in rows {
         match row {
-            Row::BlockFound { block, credits } => blocks::insert(connection, block, credits).await?,
+            Row::BlockFound { block, credits, window } => {
+                blocks::insert(connection, block, credits).await?;
+                if let Some(window) = window {
+                    windows::insert(connection, block.found.hash, window).await?;
+                }
+            }
             Row::BlockMoved { hash, state } => blocks::set_state(connection, *hash, *state).await?,
+            Row::DirectPaid { block, account, amount } => {
+                blocks::add_paid(connection, *block, *account, sat(*amount)).await?;
+            }
+            Row::DirectVoid { block, account, amount } => {
+                blocks::add_paid(connection, *block, *account, -sat(*amount)).await?;
+            }
             Row::BatchCreated { batch, wallet_change } => {
                 batches::insert(connection, batch).await?;
-                sqlx::query("INSERT INTO wallet_changes (change) VALUES ($1)")
-                    .bind(wallet_change)
-                    .execute(&mut *connection)
-                    .await?;
+                append_wallet_change(connection, wallet_change).await?;
             }
-            Row::BatchBroadcast { batch } => batches::set_broadcast(connection, *batch).await?,
-            Row::BatchConfirmed { batch, block } => batches::set_confirmed(connection, *batch, block).await?,
+            Row::BatchBroadcast { batch, attempt } => attempts::set_broadcast(connection, *batch, *attempt).await?,
+            Row::BatchConfirmed { batch, attempt, block } => {
+                batches::set_confirmed(connection, *batch, *attempt, block).await?;
+            }
             Row::BatchReversed { batch, epoch } => batches::set_reversed(connection, *batch, *epoch).await?,
+            Row::BatchEnded { batch, state, event, wallet_change } => {
+                batches::end(connection, *batch, state).await?;
+                batch_events::insert(connection, *batch, event).await?;
+                append_wallet_change(connection, wallet_change).await?;
+            }
+            Row::ConflictBooked { txid, batch, loss } => {
+                batches::insert_conflict(connection, *txid, *batch, *loss).await?;
+            }
+            Row::Restrained(row) => restraints::insert(connection, row).await?,
             Row::Registered(row) => register::insert(connection, row).await?,
+            Row::ReserveBlock { lot, is_void } => reserve::set_block(connection, lot, *is_void).await?,
+            Row::Given { from, to, lots } => reserve::give(connection, *from, *to, lots).await?,
+            Row::PeriodCredited(credited) => periods::insert_credited(connection, entry.seq, credited).await?,
+            Row::Deposit(deposit) => reserve::save_deposit(connection, entry.seq, deposit).await?,
         }
     }
     Ok(Commit::Done)
 }
 
+pub(super) async fn append_wallet_change(connection: &mut Connection, change: &str) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO wallet_changes (change) VALUES ($1)").bind(change).execute(connection).await?;
+    Ok(())
+}
+
 async fn insert(connection: &mut Connection, entry: &Entry) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO entries (seq, kind, key, corrects, at_ms, digest, previous, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO entries (seq, kind, key, corrects, at_ms, digest, previous, hash, facts) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(entry.seq.get())
     .bind(entry.kind.as_str())
@@ -72,6 +104,7 @@ async fn insert(connection: &mut Connection, entry: &Entry) -> Result<(), StoreE
     .bind(entry.digest.to_string())
     .bind(entry.previous.to_string())
     .bind(entry.hash.to_string())
+    .bind(&entry.facts)
     .execute(&mut *connection)
     .await?;
     let lines: Vec<_> = (0i64..).zip(&entry.postings).collect();
@@ -131,6 +164,7 @@ fn entry(row: &SqlRow) -> Result<Entry, StoreError> {
         kind: parsed("entries", row, "kind")?,
         key: row.try_get("key")?,
         corrects: row.try_get::<Option<i64>, _>("corrects")?.map(EntrySeq::new),
+        facts: row.try_get("facts")?,
         at_ms: row.try_get("at_ms")?,
         postings: Vec::new(),
         digest: parsed("entries", row, "digest")?,

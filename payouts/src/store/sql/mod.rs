@@ -8,31 +8,45 @@
 use std::{collections::BTreeMap, fmt::Display, io, str::FromStr, time::Duration};
 
 use async_trait::async_trait;
-use bitcoin::{Address, Amount, BlockHash, ScriptBuf, SignedAmount, Transaction};
+use bitcoin::{Address, Amount, BlockHash, ScriptBuf, SignedAmount, Transaction, Txid};
 use sqlx::Row as _;
 use tokio::time::timeout;
 
 use super::{Backend, Connection, Db, Pool, SqlRow, begin};
 use crate::{
-    account::{Account, AccountId},
-    books::{BlockCredit, BlockRecord},
+    account::{Account, AccountId, AccountSettings},
+    books::{BlockCredit, BlockRecord, FrozenWindow},
     clock::now_ms,
+    crash_point,
+    crediting::{NetworkBlockRow, Period, PeriodEarning, PeriodLot, PeriodNumber, PeriodWork, ReserveLot},
+    deposits::Deposit,
     export::{
         Lot,
         register::{RegisterHead, RegisterRow, RowSeq},
     },
     ledger::{Entry, EntryKind, EntrySeq, Head, LedgerAccount},
-    payout::{Batch, BatchId, Due},
-    share::{Appended, NewShare, ShareScore, ShareSeq, ShareTotals, StoredShare},
+    payout::{Attempt, Batch, BatchEvent, BatchId, Due, PayoutRun, Restraint, RestraintRow},
+    reserve::PoolMoney,
+    scheme::{beneficiary::Wishes, pps::Earned},
+    share::{Appended, JobTerms, JobWork, Segment, SegmentSize, ShareGroup, ShareSeq, ShareTotals},
     store::{Change, Commit, Store, StoreError},
 };
 
+mod attempts;
+mod batch_events;
 mod batches;
 mod blocks;
 mod entries;
+mod folding;
+mod periods;
 mod register;
+mod reserve;
+mod restraints;
 pub(in crate::store) mod rows;
+mod schedule;
+mod settings;
 pub(in crate::store) mod shares;
+mod windows;
 
 /// Rows that one INSERT writes. SQLite allows 32,766 values in a statement, PostgreSQL 65,535; ten columns are the
 /// most here.
@@ -47,7 +61,10 @@ impl Store for Backend {
         in_time(async {
             let mut session = self.session().await?;
             let insert = sqlx::query_scalar("INSERT INTO sessions (started_at_ms) VALUES ($1) RETURNING id");
-            Ok(insert.bind(now_ms()).fetch_one(&mut *session).await?)
+            crash_point::reach(format_args!("before begin session"));
+            let session = insert.bind(now_ms()).fetch_one(&mut *session).await?;
+            crash_point::reach(format_args!("after begin session"));
+            Ok(session)
         })
         .await
     }
@@ -66,6 +83,7 @@ impl Store for Backend {
             .bind(address.script_pubkey().into_bytes())
             .execute(&mut *session)
             .await?;
+            crash_point::reach(format_args!("after create account"));
             let id = sqlx::query_scalar("SELECT id FROM accounts WHERE address = $1").bind(&text);
             Ok(AccountId::new(id.fetch_one(&mut *session).await?))
         })
@@ -84,12 +102,14 @@ impl Store for Backend {
         rows.iter().map(account).collect()
     }
 
-    async fn append_shares(&self, new: &[NewShare]) -> Result<Vec<Appended>, StoreError> {
+    async fn append_shares(&self, group: &ShareGroup) -> Result<Appended, StoreError> {
         in_time(async {
             let mut session = self.session().await?;
             let mut transaction = begin(&mut session).await?;
-            let appended = shares::append(&mut transaction, new).await?;
+            let appended = shares::append(&mut transaction, group).await?;
+            crash_point::reach(format_args!("before append shares"));
             transaction.commit().await?;
+            crash_point::reach(format_args!("after append shares"));
             Ok(appended)
         })
         .await
@@ -99,16 +119,68 @@ impl Store for Backend {
         shares::position(&self.readers).await
     }
 
-    async fn shares_back(&self, newest: ShareSeq, limit: u32) -> Result<Vec<ShareScore>, StoreError> {
-        shares::back(&self.readers, newest, limit).await
+    async fn segments_back(&self, newest: ShareSeq, rows: u32) -> Result<Vec<Segment>, StoreError> {
+        shares::segments_back(&self.readers, newest, rows).await
     }
 
-    async fn last_share(&self) -> Result<Option<StoredShare>, StoreError> {
-        shares::last(&self.readers).await
+    async fn work_between(&self, after: ShareSeq, upto: ShareSeq) -> Result<Vec<JobWork>, StoreError> {
+        shares::work_between(&self.readers, after, upto).await
+    }
+
+    async fn jobs_between(&self, after: ShareSeq, upto: ShareSeq) -> Result<Vec<JobTerms>, StoreError> {
+        shares::jobs_between(&self.readers, after, upto).await
     }
 
     async fn share_totals(&self, account: Option<AccountId>, since_ms: i64) -> Result<ShareTotals, StoreError> {
         shares::totals(&self.readers, account, since_ms).await
+    }
+
+    async fn position_at(&self, at_ms: i64) -> Result<ShareSeq, StoreError> {
+        folding::position_at(&self.readers, at_ms).await
+    }
+
+    async fn segment_sizes(&self, after: ShareSeq, upto: ShareSeq, limit: u32) -> Result<Vec<SegmentSize>, StoreError> {
+        folding::sizes(&self.readers, after, upto, limit).await
+    }
+
+    async fn fold_segments(&self, after: ShareSeq, upto: ShareSeq) -> Result<u64, StoreError> {
+        in_time(async {
+            let mut session = self.session().await?;
+            let mut transaction = begin(&mut session).await?;
+            let rows = folding::fold(&mut transaction, after, upto).await?;
+            transaction.commit().await?;
+            Ok(rows)
+        })
+        .await
+    }
+
+    async fn delete_segments(&self, upto: ShareSeq, rows: u32) -> Result<u64, StoreError> {
+        in_time(async {
+            let mut session = self.session().await?;
+            let mut transaction = begin(&mut session).await?;
+            let rows = folding::delete(&mut transaction, upto, rows).await?;
+            transaction.commit().await?;
+            Ok(rows)
+        })
+        .await
+    }
+
+    async fn block_positions(&self, after: ShareSeq, upto: ShareSeq) -> Result<Vec<ShareSeq>, StoreError> {
+        folding::block_positions(&self.readers, after, upto).await
+    }
+
+    async fn blocks_without_window(&self) -> Result<Vec<BlockRecord>, StoreError> {
+        folding::blocks_without_window(&self.readers).await
+    }
+
+    async fn keep_window(&self, hash: BlockHash, window: &FrozenWindow) -> Result<(), StoreError> {
+        in_time(async {
+            let mut session = self.session().await?;
+            let mut transaction = begin(&mut session).await?;
+            folding::keep_window(&mut transaction, hash, window).await?;
+            Ok(transaction.commit().await?)
+        })
+        .await
     }
 
     async fn head(&self) -> Result<Head, StoreError> {
@@ -121,7 +193,11 @@ impl Store for Backend {
             let mut transaction = begin(&mut session).await?;
             let outcome = entries::commit(&mut transaction, &change).await?;
             match outcome {
-                Commit::Done => transaction.commit().await?,
+                Commit::Done => {
+                    crash_point::reach(format_args!("before commit {}", change.entry.kind));
+                    transaction.commit().await?;
+                    crash_point::reach(format_args!("after commit {}", change.entry.kind));
+                }
                 Commit::Already(_) | Commit::Stale => transaction.rollback().await?,
             }
             Ok(outcome)
@@ -161,8 +237,16 @@ impl Store for Backend {
         blocks::credits(&self.readers, hash).await
     }
 
+    async fn block_window(&self, hash: BlockHash) -> Result<Option<FrozenWindow>, StoreError> {
+        windows::of_block(&self.readers, hash).await
+    }
+
     async fn due(&self, least: Amount) -> Result<Vec<Due>, StoreError> {
         batches::due(&self.readers, least).await
+    }
+
+    async fn due_of(&self, account: AccountId) -> Result<Option<Due>, StoreError> {
+        batches::due_of(&self.readers, account).await
     }
 
     async fn unpaid_lots(&self, account: AccountId) -> Result<Vec<Lot>, StoreError> {
@@ -181,10 +265,83 @@ impl Store for Backend {
         batches::to_watch(&self.readers, height).await
     }
 
-    async fn store_signed(&self, batch: BatchId, transaction: &Transaction) -> Result<(), StoreError> {
+    async fn batch_events(&self, batch: BatchId) -> Result<Vec<BatchEvent>, StoreError> {
+        batch_events::of(&self.readers, batch).await
+    }
+
+    async fn note_batch(&self, batch: BatchId, event: &BatchEvent) -> Result<(), StoreError> {
         in_time(async {
             let mut session = self.session().await?;
-            batches::store_signed(&mut session, batch, transaction).await
+            let mut transaction = begin(&mut session).await?;
+            batch_events::note(&mut transaction, batch, event).await?;
+            Ok(transaction.commit().await?)
+        })
+        .await
+    }
+
+    async fn add_attempt(&self, batch: BatchId, attempt: &Attempt, wallet_change: &str) -> Result<(), StoreError> {
+        in_time(async {
+            let mut session = self.session().await?;
+            let mut transaction = begin(&mut session).await?;
+            attempts::add(&mut transaction, batch, attempt).await?;
+            entries::append_wallet_change(&mut transaction, wallet_change).await?;
+            crash_point::reach(format_args!("before add attempt"));
+            transaction.commit().await?;
+            crash_point::reach(format_args!("after add attempt"));
+            Ok(())
+        })
+        .await
+    }
+
+    async fn store_signed(&self, batch: BatchId, attempt: u32, transaction: &Transaction) -> Result<(), StoreError> {
+        in_time(async {
+            let mut session = self.session().await?;
+            crash_point::reach(format_args!("before store signed"));
+            attempts::store_signed(&mut session, batch, attempt, transaction).await?;
+            crash_point::reach(format_args!("after store signed"));
+            Ok(())
+        })
+        .await
+    }
+
+    async fn is_conflict_booked(&self, txid: Txid) -> Result<bool, StoreError> {
+        batches::is_conflict_booked(&self.readers, txid).await
+    }
+
+    async fn restraint(&self, account: AccountId, restraint: Restraint) -> Result<Option<RestraintRow>, StoreError> {
+        restraints::last(&self.readers, account, restraint).await
+    }
+
+    async fn restraints_in_force(&self) -> Result<Vec<RestraintRow>, StoreError> {
+        restraints::in_force(&self.readers).await
+    }
+
+    async fn restraint_rows(&self, after: EntrySeq, limit: u32) -> Result<Vec<RestraintRow>, StoreError> {
+        restraints::page(&self.readers, after, limit).await
+    }
+
+    async fn threshold(&self, account: AccountId) -> Result<Option<Amount>, StoreError> {
+        schedule::threshold(&self.readers, account).await
+    }
+
+    async fn set_threshold(&self, account: AccountId, threshold: Option<Amount>) -> Result<(), StoreError> {
+        in_time(async {
+            let mut session = self.session().await?;
+            schedule::set_threshold(&mut session, account, threshold).await
+        })
+        .await
+    }
+
+    async fn last_run(&self) -> Result<Option<PayoutRun>, StoreError> {
+        schedule::last_run(&self.readers).await
+    }
+
+    async fn note_run(&self, run: &PayoutRun) -> Result<(), StoreError> {
+        in_time(async {
+            let mut session = self.session().await?;
+            let mut transaction = begin(&mut session).await?;
+            schedule::note_run(&mut transaction, run).await?;
+            Ok(transaction.commit().await?)
         })
         .await
     }
@@ -200,7 +357,9 @@ impl Store for Backend {
     async fn append_wallet_change(&self, change: &str) -> Result<(), StoreError> {
         in_time(async {
             let mut session = self.session().await?;
-            sqlx::query("INSERT INTO wallet_changes (change) VALUES ($1)").bind(change).execute(&mut *session).await?;
+            crash_point::reach(format_args!("before append wallet change"));
+            entries::append_wallet_change(&mut session, change).await?;
+            crash_point::reach(format_args!("after append wallet change"));
             Ok(())
         })
         .await
@@ -209,6 +368,93 @@ impl Store for Backend {
     async fn wallet_changes(&self) -> Result<Vec<String>, StoreError> {
         let select = sqlx::query_scalar("SELECT change FROM wallet_changes ORDER BY seq");
         Ok(select.fetch_all(&self.readers).await?)
+    }
+
+    async fn settings(&self, account: AccountId) -> Result<Option<AccountSettings>, StoreError> {
+        settings::latest(&self.readers, account).await
+    }
+
+    async fn append_settings(
+        &self,
+        account: AccountId,
+        from: ShareSeq,
+        settings: &AccountSettings,
+    ) -> Result<(), StoreError> {
+        in_time(async {
+            let mut session = self.session().await?;
+            let mut transaction = begin(&mut session).await?;
+            settings::append(&mut transaction, account, from, settings).await?;
+            Ok(transaction.commit().await?)
+        })
+        .await
+    }
+
+    async fn wishes(&self, position: ShareSeq) -> Result<BTreeMap<AccountId, Wishes>, StoreError> {
+        settings::wishes(&self.readers, position).await
+    }
+
+    async fn period(&self, number: PeriodNumber) -> Result<Option<Period>, StoreError> {
+        periods::by_number(&self.readers, number).await
+    }
+
+    async fn last_period(&self) -> Result<Option<Period>, StoreError> {
+        periods::last(&self.readers).await
+    }
+
+    async fn uncredited_periods(&self) -> Result<Vec<Period>, StoreError> {
+        periods::uncredited(&self.readers).await
+    }
+
+    async fn save_periods(&self, saved: &[Period]) -> Result<(), StoreError> {
+        in_time(async {
+            let mut session = self.session().await?;
+            let mut transaction = begin(&mut session).await?;
+            for period in saved {
+                periods::save(&mut transaction, period).await?;
+            }
+            Ok(transaction.commit().await?)
+        })
+        .await
+    }
+
+    async fn carried(&self) -> Result<BTreeMap<AccountId, Earned>, StoreError> {
+        periods::carried(&self.readers).await
+    }
+
+    async fn period_work(&self, number: PeriodNumber, account: AccountId) -> Result<Vec<PeriodWork>, StoreError> {
+        periods::work(&self.readers, number, account).await
+    }
+
+    async fn period_earnings(&self, number: PeriodNumber) -> Result<Vec<PeriodEarning>, StoreError> {
+        periods::earnings(&self.readers, number).await
+    }
+
+    async fn period_lots(&self, number: PeriodNumber) -> Result<Vec<PeriodLot>, StoreError> {
+        periods::lots(&self.readers, number).await
+    }
+
+    async fn reserve_lots(&self) -> Result<Vec<ReserveLot>, StoreError> {
+        reserve::lots(&self.readers).await
+    }
+
+    async fn pool_coins(&self, from: PoolMoney) -> Result<Vec<Lot>, StoreError> {
+        reserve::pool_coins(&self.readers, from).await
+    }
+
+    async fn deposits(&self) -> Result<Vec<Deposit>, StoreError> {
+        reserve::deposits(&self.readers).await
+    }
+
+    async fn network_block(&self, height: u32) -> Result<Option<NetworkBlockRow>, StoreError> {
+        periods::network_block(&self.readers, height).await
+    }
+
+    async fn save_network_block(&self, block: &NetworkBlockRow) -> Result<(), StoreError> {
+        in_time(async {
+            let mut session = self.session().await?;
+            periods::save_network_block(&mut session, block).await
+        })
+        .await
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Connection, Pool, amount, batches, blocks, number, parsed, sat};
 use crate::{
     account::AccountId,
     export::{
-        Lot,
+        Lot, LotCredit,
         register::{ExportRecord, RegisterHead, RegisterRow, RowSeq},
     },
     ledger::EntrySeq,
@@ -43,9 +43,13 @@ pub(super) async fn insert(connection: &mut Connection, row: &RegisterRow) -> Re
     .await?;
     if new.rows_affected() == 1 {
         for (line, lot) in (0i64..).zip(&record.lots) {
+            let period = match lot.credit {
+                LotCredit::Block => None,
+                LotCredit::Period { number, line } => Some((number, line)),
+            };
             sqlx::query(
-                "INSERT INTO export_lots (txid, vout, line, coinbase_txid, coinbase_vout, block_hash, sat) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                "INSERT INTO export_lots (txid, vout, line, coinbase_txid, coinbase_vout, block_hash, sat, period, \
+                 period_line) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             )
             .bind(&txid)
             .bind(i64::from(vout))
@@ -54,6 +58,8 @@ pub(super) async fn insert(connection: &mut Connection, row: &RegisterRow) -> Re
             .bind(i64::from(lot.coinbase.vout))
             .bind(lot.block.to_string())
             .bind(sat(lot.amount))
+            .bind(period.map(|(number, _)| number.get()))
+            .bind(period.map(|(_, line)| i64::from(line)))
             .execute(&mut *connection)
             .await?;
         }

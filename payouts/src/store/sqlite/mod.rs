@@ -17,9 +17,11 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
 
+use self::place::Place;
 use crate::store::StoreError;
 
 mod backup;
+mod place;
 #[path = "../sql/mod.rs"]
 pub(super) mod sql;
 
@@ -49,6 +51,8 @@ pub struct SqliteStore {
     pub(super) readers: SqlitePool,
     /// Held by the one process that may write; the system releases it when the process ends, however it ends.
     lock: Option<Arc<File>>,
+    /// The file that is written to; nothing in a store that was opened to read.
+    place: Option<Arc<Place>>,
 }
 
 impl SqliteStore {
@@ -77,7 +81,8 @@ impl SqliteStore {
         }
         MIGRATOR.run(&writer).await?;
         let readers = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await?;
-        Ok(Self { writer, readers, lock: Some(Arc::new(lock)) })
+        let place = Place::of(path).map_err(sqlx::Error::Io)?;
+        Ok(Self { writer, readers, lock: Some(Arc::new(lock)), place: Some(Arc::new(place)) })
     }
 
     /// Opens a database file to read it, also while a pool writes to it. All calls that write fail.
@@ -92,7 +97,7 @@ impl SqliteStore {
         match found.cmp(&known) {
             std::cmp::Ordering::Greater => Err(StoreError::NewerSchema { found, known }),
             std::cmp::Ordering::Less => Err(StoreError::OlderSchema { found, known }),
-            std::cmp::Ordering::Equal => Ok(Self { writer: readers.clone(), readers, lock: None }),
+            std::cmp::Ordering::Equal => Ok(Self { writer: readers.clone(), readers, lock: None, place: None }),
         }
     }
 
@@ -108,7 +113,17 @@ impl SqliteStore {
 
     /// Waits in line for the connection that writes.
     pub(super) async fn session(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
-        Ok(self.writer.acquire().await?)
+        let mut session = self.writer.acquire().await?;
+        if session.is_in_transaction() {
+            // SQLite itself rolls back what met a full disk or a failed read or write, and the driver, whose own attempt
+            // then fails, takes the transaction for open ever after: https://sqlite.org/lang_transaction.html, 3.
+            session.close().await?;
+            session = self.writer.acquire().await?;
+        }
+        if let Some(place) = &self.place {
+            place.check()?;
+        }
+        Ok(session)
     }
 }
 

@@ -1,0 +1,140 @@
+//! What an operator asked for that cannot be done, and why.
+
+use bitcoin::{Amount, FeeRate, Txid};
+
+use crate::{account::AccountId, payout::BatchId};
+
+/// Why a request was refused. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such batch.
+    #[error("there is no batch {0}")]
+    UnknownBatch(BatchId),
+    /// There is no such account.
+    #[error("there is no account {0}")]
+    UnknownAccount(AccountId),
+    /// The account is not paid at present.
+    #[error("account {0} is {1}, so it is not paid")]
+    Restrained(AccountId, &'static str),
+    /// There is nothing to pay, or less than an output can carry.
+    #[error(
+        "account {account} is due {} sat, but an output to its address needs {} sat",
+        .due.to_sat(),
+        .least.to_sat()
+    )]
+    NothingDue {
+        /// Whose balance it is.
+        account: AccountId,
+        /// How much it is due.
+        due: Amount,
+        /// The least that can be paid to its address.
+        least: Amount,
+    },
+    /// A threshold that no output could carry.
+    #[error(
+        "{} sat is below {} sat, the least that an output to this address can carry",
+        .wanted.to_sat(),
+        .least.to_sat()
+    )]
+    ThresholdTooLow {
+        /// What was asked for.
+        wanted: Amount,
+        /// The least.
+        least: Amount,
+    },
+    /// The batch has come to its end.
+    #[error("batch {0} is {1} already")]
+    Ended(BatchId, &'static str),
+    /// The batch waits for approval.
+    #[error("batch {0} must be approved first")]
+    NotApproved(BatchId),
+    /// The batch needs no approval.
+    #[error("batch {0} needs no approval")]
+    NoApprovalNeeded(BatchId),
+    /// The batch was signed: whoever has its transaction can send it.
+    #[error("batch {0} is signed already, so it cannot be cancelled; a greater fee can replace its transaction")]
+    Signed(BatchId),
+    /// The batch was handed out to be signed elsewhere: whoever has the file can still pay it.
+    #[error(
+        "batch {0} was exported to be signed elsewhere; if you are sure that nobody signs that file, cancel it with \
+         --even-if-exported"
+    )]
+    Exported(BatchId),
+    /// There is no transaction that waits for a signature.
+    #[error("no transaction of batch {0} waits for a signature")]
+    NothingToSign(BatchId),
+    /// The batch's coins were spent by a transaction that is not its own.
+    #[error("the coins of batch {0} were spent by {1}; it is given up by itself once that is deep in the chain")]
+    Conflicted(BatchId, Txid),
+    /// The newest transaction is not signed, so there is none to replace.
+    #[error("the latest transaction of batch {0} is not signed yet, so there is none to replace")]
+    NothingToReplace(BatchId),
+    /// The fee rate is above the policy's greatest.
+    #[error(
+        "{} sat/vB is above the greatest fee rate allowed, {} sat/vB",
+        .wanted.to_sat_per_vb_ceil(),
+        .max.to_sat_per_vb_floor()
+    )]
+    FeeRateTooHigh {
+        /// What was asked for.
+        wanted: FeeRate,
+        /// The greatest.
+        max: FeeRate,
+    },
+    /// A replacement must pay more, by the nodes' rules, than what it replaces (BIP 125).
+    #[error(
+        "a replacement of batch {batch} must pay at least {} sat; at this rate it would pay {} sat",
+        .least.to_sat(),
+        .offered.to_sat()
+    )]
+    FeeTooLow {
+        /// The batch.
+        batch: BatchId,
+        /// What it must pay.
+        least: Amount,
+        /// What it would pay.
+        offered: Amount,
+    },
+    /// There are not coins enough for the greater fee.
+    #[error("there are not coins enough to pay a greater fee for batch {0}")]
+    NoCoins(BatchId),
+    /// A file is not a partially signed transaction (BIP 174).
+    #[error("this is not a partially signed transaction: {0}")]
+    NotPsbt(String),
+    /// A file holds another transaction than the one that was exported.
+    #[error("this is not the transaction of batch {batch}: {difference}; export {txid} again and sign that")]
+    OtherTransaction {
+        /// The batch.
+        batch: BatchId,
+        /// Its transaction.
+        txid: Txid,
+        /// The first thing that differs.
+        difference: String,
+    },
+    /// An input is not signed, or not by enough keys.
+    #[error("input {0} is not completely signed")]
+    SignatureMissing(usize),
+    /// An input's signature is wrong.
+    #[error("input {input} has a signature that is not valid: {reason}")]
+    SignatureWrong {
+        /// Which input.
+        input: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Reasons and names are recorded, so they have a limit.
+    #[error("a name or reason has from 1 to {max} characters")]
+    Words {
+        /// The most characters.
+        max: usize,
+    },
+}
+
+/// Whether a request changed something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done.
+    Done,
+    /// It had been done before; nothing was changed.
+    Already,
+}

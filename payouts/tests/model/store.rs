@@ -1,0 +1,411 @@
+//! A store that fails as it is told, over a real one; and stores that are wrong on purpose.
+
+use std::{
+    collections::BTreeMap,
+    future::pending,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use bitcoin::{Address, Amount, BlockHash, SignedAmount, Transaction, Txid};
+use payouts::{
+    Account, AccountId, SqliteStore, Store, StoreError,
+    account::AccountSettings,
+    books::{BlockCredit, BlockRecord, FrozenWindow},
+    crediting::{NetworkBlockRow, Period, PeriodEarning, PeriodLot, PeriodNumber, PeriodWork, ReserveLot},
+    deposits::Deposit,
+    export::{
+        Lot,
+        register::{RegisterHead, RegisterRow, RowSeq},
+    },
+    ledger::{Entry, EntryKind, EntrySeq, Head, LedgerAccount},
+    payout::{Attempt, Batch, BatchEvent, BatchId, BatchState, Due, PayoutRun, Restraint, RestraintRow},
+    reserve::PoolMoney,
+    scheme::{beneficiary::Wishes, pps::Earned},
+    share::{Appended, JobTerms, JobWork, Segment, SegmentSize, ShareGroup, ShareSeq, ShareTotals},
+    store::{Change, Commit, Row},
+};
+use serde_json::Value;
+
+use crate::faults::{Call, Faults, Harm};
+
+/// A mistake that a store makes on purpose, to see that the model finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mistake {
+    /// The first share of a group is said to be stored, and is not.
+    ShareDropped,
+    /// A confirmation is booked without the last of its register rows.
+    RegisterRowDropped,
+    /// What a batch has reserved is due again.
+    ReservationForgotten,
+    /// Confirmed batches are never looked at again.
+    ReorganisationUnseen,
+    /// A batch is stored without the locks on its coins.
+    LocksDropped,
+    /// What is said to be stored of a broadcast is not.
+    BroadcastDropped,
+}
+
+/// A store between the pool and SQLite.
+#[derive(Debug)]
+pub(crate) struct FallibleStore {
+    inner: SqliteStore,
+    faults: Arc<Faults>,
+    mistake: Option<Mistake>,
+    /// What [`Mistake::ReservationForgotten`] remembers instead.
+    due: Mutex<Vec<(Due, Vec<Lot>)>>,
+}
+
+impl FallibleStore {
+    pub(crate) fn new(inner: SqliteStore, faults: Arc<Faults>, mistake: Option<Mistake>) -> Self {
+        Self { inner, faults, mistake, due: Mutex::default() }
+    }
+
+    fn makes(&self, mistake: Mistake) -> bool {
+        self.mistake == Some(mistake)
+    }
+
+    /// Lets a call through to the store, unless a fault comes between.
+    async fn call<T>(&self, call: Call, done: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let outage = || Err(sqlx::Error::Io(io::ErrorKind::ConnectionReset.into()).into());
+        match self.faults.next(call) {
+            None => done.await,
+            Some(Harm::Refused | Harm::Busy) => outage(),
+            Some(Harm::Lost) => {
+                done.await?;
+                outage()
+            }
+            Some(Harm::Crash) => {
+                self.faults.die();
+                pending().await
+            }
+            Some(Harm::CrashAfter) => {
+                let _ = done.await;
+                self.faults.die();
+                pending().await
+            }
+        }
+    }
+
+    fn remembered(&self) -> std::sync::MutexGuard<'_, Vec<(Due, Vec<Lot>)>> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for FallibleStore {
+    async fn begin_session(&self) -> Result<i64, StoreError> {
+        self.call(Call::Write, self.inner.begin_session()).await
+    }
+
+    async fn account(&self, address: &Address) -> Result<AccountId, StoreError> {
+        self.call(Call::Write, self.inner.account(address)).await
+    }
+
+    async fn find_account(&self, address: &str) -> Result<Option<Account>, StoreError> {
+        self.call(Call::Read, self.inner.find_account(address)).await
+    }
+
+    async fn accounts(&self, after: AccountId, limit: u32) -> Result<Vec<Account>, StoreError> {
+        self.call(Call::Read, self.inner.accounts(after, limit)).await
+    }
+
+    async fn append_shares(&self, group: &ShareGroup) -> Result<Appended, StoreError> {
+        let mut group = group.clone();
+        if self.makes(Mistake::ShareDropped) && group.shares.len() > 1 {
+            group.shares.remove(0);
+        }
+        self.call(Call::Write, self.inner.append_shares(&group)).await
+    }
+
+    async fn share_position(&self) -> Result<ShareSeq, StoreError> {
+        self.call(Call::Read, self.inner.share_position()).await
+    }
+
+    async fn segments_back(&self, newest: ShareSeq, rows: u32) -> Result<Vec<Segment>, StoreError> {
+        self.call(Call::Read, self.inner.segments_back(newest, rows)).await
+    }
+
+    async fn work_between(&self, after: ShareSeq, upto: ShareSeq) -> Result<Vec<JobWork>, StoreError> {
+        self.call(Call::Read, self.inner.work_between(after, upto)).await
+    }
+
+    async fn jobs_between(&self, after: ShareSeq, upto: ShareSeq) -> Result<Vec<JobTerms>, StoreError> {
+        self.call(Call::Read, self.inner.jobs_between(after, upto)).await
+    }
+
+    async fn share_totals(&self, account: Option<AccountId>, since_ms: i64) -> Result<ShareTotals, StoreError> {
+        self.call(Call::Read, self.inner.share_totals(account, since_ms)).await
+    }
+
+    async fn position_at(&self, at_ms: i64) -> Result<ShareSeq, StoreError> {
+        self.call(Call::Read, self.inner.position_at(at_ms)).await
+    }
+
+    async fn segment_sizes(&self, after: ShareSeq, upto: ShareSeq, limit: u32) -> Result<Vec<SegmentSize>, StoreError> {
+        self.call(Call::Read, self.inner.segment_sizes(after, upto, limit)).await
+    }
+
+    async fn fold_segments(&self, after: ShareSeq, upto: ShareSeq) -> Result<u64, StoreError> {
+        self.call(Call::Write, self.inner.fold_segments(after, upto)).await
+    }
+
+    async fn delete_segments(&self, upto: ShareSeq, rows: u32) -> Result<u64, StoreError> {
+        self.call(Call::Write, self.inner.delete_segments(upto, rows)).await
+    }
+
+    async fn block_positions(&self, after: ShareSeq, upto: ShareSeq) -> Result<Vec<ShareSeq>, StoreError> {
+        self.call(Call::Read, self.inner.block_positions(after, upto)).await
+    }
+
+    async fn blocks_without_window(&self) -> Result<Vec<BlockRecord>, StoreError> {
+        self.call(Call::Read, self.inner.blocks_without_window()).await
+    }
+
+    async fn keep_window(&self, hash: BlockHash, window: &FrozenWindow) -> Result<(), StoreError> {
+        self.call(Call::Write, self.inner.keep_window(hash, window)).await
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        self.call(Call::Read, self.inner.head()).await
+    }
+
+    async fn commit(&self, mut change: Change) -> Result<Commit, StoreError> {
+        if self.makes(Mistake::RegisterRowDropped)
+            && change.entry.kind == EntryKind::Confirmed
+            && matches!(change.rows.last(), Some(Row::Registered(_)))
+        {
+            change.rows.pop();
+        }
+        if self.makes(Mistake::LocksDropped) {
+            for row in &mut change.rows {
+                if let Row::BatchCreated { wallet_change, .. } = row {
+                    *wallet_change = without_locks(wallet_change);
+                }
+            }
+        }
+        if self.makes(Mistake::BroadcastDropped) && change.entry.kind == EntryKind::Broadcast {
+            return Ok(Commit::Done);
+        }
+        self.call(Call::Write, self.inner.commit(change)).await
+    }
+
+    async fn entry(&self, kind: EntryKind, key: &str) -> Result<Option<Entry>, StoreError> {
+        self.call(Call::Read, self.inner.entry(kind, key)).await
+    }
+
+    async fn entries(&self, after: EntrySeq, limit: u32) -> Result<Vec<Entry>, StoreError> {
+        self.call(Call::Read, self.inner.entries(after, limit)).await
+    }
+
+    async fn balances(&self) -> Result<BTreeMap<LedgerAccount, SignedAmount>, StoreError> {
+        self.call(Call::Read, self.inner.balances()).await
+    }
+
+    async fn balance(&self, account: LedgerAccount) -> Result<SignedAmount, StoreError> {
+        self.call(Call::Read, self.inner.balance(account)).await
+    }
+
+    async fn block(&self, hash: BlockHash) -> Result<Option<BlockRecord>, StoreError> {
+        self.call(Call::Read, self.inner.block(hash)).await
+    }
+
+    async fn blocks(&self, limit: u32) -> Result<Vec<BlockRecord>, StoreError> {
+        self.call(Call::Read, self.inner.blocks(limit)).await
+    }
+
+    async fn blocks_to_watch(&self, height: u32) -> Result<Vec<BlockRecord>, StoreError> {
+        self.call(Call::Read, self.inner.blocks_to_watch(height)).await
+    }
+
+    async fn credits(&self, hash: BlockHash) -> Result<Vec<BlockCredit>, StoreError> {
+        self.call(Call::Read, self.inner.credits(hash)).await
+    }
+
+    async fn block_window(&self, hash: BlockHash) -> Result<Option<FrozenWindow>, StoreError> {
+        self.call(Call::Read, self.inner.block_window(hash)).await
+    }
+
+    async fn due(&self, least: Amount) -> Result<Vec<Due>, StoreError> {
+        let due = self.call(Call::Read, self.inner.due(least)).await?;
+        if !self.makes(Mistake::ReservationForgotten) {
+            return Ok(due);
+        }
+        for one in due {
+            let lots = self.inner.unpaid_lots(one.account).await?;
+            self.remembered().push((one, lots));
+        }
+        let mut all = BTreeMap::new();
+        self.remembered().iter().for_each(|(due, _)| drop(all.insert(due.account, due.clone())));
+        Ok(all.into_values().collect())
+    }
+
+    async fn due_of(&self, account: AccountId) -> Result<Option<Due>, StoreError> {
+        self.call(Call::Read, self.inner.due_of(account)).await
+    }
+
+    async fn unpaid_lots(&self, account: AccountId) -> Result<Vec<Lot>, StoreError> {
+        let lots = self.call(Call::Read, self.inner.unpaid_lots(account)).await?;
+        let forgotten = self.remembered().iter().rfind(|(due, _)| due.account == account).map(|(_, lots)| lots.clone());
+        Ok(forgotten.unwrap_or(lots))
+    }
+
+    async fn batch(&self, id: BatchId) -> Result<Option<Batch>, StoreError> {
+        self.call(Call::Read, self.inner.batch(id)).await
+    }
+
+    async fn batches(&self, limit: u32) -> Result<Vec<Batch>, StoreError> {
+        self.call(Call::Read, self.inner.batches(limit)).await
+    }
+
+    async fn batches_to_watch(&self, height: u32) -> Result<Vec<Batch>, StoreError> {
+        let mut batches = self.call(Call::Read, self.inner.batches_to_watch(height)).await?;
+        if self.makes(Mistake::ReorganisationUnseen) {
+            batches.retain(|batch| !matches!(batch.state, BatchState::Confirmed(..)));
+        }
+        Ok(batches)
+    }
+
+    async fn batch_events(&self, batch: BatchId) -> Result<Vec<BatchEvent>, StoreError> {
+        self.call(Call::Read, self.inner.batch_events(batch)).await
+    }
+
+    async fn note_batch(&self, batch: BatchId, event: &BatchEvent) -> Result<(), StoreError> {
+        self.call(Call::Write, self.inner.note_batch(batch, event)).await
+    }
+
+    async fn add_attempt(&self, batch: BatchId, attempt: &Attempt, wallet_change: &str) -> Result<(), StoreError> {
+        self.call(Call::Write, self.inner.add_attempt(batch, attempt, wallet_change)).await
+    }
+
+    async fn store_signed(&self, batch: BatchId, attempt: u32, transaction: &Transaction) -> Result<(), StoreError> {
+        self.call(Call::Write, self.inner.store_signed(batch, attempt, transaction)).await
+    }
+
+    async fn is_conflict_booked(&self, txid: Txid) -> Result<bool, StoreError> {
+        self.call(Call::Read, self.inner.is_conflict_booked(txid)).await
+    }
+
+    async fn restraint(&self, account: AccountId, restraint: Restraint) -> Result<Option<RestraintRow>, StoreError> {
+        self.call(Call::Read, self.inner.restraint(account, restraint)).await
+    }
+
+    async fn restraints_in_force(&self) -> Result<Vec<RestraintRow>, StoreError> {
+        self.call(Call::Read, self.inner.restraints_in_force()).await
+    }
+
+    async fn restraint_rows(&self, after: EntrySeq, limit: u32) -> Result<Vec<RestraintRow>, StoreError> {
+        self.call(Call::Read, self.inner.restraint_rows(after, limit)).await
+    }
+
+    async fn threshold(&self, account: AccountId) -> Result<Option<Amount>, StoreError> {
+        self.call(Call::Read, self.inner.threshold(account)).await
+    }
+
+    async fn set_threshold(&self, account: AccountId, threshold: Option<Amount>) -> Result<(), StoreError> {
+        self.call(Call::Write, self.inner.set_threshold(account, threshold)).await
+    }
+
+    async fn last_run(&self) -> Result<Option<PayoutRun>, StoreError> {
+        self.call(Call::Read, self.inner.last_run()).await
+    }
+
+    async fn note_run(&self, run: &PayoutRun) -> Result<(), StoreError> {
+        self.call(Call::Write, self.inner.note_run(run)).await
+    }
+
+    async fn register_head(&self) -> Result<RegisterHead, StoreError> {
+        self.call(Call::Read, self.inner.register_head()).await
+    }
+
+    async fn register_rows(&self, after: RowSeq, limit: u32) -> Result<Vec<RegisterRow>, StoreError> {
+        self.call(Call::Read, self.inner.register_rows(after, limit)).await
+    }
+
+    async fn append_wallet_change(&self, change: &str) -> Result<(), StoreError> {
+        self.call(Call::Write, self.inner.append_wallet_change(change)).await
+    }
+
+    async fn wallet_changes(&self) -> Result<Vec<String>, StoreError> {
+        self.call(Call::Read, self.inner.wallet_changes()).await
+    }
+
+    async fn settings(&self, account: AccountId) -> Result<Option<AccountSettings>, StoreError> {
+        self.call(Call::Read, self.inner.settings(account)).await
+    }
+
+    async fn append_settings(
+        &self,
+        account: AccountId,
+        from: ShareSeq,
+        settings: &AccountSettings,
+    ) -> Result<(), StoreError> {
+        self.call(Call::Write, self.inner.append_settings(account, from, settings)).await
+    }
+
+    async fn wishes(&self, position: ShareSeq) -> Result<BTreeMap<AccountId, Wishes>, StoreError> {
+        self.call(Call::Read, self.inner.wishes(position)).await
+    }
+
+    async fn period(&self, number: PeriodNumber) -> Result<Option<Period>, StoreError> {
+        self.call(Call::Read, self.inner.period(number)).await
+    }
+
+    async fn last_period(&self) -> Result<Option<Period>, StoreError> {
+        self.call(Call::Read, self.inner.last_period()).await
+    }
+
+    async fn uncredited_periods(&self) -> Result<Vec<Period>, StoreError> {
+        self.call(Call::Read, self.inner.uncredited_periods()).await
+    }
+
+    async fn save_periods(&self, periods: &[Period]) -> Result<(), StoreError> {
+        self.call(Call::Write, self.inner.save_periods(periods)).await
+    }
+
+    async fn carried(&self) -> Result<BTreeMap<AccountId, Earned>, StoreError> {
+        self.call(Call::Read, self.inner.carried()).await
+    }
+
+    async fn period_work(&self, number: PeriodNumber, account: AccountId) -> Result<Vec<PeriodWork>, StoreError> {
+        self.call(Call::Read, self.inner.period_work(number, account)).await
+    }
+
+    async fn period_earnings(&self, number: PeriodNumber) -> Result<Vec<PeriodEarning>, StoreError> {
+        self.call(Call::Read, self.inner.period_earnings(number)).await
+    }
+
+    async fn period_lots(&self, number: PeriodNumber) -> Result<Vec<PeriodLot>, StoreError> {
+        self.call(Call::Read, self.inner.period_lots(number)).await
+    }
+
+    async fn reserve_lots(&self) -> Result<Vec<ReserveLot>, StoreError> {
+        self.call(Call::Read, self.inner.reserve_lots()).await
+    }
+
+    async fn pool_coins(&self, from: PoolMoney) -> Result<Vec<Lot>, StoreError> {
+        self.call(Call::Read, self.inner.pool_coins(from)).await
+    }
+
+    async fn deposits(&self) -> Result<Vec<Deposit>, StoreError> {
+        self.call(Call::Read, self.inner.deposits()).await
+    }
+
+    async fn network_block(&self, height: u32) -> Result<Option<NetworkBlockRow>, StoreError> {
+        self.call(Call::Read, self.inner.network_block(height)).await
+    }
+
+    async fn save_network_block(&self, block: &NetworkBlockRow) -> Result<(), StoreError> {
+        self.call(Call::Write, self.inner.save_network_block(block)).await
+    }
+}
+
+/// A wallet's change without the coins that it locks.
+fn without_locks(change: &str) -> String {
+    let mut change: Value = serde_json::from_str(change).expect("changes are JSON");
+    let locked = change["locked_outpoints"]["outpoints"].as_object_mut().expect("a batch locks its coins");
+    assert!(!locked.is_empty(), "a batch locks its coins");
+    locked.clear();
+    change.to_string()
+}

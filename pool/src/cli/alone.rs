@@ -1,0 +1,41 @@
+//! An operator's command where no pool runs: it opens store, wallet and node itself.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+
+use crate::{
+    config::{Config, StoreConfig},
+    control::SOCKET_FILE,
+    lock::DataLock,
+    operations::{self, Outcome, Request, open_payer},
+    store,
+    template::node::Node,
+};
+
+/// Does a request where no pool runs, with store, wallet and node of its own.
+///
+/// # Errors
+///
+/// When a pool runs after all, the books cannot be opened, or the request is refused.
+pub(super) async fn perform(config: &Config, request: Request) -> anyhow::Result<Outcome> {
+    let Some(_lock) = DataLock::take(&config.data_dir)? else {
+        bail!(
+            "the pool that works in {} does not answer at {SOCKET_FILE}: it is starting or ending; try again",
+            config.data_dir.display()
+        );
+    };
+    // Opening would make an empty database of a wrong path.
+    if let StoreConfig::Sqlite(path) = &config.store
+        && !path.exists()
+    {
+        bail!("there are no books in {}: start the pool once", path.display());
+    }
+    let keys = config.payout.wallet.read(config.network)?;
+    let store = store::open(&config.store).await.context("this is decided where the pool runs, or while none does")?;
+    let node = Node::new(&config.bitcoind, config.network);
+    let mut payer = open_payer(&config.payout, Arc::clone(&store), keys, Arc::new(node.client())).await?;
+    // No job of the stopped pool has a later position.
+    let newest_cut = store.share_position().await?;
+    Ok(operations::perform(&*store, &mut payer, newest_cut, &request).await?)
+}

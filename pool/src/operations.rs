@@ -1,0 +1,302 @@
+//! What an operator can ask of payouts, accounts and the reserve, and the one way in which it is done.
+//!
+//! Owns requests, outcomes and refusals as types that can be sent, and [`perform`], which is the same for the control
+//! socket of a running pool, for a command that finds none, and for whatever else may ask. Knows no socket and no
+//! terminal; the rules of money belong to [`payouts`].
+
+pub mod account;
+mod desk;
+mod log;
+mod open;
+mod perform;
+pub mod report;
+pub mod reserve;
+
+use std::{fmt, str::FromStr};
+
+use bitcoin::{Address, address::NetworkUnchecked};
+use payouts::{payout::BatchId, reserve::PoolMoney};
+use serde::{Deserialize, Serialize};
+
+use self::{account::AccountChanges, reserve::GiftSource};
+pub use self::{
+    desk::{Desk, Order},
+    log::tell,
+    open::open_payer,
+    perform::perform,
+    report::{Outcome, PsbtBytes},
+};
+
+/// What an operator asks. Repeating a request does no harm: what is done already is not done twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "operation", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// What is due, what is under way, what it waits for.
+    Status,
+    /// The newest batches.
+    List {
+        /// How many.
+        last: u32,
+    },
+    /// One batch with all that is known of it.
+    Show {
+        /// The batch.
+        batch: BatchId,
+    },
+    /// Pay now what is due.
+    Run {
+        /// Pay this one alone, also below its threshold.
+        address: Option<Address<NetworkUnchecked>>,
+    },
+    /// Let a batch be signed.
+    Approve {
+        /// The batch.
+        batch: BatchId,
+        /// Who approves.
+        by: Words,
+    },
+    /// Give up a batch that was never signed.
+    Cancel {
+        /// The batch.
+        batch: BatchId,
+        /// Why.
+        reason: Words,
+        /// Whether somebody is sure that nobody signs the file that was exported.
+        #[serde(default)]
+        even_if_exported: bool,
+    },
+    /// Stop paying an address.
+    Hold {
+        /// The miner's address.
+        address: Address<NetworkUnchecked>,
+        /// Why.
+        reason: Words,
+    },
+    /// Pay a held address again.
+    Release {
+        /// The miner's address.
+        address: Address<NetworkUnchecked>,
+        /// Why.
+        reason: Words,
+    },
+    /// Set the balance from which an address is paid.
+    Threshold {
+        /// The miner's address.
+        address: Address<NetworkUnchecked>,
+        /// The balance; the pool's threshold if there is none.
+        threshold_sat: Option<u64>,
+    },
+    /// Replace a batch's transaction by one that pays the network more.
+    Bump {
+        /// The batch.
+        batch: BatchId,
+        /// The replacement's fee rate, satoshis a virtual byte.
+        fee_rate_sat_per_vb: u32,
+    },
+    /// Hand out a batch's transaction to be signed.
+    ExportPsbt {
+        /// The batch.
+        batch: BatchId,
+    },
+    /// Take in the signatures of a batch's transaction.
+    ImportPsbt {
+        /// The batch.
+        batch: BatchId,
+        /// The transaction, signed by all keys, or once by each.
+        psbts: Vec<PsbtBytes>,
+    },
+    /// Change whom an address mines for, or what becomes of what it earns.
+    SetAccount {
+        /// The miner's address.
+        address: Address<NetworkUnchecked>,
+        /// What is to change.
+        changes: AccountChanges,
+    },
+    /// Give money of the pool to the reserve.
+    FundReserve {
+        /// How much.
+        sat: u64,
+        /// Out of what.
+        from: GiftSource,
+        /// The operator's name for it: the same again gives nothing twice.
+        reference: Words,
+    },
+    /// Give deposits to the fee.
+    AssignDeposits {
+        /// How much.
+        sat: u64,
+        /// The operator's name for it: the same again gives nothing twice.
+        reference: Words,
+    },
+}
+
+impl Request {
+    /// Whether it may change something, so that settlement has reason to look.
+    pub fn changes(&self) -> bool {
+        !matches!(self, Request::Status | Request::List { .. } | Request::Show { .. })
+    }
+}
+
+impl fmt::Display for Request {
+    /// What is asked, for the log: never the bytes of a transaction.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Request::Status => f.write_str("status"),
+            Request::List { last } => write!(f, "list {last}"),
+            Request::Show { batch } => write!(f, "show {batch}"),
+            Request::Run { address: None } => f.write_str("run"),
+            Request::Run { address: Some(address) } => write!(f, "run for {}", address.assume_checked_ref()),
+            Request::Approve { batch, by } => write!(f, "approve {batch} by {by}"),
+            Request::Cancel { batch, reason, .. } => write!(f, "cancel {batch}: {reason}"),
+            Request::Hold { address, reason } => write!(f, "hold {}: {reason}", address.assume_checked_ref()),
+            Request::Release { address, reason } => write!(f, "release {}: {reason}", address.assume_checked_ref()),
+            Request::Threshold { address, threshold_sat: Some(sat) } => {
+                write!(f, "threshold {} {sat} sat", address.assume_checked_ref())
+            }
+            Request::Threshold { address, threshold_sat: None } => {
+                write!(f, "threshold {} default", address.assume_checked_ref())
+            }
+            Request::Bump { batch, fee_rate_sat_per_vb } => write!(f, "bump {batch} to {fee_rate_sat_per_vb} sat/vB"),
+            Request::ExportPsbt { batch } => write!(f, "export-psbt {batch}"),
+            Request::ImportPsbt { batch, .. } => write!(f, "import-psbt {batch}"),
+            Request::SetAccount { address, changes } => {
+                write!(f, "account {}: {changes}", address.assume_checked_ref())
+            }
+            Request::FundReserve { sat, from, reference } => {
+                write!(f, "fund the reserve with {sat} sat of {}: {reference}", PoolMoney::from(*from))
+            }
+            Request::AssignDeposits { sat, reference } => write!(f, "assign {sat} sat of deposits: {reference}"),
+        }
+    }
+}
+
+/// A name or a reason for the record: one line of 1 to [`Words::MAX_CHARS`] characters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Words(String);
+
+/// A text that is no line of words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("should be one line of 1 to {} characters", Words::MAX_CHARS)]
+pub struct NotWords;
+
+impl Words {
+    /// The most characters.
+    pub const MAX_CHARS: usize = 200;
+
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Words {
+    type Error = NotWords;
+
+    fn try_from(text: String) -> Result<Words, NotWords> {
+        let text = text.trim();
+        let fits = (1..=Words::MAX_CHARS).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+        if fits { Ok(Words(text.to_owned())) } else { Err(NotWords) }
+    }
+}
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Words {
+    type Err = NotWords;
+
+    fn from_str(text: &str) -> Result<Words, NotWords> {
+        Words::try_from(text.to_owned())
+    }
+}
+
+impl From<Words> for String {
+    fn from(words: Words) -> String {
+        words.0
+    }
+}
+
+/// Why a request was not done. The reason is one line: what is wrong, and the cure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refusal {
+    /// What kind of thing is wrong.
+    pub code: RefusalCode,
+    /// What is wrong, and the cure.
+    pub reason: String,
+}
+
+impl Refusal {
+    /// A refusal with its reason, which is made one line.
+    pub fn new(code: RefusalCode, reason: impl fmt::Display) -> Refusal {
+        Refusal { code, reason: reason.to_string().replace('\n', ", ") }
+    }
+}
+
+/// What kind of thing is wrong with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCode {
+    /// It is no request.
+    Malformed,
+    /// It names what there is not.
+    NotFound,
+    /// A value in it cannot be.
+    Invalid,
+    /// It does not fit the state that things are in.
+    Conflict,
+    /// Store, node or wallet do not answer now.
+    Unavailable,
+    /// The books or the wallet are not as they must be.
+    Failed,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_one_line_of_bounded_length() {
+        assert_eq!(" alice ".parse::<Words>().unwrap().as_str(), "alice");
+        assert_eq!("\u{e9}".repeat(Words::MAX_CHARS).parse::<Words>().map(|_| ()), Ok(()));
+        for wrong in ["", "  ", "two\nlines", "\u{1b}[31mred", &"a".repeat(Words::MAX_CHARS + 1)] {
+            assert_eq!(wrong.parse::<Words>(), Err(NotWords), "{wrong:?}");
+            assert!(serde_json::from_value::<Words>(wrong.into()).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn requests_are_written_for_people_and_read_back() {
+        let address: Address<NetworkUnchecked> = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080".parse().unwrap();
+        let batch = BatchId::new(7);
+        for (request, json) in [
+            (Request::Status, r#"{"operation":"status"}"#),
+            (
+                Request::Approve { batch, by: "alice".parse().unwrap() },
+                r#"{"operation":"approve","batch":7,"by":"alice"}"#,
+            ),
+            (
+                Request::Threshold { address, threshold_sat: None },
+                r#"{"operation":"threshold","address":"bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080","threshold_sat":null}"#,
+            ),
+            (
+                Request::FundReserve { sat: 5, from: GiftSource::Deposits, reference: "first".parse().unwrap() },
+                r#"{"operation":"fund_reserve","sat":5,"from":"deposits","reference":"first"}"#,
+            ),
+            (
+                Request::ImportPsbt { batch, psbts: vec![PsbtBytes(b"psbt\xff".to_vec())] },
+                r#"{"operation":"import_psbt","batch":7,"psbts":["70736274ff"]}"#,
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&request).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Request>(json).unwrap(), request);
+        }
+        assert!(serde_json::from_str::<Request>(r#"{"operation":"show","batch":7,"all":true}"#).is_err());
+        assert!(serde_json::from_str::<Request>(r#"{"operation":"burn"}"#).is_err());
+    }
+}

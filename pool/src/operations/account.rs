@@ -1,0 +1,352 @@
+//! What accounts asked for: whom they mine for, and what becomes of what they earn.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    num::NonZeroU32,
+};
+
+use bitcoin::{Address, Network, address::NetworkUnchecked};
+use clap::ValueEnum;
+use payouts::{
+    account::{AccountId, AccountSettings},
+    scheme::{PoolFee, beneficiary},
+    share::{Reward, ShareSeq},
+    store::Store,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Refusal, RefusalCode};
+use crate::config::network_name;
+
+/// Whom an account mines for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum MinesFor {
+    /// With all others, by the pool's scheme
+    Pool,
+    /// For itself alone: it gets the blocks that it finds, less the pool's fee
+    Solo,
+}
+
+/// A part of what an account earns that becomes somebody else's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Donation {
+    /// Hundredths of a percent; 0 is none.
+    pub basis_points: u16,
+    /// Whose it becomes.
+    pub address: Address<NetworkUnchecked>,
+}
+
+/// An address among which the rest is divided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// Whose it becomes.
+    pub address: Address<NetworkUnchecked>,
+    /// How much, measured by all weights together.
+    pub weight: NonZeroU32,
+}
+
+/// What is to change of what an account asked for. What is not given stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountChanges {
+    /// Whom it mines for.
+    #[serde(default)]
+    pub mines_for: Option<MinesFor>,
+    /// What it gives away of what it earns; 0 basis points end that.
+    #[serde(default)]
+    pub donation: Option<Donation>,
+    /// Over whom the rest is divided; a single part that is its own ends that.
+    #[serde(default)]
+    pub division: Option<Vec<Part>>,
+}
+
+impl fmt::Display for AccountChanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let AccountChanges { mines_for, donation, division } = self;
+        let mut said = Vec::new();
+        said.extend(mines_for.map(|mines_for| match mines_for {
+            MinesFor::Pool => "mines for the pool".to_owned(),
+            MinesFor::Solo => "mines solo".to_owned(),
+        }));
+        said.extend(donation.as_ref().map(|Donation { basis_points, address }| {
+            format!("gives {basis_points} / 10000 to {}", address.assume_checked_ref())
+        }));
+        said.extend(
+            division
+                .iter()
+                .flatten()
+                .map(|Part { address, weight }| format!("divides {weight} to {}", address.assume_checked_ref())),
+        );
+        f.write_str(&said.join(", "))
+    }
+}
+
+/// What an account asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountReport {
+    /// Its number.
+    pub account: AccountId,
+    /// Its address.
+    pub address: String,
+    /// Whom it mines for.
+    pub mines_for: MinesFor,
+    /// What it gives away.
+    pub donation: Option<DonationReport>,
+    /// Over whom the rest is divided; all is its own if nobody is named.
+    pub division: Vec<PartReport>,
+}
+
+/// What an account gives away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DonationReport {
+    /// Hundredths of a percent.
+    pub basis_points: u16,
+    /// Whose it becomes.
+    pub address: String,
+}
+
+/// A part of what an account divides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartReport {
+    /// Whose it becomes.
+    pub address: String,
+    /// How much, measured by all weights together.
+    pub weight: u32,
+}
+
+/// An account, and whether the request changed what it asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountChange {
+    /// The account as it is now.
+    pub account: AccountReport,
+    /// Whether it was so already.
+    pub already: bool,
+}
+
+impl From<MinesFor> for Reward {
+    fn from(mines_for: MinesFor) -> Reward {
+        match mines_for {
+            MinesFor::Pool => Reward::Shared,
+            MinesFor::Solo => Reward::Solo,
+        }
+    }
+}
+
+impl From<Reward> for MinesFor {
+    fn from(reward: Reward) -> MinesFor {
+        match reward {
+            Reward::Shared => MinesFor::Pool,
+            Reward::Solo => MinesFor::Solo,
+        }
+    }
+}
+
+/// Tells what an address asked for.
+///
+/// # Errors
+///
+/// When the store cannot be read, or does not know the address.
+pub async fn show_account(store: &dyn Store, address: &Address<NetworkUnchecked>) -> Result<AccountReport, Refusal> {
+    let written = address.assume_checked_ref().to_string();
+    let unknown = || Refusal::new(RefusalCode::NotFound, format!("no account has address {written}"));
+    let account = store.find_account(&written).await?.ok_or_else(unknown)?;
+    let settings = store.settings(account.id).await?.unwrap_or_default();
+    let donation = match settings.wishes.donation {
+        Some(donation) => Some(DonationReport {
+            basis_points: donation.basis_points(),
+            address: address_of(store, donation.to()).await?,
+        }),
+        None => None,
+    };
+    let mut division = Vec::new();
+    for (beneficiary, weight) in &settings.wishes.division {
+        division.push(PartReport { address: address_of(store, *beneficiary).await?, weight: weight.get() });
+    }
+    let (account, address, mines_for) = (account.id, account.address, settings.reward.into());
+    Ok(AccountReport { account, address, mines_for, donation, division })
+}
+
+/// Stores what an address asks for from now on. An address that was not known becomes an account.
+///
+/// Whom it mines for holds from its next channel on, the rest for what is paid for shares behind `newest_cut`.
+pub(super) async fn set_account(
+    store: &dyn Store,
+    network: Network,
+    address: &Address<NetworkUnchecked>,
+    changes: &AccountChanges,
+    newest_cut: ShareSeq,
+) -> Result<AccountChange, Refusal> {
+    let wanted = Wanted::check(network, address, changes)?;
+    let account = store.account(&wanted.address).await?;
+    let before = store.settings(account).await?.unwrap_or_default();
+    let mut after = AccountSettings { reward: wanted.reward.unwrap_or(before.reward), ..before.clone() };
+    if let Some((address, bp)) = wanted.donation {
+        let to = store.account(&address).await?;
+        after.wishes.donation = beneficiary::Donation::new(to, bp).filter(|donation| donation.basis_points() > 0);
+    }
+    if let Some(parts) = wanted.division {
+        let mut weights = BTreeMap::new();
+        for (address, weight) in parts {
+            weights.insert(store.account(&address).await?, weight);
+        }
+        // All to itself is no division.
+        after.wishes.division = if weights.keys().eq([&account]) { BTreeMap::new() } else { weights };
+    }
+    let already = after == before;
+    if !already {
+        store.append_settings(account, ShareSeq::new(newest_cut.get() + 1), &after).await?;
+    }
+    Ok(AccountChange { account: show_account(store, address).await?, already })
+}
+
+/// Changes of which every address and number was looked at, so that nothing is stored of a request with a wrong one.
+struct Wanted {
+    address: Address,
+    reward: Option<Reward>,
+    donation: Option<(Address, u16)>,
+    division: Option<Vec<(Address, NonZeroU32)>>,
+}
+
+impl Wanted {
+    fn check(
+        network: Network,
+        address: &Address<NetworkUnchecked>,
+        changes: &AccountChanges,
+    ) -> Result<Wanted, Refusal> {
+        let AccountChanges { mines_for, donation, division } = changes;
+        let donation = match donation {
+            Some(Donation { basis_points, .. }) if *basis_points > PoolFee::WHOLE_BP => {
+                let whole = PoolFee::WHOLE_BP;
+                return Err(invalid(format!("{basis_points} basis points are more than the whole, {whole}")));
+            }
+            Some(Donation { basis_points, address }) => Some((of_network(address, network)?, *basis_points)),
+            None => None,
+        };
+        let division = match division {
+            Some(parts) if parts.is_empty() => return Err(invalid("a division among nobody".to_owned())),
+            Some(parts) => Some(Self::parts(network, parts)?),
+            None => None,
+        };
+        Ok(Wanted { address: of_network(address, network)?, reward: mines_for.map(Reward::from), donation, division })
+    }
+
+    fn parts(network: Network, parts: &[Part]) -> Result<Vec<(Address, NonZeroU32)>, Refusal> {
+        let mut named = HashSet::new();
+        let mut checked = Vec::with_capacity(parts.len());
+        for Part { address, weight } in parts {
+            let address = of_network(address, network)?;
+            if !named.insert(address.clone()) {
+                return Err(invalid(format!("{address} stands there twice")));
+            }
+            checked.push((address, *weight));
+        }
+        Ok(checked)
+    }
+}
+
+/// Checks that an address as an operator writes it is one of the pool's network.
+pub(super) fn of_network(address: &Address<NetworkUnchecked>, network: Network) -> Result<Address, Refusal> {
+    let checked = address.clone().require_network(network);
+    checked.map_err(|_| {
+        invalid(format!("{} is not an address of {}", address.assume_checked_ref(), network_name(network)))
+    })
+}
+
+fn invalid(reason: String) -> Refusal {
+    Refusal::new(RefusalCode::Invalid, reason)
+}
+
+/// Every account that is named has a row, so an address too.
+async fn address_of(store: &dyn Store, account: AccountId) -> Result<String, Refusal> {
+    let before = AccountId::new(account.get() - 1);
+    let found = store.accounts(before, 1).await?.pop().filter(|found| found.id == account);
+    let found = found.ok_or_else(|| Refusal::new(RefusalCode::Failed, format!("account {account} has no address")))?;
+    Ok(found.address)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use payouts::store::sqlite::SqliteStore;
+
+    use super::*;
+
+    const ONE: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+    const OTHER: &str = "bcrt1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3qzf4jry";
+    const ELSEWHERE: &str = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
+
+    fn part(address: &str, weight: u32) -> Part {
+        Part { address: address.parse().unwrap(), weight: weight.try_into().unwrap() }
+    }
+
+    fn donation(address: &str, basis_points: u16) -> Option<Donation> {
+        Some(Donation { basis_points, address: address.parse().unwrap() })
+    }
+
+    #[tokio::test]
+    async fn what_is_not_given_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("adit.sqlite")).await.unwrap();
+        let address = ONE.parse().unwrap();
+        let set = async |changes: AccountChanges| {
+            set_account(&store, Network::Regtest, &address, &changes, ShareSeq::new(0)).await
+        };
+        assert_eq!(show_account(&store, &address).await.unwrap_err().code, RefusalCode::NotFound);
+        let solo = AccountChanges { mines_for: Some(MinesFor::Solo), ..AccountChanges::default() };
+        let done = set(solo.clone()).await.unwrap();
+        assert_eq!((done.account.mines_for, done.already), (MinesFor::Solo, false));
+        assert!(set(solo).await.unwrap().already, "it was said twice");
+
+        let division = Some(vec![part(ONE, 1), part(OTHER, 1)]);
+        set(AccountChanges { division, ..AccountChanges::default() }).await.unwrap();
+        let all = set(AccountChanges { donation: donation(OTHER, 25), ..AccountChanges::default() }).await.unwrap();
+        let [one, other] = [ONE, OTHER].map(|address| PartReport { address: address.to_owned(), weight: 1 });
+        assert_eq!(
+            all.account,
+            AccountReport {
+                account: AccountId::new(1),
+                address: ONE.to_owned(),
+                mines_for: MinesFor::Solo,
+                donation: Some(DonationReport { basis_points: 25, address: OTHER.to_owned() }),
+                division: vec![one, other],
+            }
+        );
+        let (mines_for, division) = (Some(MinesFor::Pool), Some(vec![part(ONE, 7)]));
+        let nothing = set(AccountChanges { mines_for, donation: donation(OTHER, 0), division }).await.unwrap().account;
+        assert_eq!((nothing.mines_for, nothing.donation, nothing.division), (MinesFor::Pool, None, Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn of_a_request_with_something_wrong_in_it_nothing_is_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("adit.sqlite")).await.unwrap();
+        let changes = AccountChanges::default();
+        for (address, wrong, words) in [
+            (ONE, AccountChanges { division: Some(vec![part(OTHER, 1); 2]), ..changes.clone() }, "stands there twice"),
+            (ONE, AccountChanges { division: Some(Vec::new()), ..changes.clone() }, "among nobody"),
+            (ONE, AccountChanges { donation: donation(ELSEWHERE, 1), ..changes.clone() }, "not an address of regtest"),
+            (ONE, AccountChanges { donation: donation(OTHER, 10_001), ..changes.clone() }, "more than the whole"),
+            (ELSEWHERE, changes, "not an address of regtest"),
+        ] {
+            let address = address.parse().unwrap();
+            let refusal = set_account(&store, Network::Regtest, &address, &wrong, ShareSeq::new(0)).await.unwrap_err();
+            assert!(refusal.code == RefusalCode::Invalid && refusal.reason.contains(words), "{refusal}");
+        }
+        assert_eq!(store.accounts(AccountId::new(0), 10).await.unwrap(), [], "an account was made");
+    }
+
+    #[tokio::test]
+    async fn wishes_hold_behind_the_newest_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("adit.sqlite")).await.unwrap();
+        let changes = AccountChanges { donation: donation(OTHER, 25), ..AccountChanges::default() };
+        let (address, cut) = (ONE.parse().unwrap(), ShareSeq::of_session(1, 6).unwrap());
+        set_account(&store, Network::Regtest, &address, &changes, cut).await.unwrap();
+        assert!(store.wishes(cut).await.unwrap().is_empty(), "jobs that were made before split as they did");
+        assert_eq!(store.wishes(ShareSeq::new(cut.get() + 1)).await.unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,114 @@
+//! The desk: where requests are handed in while the pool runs. They are done one after the other by the task that
+//! owns the payer.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+use super::{Outcome, Refusal, RefusalCode, Request};
+
+/// Requests that may wait; who brings a further one waits with it.
+const QUEUE: usize = 16;
+/// How long a request may wait until it is done.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Where requests are handed in.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    orders: mpsc::Sender<Order>,
+}
+
+/// A request on its way to the owner of the payer, and where the outcome goes.
+#[derive(Debug)]
+pub struct Order {
+    /// What is asked.
+    pub request: Request,
+    reply: oneshot::Sender<Result<Outcome, Refusal>>,
+}
+
+impl Desk {
+    /// Opens a desk. Whoever owns the payer takes the orders.
+    pub fn open() -> (Desk, mpsc::Receiver<Order>) {
+        let (orders, taken) = mpsc::channel(QUEUE);
+        (Desk { orders }, taken)
+    }
+
+    /// Hands in a request and waits for what becomes of it.
+    ///
+    /// # Errors
+    ///
+    /// When it was refused, the pool shuts down, or it took too long.
+    pub async fn ask(&self, request: Request) -> Result<Outcome, Refusal> {
+        let (reply, outcome) = oneshot::channel();
+        let ended = || Refusal::new(RefusalCode::Unavailable, "the pool shuts down");
+        let done = async {
+            self.orders.send(Order { request, reply }).await.map_err(|_| ended())?;
+            outcome.await.map_err(|_| ended())?
+        };
+        timeout(PATIENCE, done).await.unwrap_or_else(|_| {
+            let reason = format!(
+                "the pool did not come to it within {} s: its node or database is slow, see its log; ask again later, \
+                 for what was done meanwhile is not done twice",
+                PATIENCE.as_secs()
+            );
+            Err(Refusal::new(RefusalCode::Unavailable, reason))
+        })
+    }
+}
+
+impl Order {
+    /// Whether somebody still waits for the outcome. What nobody waits for was reported as not done, and is not done.
+    pub fn is_awaited(&self) -> bool {
+        !self.reply.is_closed()
+    }
+
+    /// Tells the outcome to whoever waits for it.
+    pub fn answer(self, outcome: Result<Outcome, Refusal>) {
+        // Nobody is left to hear it, and what was done stays done.
+        let _ = self.reply.send(outcome);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn outcome_reaches_whoever_asked() {
+        let (desk, mut orders) = Desk::open();
+        let asked = tokio::spawn(async move { desk.ask(Request::Status).await });
+        let order = orders.recv().await.unwrap();
+        assert!(order.is_awaited());
+        order.answer(Ok(Outcome::Batches(Vec::new())));
+        assert_eq!(asked.await.unwrap(), Ok(Outcome::Batches(Vec::new())));
+    }
+
+    #[tokio::test]
+    async fn order_of_somebody_who_gave_up_is_known_as_such() {
+        let (desk, mut orders) = Desk::open();
+        let asked = tokio::spawn(async move { desk.ask(Request::Status).await });
+        let order = orders.recv().await.unwrap();
+        asked.abort();
+        assert!(asked.await.unwrap_err().is_cancelled());
+        assert!(!order.is_awaited());
+        // And telling it does no harm.
+        order.answer(Ok(Outcome::Batches(Vec::new())));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_taken_any_more_when_the_pool_ends() {
+        let (desk, mut orders) = Desk::open();
+        let asked = tokio::spawn({
+            let desk = desk.clone();
+            async move { desk.ask(Request::Status).await }
+        });
+        drop(orders.recv().await.unwrap());
+        assert_eq!(asked.await.unwrap().unwrap_err().code, RefusalCode::Unavailable);
+        drop(orders);
+        assert_eq!(desk.ask(Request::Status).await.unwrap_err().code, RefusalCode::Unavailable);
+    }
+}

@@ -1,0 +1,247 @@
+//! Does a request: from what an operator names to what the payer knows, and back.
+
+use std::collections::HashMap;
+
+use bitcoin::{Address, Amount, FeeRate, address::NetworkUnchecked};
+use payouts::{
+    account::{Account, AccountId},
+    ledger::LedgerAccount,
+    payout::{self, Batch, BatchId, Payer, PayoutError, PayoutEvent, Restraint, Selection},
+    reserve::Recipient,
+    share::ShareSeq,
+    store::{Store, StoreError},
+    wallet::WalletError,
+};
+use tracing::info;
+
+use super::{
+    Outcome, Refusal, RefusalCode, Request, Words,
+    account::{of_network, set_account},
+    log::tell,
+    report::{
+        AddressChange, BatchChange, BatchReport, BatchSummary, ExportedPsbt, PsbtBytes, Ran, Status, ThresholdSet,
+    },
+    reserve::{GiftSource, give},
+};
+
+/// Does a request with the payer of a store. `newest_cut` is the last position of the share log that a job can have now.
+///
+/// # Errors
+///
+/// When it cannot be done, with the reason and the cure.
+pub async fn perform(
+    store: &dyn Store,
+    payer: &mut Payer,
+    newest_cut: ShareSeq,
+    request: &Request,
+) -> Result<Outcome, Refusal> {
+    let outcome = Operator { store, payer, newest_cut }.perform(request).await;
+    if request.changes() {
+        match &outcome {
+            Ok(_) => info!(request = %request, "done for the operator"),
+            Err(refusal) => info!(request = %request, %refusal, "refused to the operator"),
+        }
+    }
+    outcome
+}
+
+/// What it takes to do requests.
+struct Operator<'a> {
+    store: &'a dyn Store,
+    payer: &'a mut Payer,
+    newest_cut: ShareSeq,
+}
+
+impl Operator<'_> {
+    async fn perform(self, request: &Request) -> Result<Outcome, Refusal> {
+        match request {
+            Request::Status => self.status().await,
+            Request::List { last } => {
+                let batches = self.store.batches(*last).await?;
+                Ok(Outcome::Batches(batches.iter().map(BatchSummary::from).collect()))
+            }
+            Request::Show { batch } => {
+                let events = self.store.batch_events(*batch).await?;
+                Ok(Outcome::Batch(BatchReport::new(&self.batch(*batch).await?, events)))
+            }
+            Request::Run { address } => self.run(address.as_ref()).await,
+            Request::Approve { batch, by } => {
+                let done = self.payer.approve(*batch, by.as_str()).await?;
+                Ok(Outcome::Approved(self.changed(*batch, done).await?))
+            }
+            Request::Cancel { batch, reason, even_if_exported } => {
+                let done = self.payer.cancel(*batch, reason.as_str(), *even_if_exported).await?;
+                Ok(Outcome::Cancelled(self.changed(*batch, done).await?))
+            }
+            Request::Hold { address, reason } => self.hold(address, reason).await,
+            Request::Release { address, reason } => self.release(address, reason).await,
+            Request::Threshold { address, threshold_sat } => self.set_threshold(address, *threshold_sat).await,
+            Request::Bump { batch, fee_rate_sat_per_vb } => {
+                self.payer.bump(*batch, FeeRate::from_sat_per_vb_u32(*fee_rate_sat_per_vb)).await?;
+                Ok(Outcome::Bumped((&self.batch(*batch).await?).into()))
+            }
+            Request::ExportPsbt { batch } => {
+                let psbt = PsbtBytes(self.payer.export_psbt(*batch).await?);
+                Ok(Outcome::Psbt(ExportedPsbt { batch: (&self.batch(*batch).await?).into(), psbt }))
+            }
+            Request::ImportPsbt { batch, psbts } => {
+                let psbts: Vec<_> = psbts.iter().map(|psbt| psbt.0.clone()).collect();
+                let done = self.payer.import_psbt(*batch, &psbts).await?;
+                Ok(Outcome::Imported(self.changed(*batch, done).await?))
+            }
+            Request::SetAccount { address, changes } => {
+                let network = self.payer.wallet().network();
+                let change = set_account(self.store, network, address, changes, self.newest_cut).await?;
+                Ok(Outcome::Account(change))
+            }
+            Request::FundReserve { sat, from, reference } => {
+                Ok(Outcome::Given(give(self.store, *sat, *from, Recipient::Reserve, reference).await?))
+            }
+            Request::AssignDeposits { sat, reference } => {
+                Ok(Outcome::Given(give(self.store, *sat, GiftSource::Deposits, Recipient::Fee, reference).await?))
+            }
+        }
+    }
+
+    async fn status(self) -> Result<Outcome, Refusal> {
+        let status = self.payer.status().await?;
+        let mut addresses = HashMap::new();
+        for row in &status.restraints {
+            let before = AccountId::new(row.account.get() - 1);
+            addresses.extend(self.store.accounts(before, 1).await?.into_iter().map(|found| (found.id, found.address)));
+        }
+        Ok(Outcome::Status(Status::new(status, |row| addresses.get(&row.account).cloned().unwrap_or_default())))
+    }
+
+    async fn run(self, address: Option<&Address<NetworkUnchecked>>) -> Result<Outcome, Refusal> {
+        let selection = match address {
+            None => Selection::Due,
+            Some(address) => Selection::Account(self.account(address).await?.id),
+        };
+        let events = self.payer.run(selection).await.map_err(|error| about(address, error))?;
+        events.iter().for_each(tell);
+        let mut ran = Ran { batches: Vec::new(), waiting_accounts: 0, waiting_sat: 0 };
+        for event in events {
+            match event {
+                PayoutEvent::Created { batch, .. } => ran.batches.push((&self.batch(batch).await?).into()),
+                PayoutEvent::Waiting { accounts, due } => {
+                    (ran.waiting_accounts, ran.waiting_sat) = (accounts, due.to_sat());
+                }
+                _ => {}
+            }
+        }
+        Ok(Outcome::Ran(ran))
+    }
+
+    async fn hold(self, address: &Address<NetworkUnchecked>, reason: &Words) -> Result<Outcome, Refusal> {
+        let account = self.account(address).await?;
+        let done = self.payer.restrain(account.id, Restraint::Held, reason.as_str()).await;
+        let done = done.map_err(|error| about(Some(address), error))?;
+        Ok(Outcome::Held(self.address_changed(account, done).await?))
+    }
+
+    async fn release(self, address: &Address<NetworkUnchecked>, reason: &Words) -> Result<Outcome, Refusal> {
+        let account = self.account(address).await?;
+        let done = self.payer.lift(account.id, Restraint::Held, reason.as_str()).await;
+        let done = done.map_err(|error| about(Some(address), error))?;
+        Ok(Outcome::Released(self.address_changed(account, done).await?))
+    }
+
+    async fn set_threshold(
+        self,
+        address: &Address<NetworkUnchecked>,
+        threshold_sat: Option<u64>,
+    ) -> Result<Outcome, Refusal> {
+        let account = self.account(address).await?;
+        let done = self.payer.set_threshold(account.id, threshold_sat.map(Amount::from_sat)).await;
+        let already = done.map_err(|error| about(Some(address), error))? == payout::Outcome::Already;
+        Ok(Outcome::Threshold(ThresholdSet { address: account.address, threshold_sat, already }))
+    }
+
+    async fn batch(&self, id: BatchId) -> Result<Batch, Refusal> {
+        Ok(self.store.batch(id).await?.ok_or_else(|| PayoutError::from(payout::Refusal::UnknownBatch(id)))?)
+    }
+
+    async fn changed(&self, id: BatchId, done: payout::Outcome) -> Result<BatchChange, Refusal> {
+        Ok(BatchChange { batch: (&self.batch(id).await?).into(), already: done == payout::Outcome::Already })
+    }
+
+    async fn address_changed(&self, account: Account, done: payout::Outcome) -> Result<AddressChange, Refusal> {
+        // The ledger counts what is owed as negative.
+        let owed = async |ledger_account| Ok::<_, Refusal>(-self.store.balance(ledger_account).await?.to_sat());
+        Ok(AddressChange {
+            already: done == payout::Outcome::Already,
+            held_sat: owed(LedgerAccount::Held(account.id)).await?,
+            payable_sat: owed(LedgerAccount::MinerPayable(account.id)).await?,
+            address: account.address,
+        })
+    }
+
+    /// Finds the account of an address as an operator writes it.
+    async fn account(&self, address: &Address<NetworkUnchecked>) -> Result<Account, Refusal> {
+        let address = of_network(address, self.payer.wallet().network())?;
+        let known = self.store.find_account(&address.to_string()).await?;
+        known.ok_or_else(|| Refusal::new(RefusalCode::NotFound, format!("nobody has mined with the address {address}")))
+    }
+}
+
+/// A refusal about an account, in the words of who asked: by its address.
+fn about(address: Option<&Address<NetworkUnchecked>>, error: PayoutError) -> Refusal {
+    let Refusal { code, reason } = error.into();
+    match address {
+        Some(address) => Refusal::new(code, format!("{}: {reason}", address.assume_checked_ref())),
+        None => Refusal { code, reason },
+    }
+}
+
+impl From<PayoutError> for Refusal {
+    fn from(error: PayoutError) -> Refusal {
+        let code = match &error {
+            PayoutError::Refused(refusal) => code_of(refusal),
+            PayoutError::Wallet(WalletError::Node(_)) => RefusalCode::Unavailable,
+            PayoutError::Store(error) | PayoutError::Wallet(WalletError::Store(error)) => code_of_store(error),
+            _ => RefusalCode::Failed,
+        };
+        Refusal::new(code, error)
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Refusal {
+        Refusal::new(code_of_store(&error), error)
+    }
+}
+
+pub(super) fn code_of_store(error: &StoreError) -> RefusalCode {
+    match error {
+        StoreError::Unavailable { .. } | StoreError::Contended | StoreError::InUse => RefusalCode::Unavailable,
+        _ => RefusalCode::Failed,
+    }
+}
+
+fn code_of(refusal: &payout::Refusal) -> RefusalCode {
+    use payout::Refusal as Why;
+
+    match refusal {
+        Why::UnknownBatch(_) | Why::UnknownAccount(_) => RefusalCode::NotFound,
+        Why::Restrained(..)
+        | Why::NothingDue { .. }
+        | Why::Ended(..)
+        | Why::NotApproved(_)
+        | Why::NoApprovalNeeded(_)
+        | Why::Signed(_)
+        | Why::Exported(_)
+        | Why::NothingToSign(_)
+        | Why::NothingToReplace(_)
+        | Why::Conflicted(..)
+        | Why::NoCoins(_) => RefusalCode::Conflict,
+        Why::ThresholdTooLow { .. }
+        | Why::FeeRateTooHigh { .. }
+        | Why::FeeTooLow { .. }
+        | Why::NotPsbt(_)
+        | Why::OtherTransaction { .. }
+        | Why::SignatureMissing(_)
+        | Why::SignatureWrong { .. }
+        | Why::Words { .. } => RefusalCode::Invalid,
+    }
+}

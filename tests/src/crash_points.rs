@@ -1,0 +1,28 @@
+//! The points at which a pool of a debug build can be made to die, as its `payouts::crash_point` knows them.
+
+/// The variable that arms points in a pool that is started with it.
+pub const VARIABLE: &str = "ADIT_CRASH_POINT";
+
+/// The steps of a pool's life that must last. The pool can die `before` and `after` each.
+pub const STEPS: [&str; 17] = [
+    "begin session",
+    "keep block",
+    "submitblock",
+    "forget block",
+    "append shares",
+    "append wallet change",
+    "commit block_found",
+    "commit orphaned",
+    "commit reconnected",
+    "commit matured",
+    "commit unmatured",
+    "commit payout_created",
+    "store signed",
+    "sendrawtransaction",
+    "commit broadcast",
+    "commit confirmed",
+    "commit reversed",
+];
+
+/// Steps that a death can halve, with `amid` before them too.
+pub const HALVED: [&str; 2] = ["amid keep block", "amid forget block"];
