@@ -53,7 +53,10 @@ pub fn executable() -> anyhow::Result<PathBuf> {
 
 fn build() -> anyhow::Result<()> {
     // Of the whole workspace: for one package, cargo would build its dependencies once more, with fewer features.
-    let output = Command::new(env!("CARGO"))
+    // The cargo that runs this program, or that of the path: a toolchain's own cargo, named when this was compiled,
+    // would let a dependency's rust-toolchain file choose the compiler.
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
         .args(["build", "--quiet", "--workspace", "--bin", "adit"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()?;
