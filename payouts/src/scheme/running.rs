@@ -4,22 +4,19 @@
 //! The outcome is the same to the last bit. Reading the store is the caller's: where older segments are needed than are
 //! held, the answer says so.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    ops::Range,
-};
+mod rows;
 
-use bitcoin::CompactTarget;
+use std::{collections::VecDeque, ops::Range};
+
 use ruint::aliases::U512;
+
+use self::rows::{Accounts, Held, HeldRow, Kinds};
 
 use crate::{
     account::AccountId,
     scheme::window::{Counted, End, Measure, Window, sum_by_account},
-    share::{Difficulty, Segment, ShareRow, ShareSeq},
+    share::{Segment, ShareRow, ShareSeq},
 };
-
-/// Rows that a segment gathers before those of one account and kind are first put together.
-const FIRST_MERGE: usize = 64;
 
 /// Segments at and before this position are needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -355,167 +352,8 @@ impl RunningWindow {
     fn parts(&self, rows: &[HeldRow], factor: U512) -> impl Iterator<Item = (AccountId, Counted)> {
         rows.iter().map(move |row| {
             let weight = self.kinds.weight(row) * factor;
-            (self.accounts.slots[row.account as usize].id, Counted { shares: row.count, weight })
+            (self.accounts.id(row), Counted { shares: row.count, weight })
         })
-    }
-}
-
-/// A segment in memory.
-#[derive(Debug)]
-struct Held {
-    position: ShareSeq,
-    rows: Vec<HeldRow>,
-    /// How many rows it gathers before it puts together those of one account and kind.
-    merge_at: usize,
-    weight: U512,
-    /// The weight of all older segments, modulo 2^512: those not held make it wrong by the same for all.
-    before: U512,
-}
-
-/// A row of a segment in memory: the account's slot, the kind, and how many shares.
-#[derive(Clone, Copy, Debug)]
-struct HeldRow {
-    account: u32,
-    kind: u32,
-    count: u64,
-}
-
-impl Held {
-    fn at(position: ShareSeq) -> Self {
-        Self { position, rows: Vec::new(), merge_at: FIRST_MERGE, weight: U512::ZERO, before: U512::ZERO }
-    }
-
-    /// Takes rows in. They are put together only when there are twice as many as the last time, so that a row costs
-    /// little however small the groups are in which a segment comes.
-    fn gather(&mut self, rows: Vec<HeldRow>, accounts: &mut Accounts) {
-        self.rows.extend(rows);
-        if self.rows.len() >= self.merge_at {
-            self.merge(accounts);
-            self.merge_at = FIRST_MERGE.max(2 * self.rows.len());
-        }
-    }
-
-    /// Takes no more room than it needs, as one that has ceased to grow.
-    fn settle(&mut self, accounts: &mut Accounts) {
-        self.merge(accounts);
-        self.rows.shrink_to_fit();
-    }
-
-    fn merge(&mut self, accounts: &mut Accounts) {
-        self.rows.sort_unstable_by_key(|row| (row.account, row.kind));
-        self.rows.dedup_by(|row, same| {
-            let is_same = (row.account, row.kind) == (same.account, same.kind);
-            if is_same {
-                same.count += row.count;
-                accounts.release(row);
-            }
-            is_same
-        });
-    }
-}
-
-/// The difficulties and network targets of all rows, each pair once: there are few.
-#[derive(Debug, Default)]
-struct Kinds {
-    kinds: Vec<(Difficulty, CompactTarget)>,
-    /// What a share of each weighs.
-    weights: Vec<U512>,
-    indices: HashMap<(Difficulty, CompactTarget), u32>,
-}
-
-impl Kinds {
-    fn index(&mut self, difficulty: Difficulty, nbits: CompactTarget, measure: Measure) -> u32 {
-        *self.indices.entry((difficulty, nbits)).or_insert_with(|| {
-            self.kinds.push((difficulty, nbits));
-            self.weights.push(measure.weight(difficulty, nbits));
-            u32::try_from(self.kinds.len() - 1).expect("there are fewer difficulties times targets than rows in memory")
-        })
-    }
-
-    fn weigh_by(&mut self, measure: Measure) {
-        self.weights = self.kinds.iter().map(|&(difficulty, nbits)| measure.weight(difficulty, nbits)).collect();
-    }
-
-    fn weight(&self, row: &HeldRow) -> U512 {
-        self.weights[row.kind as usize] * U512::from(row.count)
-    }
-
-    fn sum(&self, rows: &[HeldRow]) -> U512 {
-        rows.iter().fold(U512::ZERO, |sum, row| sum + self.weight(row))
-    }
-}
-
-/// The accounts that have rows in memory, each in a slot, and what is counted of them.
-#[derive(Debug, Default)]
-struct Accounts {
-    slots: Vec<Slot>,
-    /// Slots whose account has no rows any more.
-    free: Vec<u32>,
-    indices: HashMap<AccountId, u32>,
-}
-
-#[derive(Debug)]
-struct Slot {
-    id: AccountId,
-    counted: Counted,
-    /// How many rows in memory name it.
-    rows: u64,
-}
-
-impl Accounts {
-    /// Returns the slot of an account for one more row.
-    fn hold(&mut self, id: AccountId) -> u32 {
-        let index = *self.indices.entry(id).or_insert_with(|| {
-            let empty = Slot { id, counted: Counted::default(), rows: 0 };
-            if let Some(index) = self.free.pop() {
-                self.slots[index as usize] = empty;
-                return index;
-            }
-            self.slots.push(empty);
-            u32::try_from(self.slots.len() - 1).expect("there are fewer accounts than fit in memory")
-        });
-        self.slots[index as usize].rows += 1;
-        index
-    }
-
-    /// Gives up a row's slot; it is not in the sums any more, or another row of the same slot has its shares.
-    fn release(&mut self, row: &HeldRow) {
-        let slot = &mut self.slots[row.account as usize];
-        slot.rows -= 1;
-        if slot.rows == 0 {
-            self.indices.remove(&slot.id);
-            self.free.push(row.account);
-        }
-    }
-
-    fn add(&mut self, rows: &[HeldRow], kinds: &Kinds) {
-        for row in rows {
-            self.slots[row.account as usize].counted += Counted { shares: row.count, weight: kinds.weight(row) };
-        }
-    }
-
-    fn subtract(&mut self, rows: &[HeldRow], kinds: &Kinds) {
-        for row in rows {
-            let counted = &mut self.slots[row.account as usize].counted;
-            counted.shares -= row.count;
-            counted.weight -= kinds.weight(row);
-        }
-    }
-
-    fn clear(&mut self) {
-        self.slots.iter_mut().for_each(|slot| slot.counted = Counted::default());
-    }
-
-    /// Returns what is counted of each account, in the order of the accounts, in weights times `factor`.
-    fn sums(&self, factor: U512) -> Vec<(AccountId, Counted)> {
-        let counted = self.slots.iter().filter(|slot| slot.counted.shares > 0);
-        let scaled = |slot: &Slot| {
-            let Counted { shares, weight } = slot.counted;
-            (slot.id, Counted { shares, weight: weight * factor })
-        };
-        let mut sums: Vec<_> = counted.map(scaled).collect();
-        sums.sort_unstable_by_key(|(account, _)| *account);
-        sums
     }
 }
 
@@ -523,6 +361,7 @@ impl Accounts {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use bitcoin::CompactTarget;
     use proptest::prelude::*;
 
     use super::*;
@@ -530,6 +369,7 @@ mod tests {
         rule::Rule,
         window::tests::{ALICE, BOB, CAROL, DIFFICULTY_1, DIFFICULTY_2},
     };
+    use crate::share::Difficulty;
 
     /// The share log, from scratch: what the store would answer.
     #[derive(Debug, Default)]
@@ -615,8 +455,7 @@ mod tests {
             assert!(running.at(ShareSeq::new(position), open.clone()).is_ok());
             running.forget(ShareSeq::new(position - 10));
         }
-        assert_eq!((running.rows(), running.accounts.slots.len()), (14, 15));
-        assert_eq!(running.accounts.indices.len(), 14);
+        assert_eq!((running.rows(), running.accounts.sizes()), (14, (14, 15)));
         assert!(running.at(ShareSeq::new(990), open.clone()).is_ok());
         assert_eq!(running.at(ShareSeq::new(989), open), Err(OlderNeeded { upto: ShareSeq::new(986) }));
     }
@@ -638,7 +477,7 @@ mod tests {
         running.prepend(&[]);
         for _ in 0..10_000 {
             running.push(&segment(7, &[(ALICE, 0, 1), (BOB, 1, 2), (CAROL, 0, 1)]));
-            assert!(running.rows() <= FIRST_MERGE + 3);
+            assert!(running.rows() <= rows::FIRST_MERGE + 3);
         }
         running.push(&segment(8, &[(ALICE, 0, 1)]));
         assert_eq!(running.rows(), 4);
