@@ -10,10 +10,7 @@ use std::{
 };
 
 use payouts::store::StoreError;
-use protocol::{
-    connection::{ConnectionError, ServerConfig, ServerConnection, ServerEvent},
-    messages::mining::REQUIRES_STANDARD_JOBS,
-};
+use protocol::connection::{ConnectionError, ServerConfig, ServerConnection, ServerEvent};
 use thiserror::Error;
 use tokio::{
     io::{AsyncWriteExt, Interest},
@@ -26,7 +23,7 @@ use tracing::{debug, info};
 use super::channels::{Channels, Earner, Upstream};
 use crate::{
     accounting::share_log::{ConnectionId, Durable, Entry, MAX_UNACKNOWLEDGED},
-    mining::session::Session,
+    mining::session::{Session, SessionKind},
 };
 
 /// How long a connection may stay without a channel: devices measure their hash rate first, probes leave on their own.
@@ -321,10 +318,9 @@ impl Connection {
     async fn react(&mut self, event: ServerEvent) -> Result<(), End> {
         match event {
             ServerEvent::Connected { setup, .. } => {
-                let standard_jobs_only = setup.flags & REQUIRES_STANDARD_JOBS != 0;
                 debug!(vendor = %setup.vendor, firmware = %setup.firmware, flags = setup.flags, "connection set up");
                 let (policy, space) = (Arc::clone(&self.upstream.policy), Arc::clone(&self.upstream.space));
-                let session = Session::new(policy, space, standard_jobs_only);
+                let session = Session::new(policy, space, SessionKind::of_flags(setup.flags));
                 self.channels = Some(Channels::new(session, self.id, self.receipt_sender.clone(), self.opened_at));
                 Ok(())
             }

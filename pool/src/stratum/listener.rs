@@ -9,7 +9,7 @@ use protocol::{
     connection::{Limits, ServerConfig},
     messages::{
         extensions::WORKER_SPECIFIC_HASHRATE_TRACKING,
-        mining::{REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING},
+        mining::{REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING, REQUIRES_WORK_SELECTION},
     },
     noise::{AuthoritySecretKey, ServerIdentity},
 };
@@ -63,7 +63,7 @@ fn server_config(authority: &AuthoritySecretKey, now: SystemTime, validity: Dura
     let identity = ServerIdentity::new(authority, unix_time_s(now - BACKDATED), unix_time_s(now + validity));
     Arc::new(ServerConfig {
         identity,
-        supported_flags: REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING,
+        supported_flags: REQUIRES_STANDARD_JOBS | REQUIRES_WORK_SELECTION | REQUIRES_VERSION_ROLLING,
         // None of its own: whatever the client may ask for, an echo of it would mean something else (SV2 5.3.1).
         success_flags: 0,
         supported_extensions: vec![WORKER_SPECIFIC_HASHRATE_TRACKING],
