@@ -1,7 +1,7 @@
 //! One miner's connection: a task that owns the socket, the protocol's state machine and the session.
 //!
 //! It waits for one thing at a time and works after the waiting, so that nothing is lost when a wait is given up. A
-//! connection that cannot pass its shares on, or cannot get rid of what it has to say, stops reading.
+//! connection that cannot get rid of what it has to say stops reading; one that cannot pass its shares on does not.
 
 use std::{
     io,
@@ -20,7 +20,10 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use super::channels::{Channels, Earner, Upstream};
+use super::{
+    channels::{Channels, Upstream},
+    earner::Earner,
+};
 use crate::{
     accounting::share_log::{ConnectionId, Durable, Entry, MAX_UNACKNOWLEDGED},
     mining::session::{Session, SessionKind},
@@ -99,7 +102,7 @@ enum Wake {
     Job,
     Receipts(Vec<Durable>),
     Room(mpsc::OwnedPermit<Entry>),
-    Earner(Earner),
+    Earner { channel_id: u32, earner: Earner },
     Deadline,
     Drain,
 }
@@ -151,14 +154,14 @@ impl Connection {
                     channels.acknowledge(&receipts, &mut self.protocol);
                 }
             }
-            Wake::Room(room) => {
+            Wake::Room(place) => {
                 if let Some(channels) = &mut self.channels {
-                    channels.pass_on_waiting(room);
+                    channels.fill(place);
                 }
             }
-            Wake::Earner(earner) => {
+            Wake::Earner { channel_id, earner } => {
                 if let Some(channels) = &mut self.channels {
-                    channels.pass_on_owned(earner, &self.upstream.share_log)?;
+                    channels.pass_on_owned(channel_id, earner, &self.upstream.share_log)?;
                 }
             }
             Wake::Drain => self.draining = true,
@@ -201,7 +204,7 @@ impl Connection {
             ready = ready => Ok(if ready?.is_readable() && may_read { Wake::Readable } else { Wake::Writable }),
             changed = self.upstream.jobs.changed(), if takes_jobs => changed.map(|()| Wake::Job).map_err(|_| End::Orphaned),
             receipts = self.receipts.recv() => receipts.map(Wake::Receipts).ok_or(End::Orphaned),
-            earner = earner => earner.map(Wake::Earner),
+            earner = earner => earner.map(|(channel_id, earner)| Wake::Earner { channel_id, earner }),
             permit = room => permit.map(Wake::Room).map_err(|_| End::Orphaned),
             () = sleep_until(deadline.into()) => Ok(Wake::Deadline),
             drained = self.upstream.draining.wait_for(|draining| *draining), if !self.draining => {
@@ -297,11 +300,10 @@ impl Connection {
         self.channels.as_ref().map_or(0, Channels::unacknowledged)
     }
 
-    /// Tells whether another message of the peer could be dealt with now.
+    /// Tells whether another message of the peer could be dealt with now. Only a peer that does not read can prevent
+    /// that: shares that wait for the disk do not, for the next one may be a block.
     fn may_process(&self) -> bool {
-        !self.channels.as_ref().is_some_and(Channels::is_waiting)
-            && self.unacknowledged() < MAX_UNACKNOWLEDGED
-            && self.protocol.output().len() < MAX_UNSENT_SIZE
+        self.protocol.output().len() < MAX_UNSENT_SIZE
     }
 
     /// Deals with all messages that have arrived whole.
