@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 use bitcoin::{Address, Network};
 use payouts::{scheme::rule::Scheme, share::Reward, store::Store};
 use protocol::{
-    codec::Str0_255,
+    codec::{DecodeError, Str0_255},
     connection::ServerConnection,
     messages::{
         Message,
@@ -37,6 +37,8 @@ use crate::{
 
 /// What a right share is told that cannot be stored, because too many wait for the disk.
 const NOT_STORED: &str = "share-not-stored";
+/// What a right share is told whose worker cannot be read (extension 0x0002).
+const INVALID_WORKER: &str = "invalid-user-identity";
 
 impl Outbox for ServerConnection {
     fn send<M: Message>(&mut self, message: &M) {
@@ -153,7 +155,7 @@ impl Channels {
             ClientMessage::UpdateChannel(update) => self.session.update(&update, Instant::now(), out),
             ClientMessage::CloseChannel(close) => self.close(&close),
             ClientMessage::SubmitSharesStandard(submit) => {
-                self.submit(submit.channel_id, &Submission::from(&submit), None, upstream, out).await?;
+                self.submit(submit.channel_id, &Submission::from(&submit), Ok(None), upstream, out).await?;
             }
             ClientMessage::SubmitSharesExtended(submit, worker) => {
                 self.submit(submit.channel_id, &Submission::from(&submit), worker, upstream, out).await?;
@@ -222,7 +224,7 @@ impl Channels {
         &mut self,
         channel_id: u32,
         submission: &Submission<'_>,
-        worker: Option<WorkerIdentity>,
+        worker: Result<Option<WorkerIdentity>, DecodeError>,
         upstream: &Upstream,
         out: &mut impl Outbox,
     ) -> Result<(), End> {
@@ -240,9 +242,14 @@ impl Channels {
             let solution = Solution::new(&share, &owner.address, owner.scheme(upstream.scheme), at_ms);
             upstream.found_blocks.hand_in(solution).await.map_err(|_| End::Orphaned)?;
         }
-        if !self.unacknowledged.has_room() {
-            return Ok(refuse(channel_id, sequence_number, NOT_STORED, out));
-        }
+        let worker = match worker {
+            Ok(worker) if self.unacknowledged.has_room() => worker,
+            Ok(_) => return Ok(refuse(channel_id, sequence_number, NOT_STORED, out)),
+            Err(error) => {
+                debug!(channel_id, sequence_number, %error, "worker not understood");
+                return Ok(refuse(channel_id, sequence_number, INVALID_WORKER, out));
+            }
+        };
         // A name that a terminal would act on is as good as none.
         let named = worker.as_ref().map(WorkerIdentity::as_str);
         let named = named.filter(|name| !name.is_empty() && !name.contains(char::is_control));
