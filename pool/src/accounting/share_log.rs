@@ -107,6 +107,12 @@ impl ShareLog {
         (Self { queue }, task)
     }
 
+    /// Makes a log that does nothing with what comes into `queue`.
+    #[cfg(test)]
+    pub(crate) fn stuck(queue: mpsc::Sender<Entry>) -> Self {
+        Self { queue }
+    }
+
     /// Returns the queue, for connections that wait for room in it.
     pub fn queue(&self) -> &mpsc::Sender<Entry> {
         &self.queue

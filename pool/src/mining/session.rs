@@ -475,7 +475,7 @@ fn is_hash_rate(nominal: f32) -> bool {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use protocol::{
@@ -492,7 +492,7 @@ mod tests {
 
     /// What a client would have got.
     #[derive(Default)]
-    struct Sent(Vec<ServerMessage>);
+    pub(crate) struct Sent(Vec<ServerMessage>);
 
     impl Outbox for Sent {
         fn send<M: Message>(&mut self, message: &M) {
@@ -504,7 +504,7 @@ mod tests {
     }
 
     impl Sent {
-        fn take(&mut self) -> Vec<ServerMessage> {
+        pub(crate) fn take(&mut self) -> Vec<ServerMessage> {
             std::mem::take(&mut self.0)
         }
     }

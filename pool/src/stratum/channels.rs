@@ -280,3 +280,206 @@ impl Owner {
         })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use payouts::{
+        account::AccountId,
+        scheme::{PoolFee, rule::SchemeName},
+        store::sqlite::SqliteStore,
+    };
+    use protocol::{
+        codec::{B0_32, U256},
+        messages::mining::{
+            OpenExtendedMiningChannel, OpenStandardMiningChannel, ServerMessage, SubmitSharesExtended,
+            SubmitSharesStandard,
+        },
+    };
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{
+        accounting::{blocks::Spool, share_log::MAX_UNACKNOWLEDGED},
+        mining::{
+            difficulty::Difficulty,
+            job::tests::job,
+            session::{SessionKind, tests::Sent},
+        },
+    };
+
+    const TIME: u32 = 1_700_000_000;
+    /// Regtest: every second hash is a block.
+    const EASY: u32 = 0x207f_ffff;
+    /// About the network of 2026: nothing here is a block.
+    const HARD: u32 = 0x1702_1369;
+    const ADDRESS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+    /// The first channel of a connection.
+    const CHANNEL: u32 = 2;
+
+    /// A connection in an outage: no account becomes known unless the test says so, and nothing leaves the log's queue.
+    struct Outage {
+        channels: Channels,
+        upstream: Upstream,
+        jobs: watch::Sender<Arc<Job>>,
+        solutions: mpsc::Receiver<Arc<Solution>>,
+        sent: Sent,
+        nonce: u32,
+        _entries: mpsc::Receiver<Entry>,
+        _folder: TempDir,
+    }
+
+    impl Outage {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let store = SqliteStore::open(&folder.path().join("adit.sqlite")).await.unwrap();
+            let (found_blocks, solutions) = FoundBlocks::open(Spool::open(folder.path().join("blocks")).unwrap());
+            let (queue, entries) = mpsc::channel(16);
+            let (sender, jobs) = watch::channel(job(1, TIME, HARD));
+            let policy = SessionPolicy {
+                // So many that each hash is a share, however fast they come.
+                shares_per_minute: 1e9,
+                initial_difficulty: Difficulty::MIN,
+                min_difficulty: Difficulty::MIN,
+                max_channels: 1,
+                harder_than_network: true,
+            };
+            let (policy, space) = (Arc::new(policy), Arc::new(ExtranonceSpace::new(1, 1, 10)));
+            let session = Session::new(Arc::clone(&policy), Arc::clone(&space), SessionKind::Any);
+            let upstream = Upstream {
+                network: Network::Regtest,
+                policy,
+                space,
+                jobs,
+                share_log: ShareLog::stuck(queue),
+                found_blocks,
+                scheme: Scheme::new(SchemeName::Pplns, 8.try_into().unwrap(), PoolFee::NONE),
+                store: Arc::new(store),
+                draining: watch::channel(false).1,
+            };
+            let channels = Channels::new(session, ConnectionId(1), mpsc::channel(1).0, Instant::now());
+            let (sent, nonce) = (Sent::default(), 0);
+            Self { channels, upstream, jobs: sender, solutions, sent, nonce, _entries: entries, _folder: folder }
+        }
+
+        async fn react(&mut self, message: ClientMessage) -> Vec<ServerMessage> {
+            self.channels.react(message, &mut self.upstream, &mut self.sent).await.unwrap();
+            self.sent.take()
+        }
+
+        async fn open_standard(&mut self) {
+            let (user_identity, max_target) = (Str0_255::new(ADDRESS).unwrap(), U256::MAX);
+            let open = OpenStandardMiningChannel { request_id: 1, user_identity, nominal_hash_rate: 0.0, max_target };
+            self.react(ClientMessage::OpenStandardMiningChannel(open)).await;
+        }
+
+        /// Turns to a network where every second hash is a block.
+        fn turn_easy(&mut self) {
+            self.jobs.send_replace(job(2, TIME, EASY));
+            self.channels.pass_on_job(&mut self.upstream, &mut self.sent);
+            self.sent.take();
+        }
+
+        /// Hands in a share that nobody has handed in before, and returns what it is answered.
+        async fn submit(&mut self, job_id: u32) -> Option<String> {
+            self.nonce += 1;
+            let (channel_id, sequence_number, nonce, version) = (CHANNEL, self.nonce, self.nonce, 0x2000_0000);
+            let share = SubmitSharesStandard { channel_id, sequence_number, job_id, nonce, ntime: TIME, version };
+            let answer = self.react(ClientMessage::SubmitSharesStandard(share)).await;
+            code(&answer)
+        }
+
+        /// Hands in shares until one is a block. Each must get the same answer.
+        async fn find_block(&mut self, job_id: u32, expected: Option<&str>) -> Arc<Solution> {
+            loop {
+                assert_eq!(self.submit(job_id).await.as_deref(), expected);
+                if let Ok(solution) = self.solutions.try_recv() {
+                    return solution;
+                }
+            }
+        }
+    }
+
+    fn code(answer: &[ServerMessage]) -> Option<String> {
+        match answer {
+            [] => None,
+            [ServerMessage::SubmitSharesError(error)] => Some(error.error_code.to_string()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn block_goes_to_the_node_behind_as_many_shares_as_can_wait() {
+        for earner in [None, Some(Earner { account: AccountId::new(1), reward: Reward::Solo })] {
+            let mut outage = Outage::new().await;
+            outage.open_standard().await;
+            if let Some(earner) = earner {
+                outage.channels.pass_on_owned(CHANNEL, earner, &outage.upstream.share_log).unwrap();
+            }
+            for _ in 0..MAX_UNACKNOWLEDGED {
+                assert_eq!(outage.submit(1).await, None);
+            }
+            assert_eq!(outage.submit(1).await.as_deref(), Some("share-not-stored"));
+            outage.turn_easy();
+            let Solution { facts, .. } = &*outage.find_block(2, Some("share-not-stored")).await;
+            assert_eq!(facts.finder.assume_checked_ref().to_string(), ADDRESS);
+            // Whom he mines for decides how it is split; what is not known yet is looked up when it is booked.
+            assert_eq!(facts.scheme, earner.map(|_| outage.upstream.scheme.solo()));
+            assert_eq!(outage.channels.unacknowledged(), MAX_UNACKNOWLEDGED);
+        }
+    }
+
+    #[tokio::test]
+    async fn second_share_of_a_miner_whose_account_is_not_known_yet_can_be_a_block() {
+        let mut outage = Outage::new().await;
+        outage.open_standard().await;
+        outage.turn_easy();
+        for _ in 0..2 {
+            outage.find_block(2, None).await;
+        }
+        assert_eq!(outage.channels.unacknowledged(), outage.nonce as usize, "they wait");
+    }
+
+    #[tokio::test]
+    async fn share_that_was_refused_is_not_taken_again() {
+        let mut outage = Outage::new().await;
+        outage.open_standard().await;
+        for _ in 0..=MAX_UNACKNOWLEDGED {
+            outage.submit(1).await;
+        }
+        outage.nonce -= 1;
+        assert_eq!(outage.submit(1).await.as_deref(), Some("duplicate-share"));
+    }
+
+    #[tokio::test]
+    async fn block_of_a_worker_who_cannot_be_read_goes_to_the_node_all_the_same() {
+        let mut outage = Outage::new().await;
+        let open = OpenExtendedMiningChannel {
+            request_id: 1,
+            user_identity: Str0_255::new(ADDRESS).unwrap(),
+            nominal_hash_rate: 0.0,
+            max_target: U256::MAX,
+            min_extranonce_size: 4,
+        };
+        outage.react(ClientMessage::OpenExtendedMiningChannel(open)).await;
+        outage.turn_easy();
+        for nonce in 0.. {
+            let share = SubmitSharesExtended {
+                channel_id: CHANNEL,
+                sequence_number: nonce,
+                job_id: 2,
+                nonce,
+                ntime: TIME,
+                version: 0x2000_0000,
+                extranonce: B0_32::new(&[0; 4]).unwrap(),
+            };
+            let unreadable = Err(DecodeError::NotUtf8 { field_type: "TLV user_identity" });
+            let answer = outage.react(ClientMessage::SubmitSharesExtended(share, unreadable)).await;
+            assert_eq!(code(&answer).as_deref(), Some("invalid-user-identity"));
+            if outage.solutions.try_recv().is_ok() {
+                break;
+            }
+        }
+        assert_eq!(outage.channels.unacknowledged(), 0);
+    }
+}
