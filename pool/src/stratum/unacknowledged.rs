@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    future::{Future, pending},
+    future::pending,
 };
 
 use payouts::{
@@ -225,8 +225,8 @@ mod tests {
     }
 
     /// A look-up that ends when it is told to.
-    fn told(earner: oneshot::Receiver<Earner>) -> impl Future<Output = Result<Earner, StoreError>> + Send + 'static {
-        async move { Ok(earner.await.unwrap()) }
+    async fn told(earner: oneshot::Receiver<Earner>) -> Result<Earner, StoreError> {
+        Ok(earner.await.unwrap())
     }
 
     fn queued(log: &mut mpsc::Receiver<Entry>) -> Vec<(u32, u32, i64)> {
@@ -238,11 +238,7 @@ mod tests {
     async fn shares_wait_for_the_account_of_their_own_channel_only_and_keep_their_order() {
         let (log, mut entries) = mpsc::channel(16);
         let mut shares = unacknowledged();
-        let ([tell_two, tell_three], lookups): ([_; 2], [_; 2]) = {
-            let ((tell_two, two), (tell_three, three)) = (oneshot::channel(), oneshot::channel());
-            ([tell_two, tell_three], [two, three])
-        };
-        let [two, three] = lookups;
+        let ((tell_two, two), (tell_three, three)) = (oneshot::channel(), oneshot::channel());
         shares.credit_when_known(share(2, 1), || told(two));
         shares.credit_when_known(share(3, 1), || told(three));
         // One look-up a channel is enough.

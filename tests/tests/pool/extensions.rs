@@ -5,7 +5,7 @@ use tests::miner::{End, Miner, MinerConfig, MinerError, Record};
 
 use crate::{
     handmade::Handmade,
-    site::{PATIENCE, Site, extended, standard},
+    site::{PATIENCE, Site, eventually, extended, standard},
     tally::Tally,
 };
 
@@ -141,8 +141,8 @@ async fn client_without_a_required_extension_is_told_and_then_left() {
     let silent = miner(&site, &[]).await.unwrap();
     silent.open(standard(&site.new_address(), 1e6)).await.unwrap_err();
     assert_eq!(silent.wait_for_end(PATIENCE).await.unwrap(), End::ByPool);
-    let log = site.pool.log();
-    assert!(log.contains("the client did not negotiate the required extensions"), "{log}");
+    let reason = "the client did not negotiate the required extensions";
+    eventually(reason, async || site.pool.log().contains(reason).then_some(())).await;
     // Those that it does not know besides do not matter.
     let asking = miner(&site, &[WORKER_SPECIFIC_HASHRATE_TRACKING, 3]).await.unwrap();
     let mut proxy = Handmade::open(asking, extended(&site.new_address(), 0.0)).await;
