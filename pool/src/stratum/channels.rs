@@ -88,14 +88,15 @@ pub(super) struct Channels {
 }
 
 impl Channels {
-    /// Starts without channels. Receipts for their shares go to `receipts`.
+    /// Starts without channels, whose shares are to go to `share_log`, and receipts for them to `receipts`.
     pub(super) fn new(
         session: Session,
         connection: ConnectionId,
+        share_log: &ShareLog,
         receipts: mpsc::Sender<Vec<Durable>>,
         now: Instant,
     ) -> Self {
-        let unacknowledged = Unacknowledged::new(connection, receipts);
+        let unacknowledged = Unacknowledged::new(connection, receipts, share_log.waiting().clone());
         Self { session, owners: HashMap::new(), unacknowledged, empty_since: Some(now) }
     }
 
@@ -353,7 +354,8 @@ mod tests {
                 store: Arc::new(store),
                 draining: watch::channel(false).1,
             };
-            let channels = Channels::new(session, ConnectionId(1), mpsc::channel(1).0, Instant::now());
+            let channels =
+                Channels::new(session, ConnectionId(1), &upstream.share_log, mpsc::channel(1).0, Instant::now());
             let (sent, nonce) = (Sent::default(), 0);
             Self { channels, upstream, jobs: sender, solutions, sent, nonce, _entries: entries, _folder: folder }
         }

@@ -323,7 +323,8 @@ impl Connection {
                 debug!(vendor = %setup.vendor, firmware = %setup.firmware, flags = setup.flags, "connection set up");
                 let (policy, space) = (Arc::clone(&self.upstream.policy), Arc::clone(&self.upstream.space));
                 let session = Session::new(policy, space, SessionKind::of_flags(setup.flags));
-                self.channels = Some(Channels::new(session, self.id, self.receipt_sender.clone(), self.opened_at));
+                let (share_log, receipts) = (&self.upstream.share_log, self.receipt_sender.clone());
+                self.channels = Some(Channels::new(session, self.id, share_log, receipts, self.opened_at));
                 Ok(())
             }
             ServerEvent::ExtensionsNegotiated(_) => Ok(()),

@@ -2,7 +2,8 @@
 //!
 //! None of them keeps the connection from reading on, for the next share may be a block. A channel's first share waits
 //! here until its account is known, those that follow it behind it; what finds the log's queue full waits for room in it.
-//! All together are [`MAX_UNACKNOWLEDGED`] at most.
+//! All together are [`MAX_UNACKNOWLEDGED`] at most, and those that wait here are few enough for the memory of the pool,
+//! however many connections there are ([`WaitingShares`]).
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -19,7 +20,7 @@ use tracing::warn;
 
 use super::{connection::End, earner::Earner};
 use crate::{
-    accounting::share_log::{ConnectionId, Durable, Entry, MAX_UNACKNOWLEDGED, acknowledge},
+    accounting::share_log::{ConnectionId, Durable, Entry, MAX_UNACKNOWLEDGED, WaitingShares, acknowledge},
     mining::{difficulty::Difficulty, job::Job, share::ValidShare},
 };
 
@@ -38,6 +39,8 @@ pub(super) struct AcceptedShare {
 pub(super) struct Unacknowledged {
     connection: ConnectionId,
     receipts: mpsc::Sender<Vec<Durable>>,
+    /// Counts those that wait here, and with all other connections.
+    waiting: WaitingShares,
     /// All of them, also those that are in the log's queue.
     count: usize,
     /// Whether there was no room when it was asked for last.
@@ -52,9 +55,9 @@ pub(super) struct Unacknowledged {
 
 impl Unacknowledged {
     /// Starts with none. Their receipts go to `receipts`.
-    pub(super) fn new(connection: ConnectionId, receipts: mpsc::Sender<Vec<Durable>>) -> Self {
+    pub(super) fn new(connection: ConnectionId, receipts: mpsc::Sender<Vec<Durable>>, waiting: WaitingShares) -> Self {
         let (unowned, lookups, roomless) = (BTreeMap::new(), JoinSet::new(), VecDeque::new());
-        Self { connection, receipts, count: 0, was_full: false, unowned, lookups, roomless }
+        Self { connection, receipts, waiting, count: 0, was_full: false, unowned, lookups, roomless }
     }
 
     /// Returns how many there are.
@@ -64,7 +67,7 @@ impl Unacknowledged {
 
     /// Tells whether another share can be taken in, and says in the log when none can.
     pub(super) fn has_room(&mut self) -> bool {
-        let is_full = self.count >= MAX_UNACKNOWLEDGED;
+        let is_full = self.count >= MAX_UNACKNOWLEDGED || !self.waiting.has_room();
         if is_full && !self.was_full {
             warn!(unacknowledged = self.count, "shares cannot be stored, further ones are refused");
         }
@@ -95,6 +98,7 @@ impl Unacknowledged {
             Vec::new()
         });
         shares.push(share);
+        self.waiting.add_one();
         self.count += 1;
     }
 
@@ -114,10 +118,9 @@ impl Unacknowledged {
         earner: Earner,
         log: &mpsc::Sender<Entry>,
     ) -> Result<(), End> {
-        for share in self.unowned.remove(&channel_id).unwrap_or_default() {
-            self.pass_on(share, earner, log)?;
-        }
-        Ok(())
+        let shares = self.unowned.remove(&channel_id).unwrap_or_default();
+        self.waiting.subtract(shares.len());
+        shares.into_iter().try_for_each(|share| self.pass_on(share, earner, log))
     }
 
     /// Tells whether a share waits for room in the log's queue.
@@ -131,6 +134,7 @@ impl Unacknowledged {
         while let Some(held) = place.take()
             && let Some(oldest) = self.roomless.pop_front()
         {
+            self.waiting.subtract(1);
             place = held.send(oldest).try_reserve_owned().ok();
         }
     }
@@ -151,18 +155,26 @@ impl Unacknowledged {
             connection: self.connection,
             receipts: self.receipts.clone(),
         };
-        if self.waits_for_room() {
-            self.roomless.push_back(entry);
-            return Ok(());
-        }
-        match log.try_send(entry) {
+        let left = match self.waits_for_room() {
+            true => Err(mpsc::error::TrySendError::Full(entry)),
+            false => log.try_send(entry),
+        };
+        match left {
             Ok(()) => Ok(()),
             Err(mpsc::error::TrySendError::Full(entry)) => {
+                self.waiting.add_one();
                 self.roomless.push_back(entry);
                 Ok(())
             }
             Err(mpsc::error::TrySendError::Closed(_)) => Err(End::Orphaned),
         }
+    }
+}
+
+impl Drop for Unacknowledged {
+    fn drop(&mut self) {
+        let unowned: usize = self.unowned.values().map(Vec::len).sum();
+        self.waiting.subtract(unowned + self.roomless.len());
     }
 }
 
@@ -221,7 +233,11 @@ mod tests {
     }
 
     fn unacknowledged() -> Unacknowledged {
-        Unacknowledged::new(ConnectionId(1), mpsc::channel(1).0)
+        with(WaitingShares::new(MAX_UNACKNOWLEDGED))
+    }
+
+    fn with(waiting: WaitingShares) -> Unacknowledged {
+        Unacknowledged::new(ConnectionId(1), mpsc::channel(1).0, waiting)
     }
 
     /// A look-up that ends when it is told to.
@@ -295,6 +311,30 @@ mod tests {
             }
         }
         assert!(!shares.has_room());
+    }
+
+    #[tokio::test]
+    async fn all_connections_share_the_room_to_wait() {
+        let (log, mut entries) = mpsc::channel(1);
+        let waiting = WaitingShares::new(3);
+        let (mut one, mut other) = (with(waiting.clone()), with(waiting.clone()));
+        one.credit_when_known(share(2, 1), pending);
+        for sequence_number in 1..=3 {
+            assert!(other.has_room());
+            other.credit(share(2, sequence_number), earner(1), &log).unwrap();
+        }
+        assert!(!one.has_room() && !other.has_room());
+        entries.try_recv().unwrap();
+        other.fill(log.clone().reserve_owned().await.unwrap());
+        assert!(one.has_room() && other.has_room());
+        one.pass_on_owned(2, earner(2), &log).unwrap();
+        assert!(one.waits_for_room(), "it waits for another thing");
+        other.credit(share(2, 4), earner(1), &log).unwrap();
+        assert!(!one.has_room());
+        drop(other);
+        assert!(one.has_room());
+        drop(one);
+        assert_eq!(waiting.count(), 0);
     }
 
     #[tokio::test]
