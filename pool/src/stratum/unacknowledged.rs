@@ -43,8 +43,8 @@ pub(super) struct Unacknowledged {
     waiting: WaitingShares,
     /// All of them, also those that are in the log's queue.
     count: usize,
-    /// Whether there was no room when it was asked for last.
-    was_full: bool,
+    /// Whether the log was told that there is no room.
+    is_told: bool,
     /// Shares of channels whose accounts are being looked up, each channel's in their order.
     unowned: BTreeMap<u32, Vec<AcceptedShare>>,
     /// One for each channel in `unowned`. They end with the connection.
@@ -57,7 +57,7 @@ impl Unacknowledged {
     /// Starts with none. Their receipts go to `receipts`.
     pub(super) fn new(connection: ConnectionId, receipts: mpsc::Sender<Vec<Durable>>, waiting: WaitingShares) -> Self {
         let (unowned, lookups, roomless) = (BTreeMap::new(), JoinSet::new(), VecDeque::new());
-        Self { connection, receipts, waiting, count: 0, was_full: false, unowned, lookups, roomless }
+        Self { connection, receipts, waiting, count: 0, is_told: false, unowned, lookups, roomless }
     }
 
     /// Returns how many there are.
@@ -65,14 +65,14 @@ impl Unacknowledged {
         self.count
     }
 
-    /// Tells whether another share can be taken in, and says in the log when none can.
+    /// Tells whether another share can be taken in, and says in the log when none can, once a connection.
     pub(super) fn has_room(&mut self) -> bool {
-        let is_full = self.count >= MAX_UNACKNOWLEDGED || !self.waiting.has_room();
-        if is_full && !self.was_full {
+        let has_room = self.count < MAX_UNACKNOWLEDGED && self.waiting.has_room();
+        if !has_room && !self.is_told {
             warn!(unacknowledged = self.count, "shares cannot be stored, further ones are refused");
+            self.is_told = true;
         }
-        self.was_full = is_full;
-        !is_full
+        has_room
     }
 
     /// Takes in a share of a known account: it goes to the log's queue, or waits for room there.
