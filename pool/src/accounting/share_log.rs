@@ -6,7 +6,10 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -22,12 +25,16 @@ use tracing::{error, info};
 use super::segments::Segments;
 use crate::mining::difficulty::Difficulty;
 
-/// Shares that wait for the disk, of all connections together. When they are so many, connections stop reading.
+/// Shares that wait for the disk, of all connections together. When they are so many, further ones wait with their
+/// connections.
 const QUEUE_CAPACITY: usize = 16_384;
 /// Most shares in one transaction.
 const MAX_BATCH: usize = 8_192;
-/// Shares of one connection that may wait for the disk.
+/// Shares of one connection that may wait for the disk, here or with it. When they are so many, it refuses further ones.
 pub const MAX_UNACKNOWLEDGED: usize = 4_096;
+/// Shares that may wait with their connections, of all together: about 250 MB. When they are so many, connections refuse
+/// further ones.
+const MAX_WAITING: usize = 1 << 20;
 /// Pause before a commit that failed is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -95,6 +102,42 @@ pub struct Entry {
 #[derive(Clone, Debug)]
 pub struct ShareLog {
     queue: mpsc::Sender<Entry>,
+    waiting: WaitingShares,
+}
+
+/// How many shares wait with their connections; all clones are the same. Connections count them one by one while others
+/// do so too, so there can be a few more than the most.
+#[derive(Clone, Debug)]
+pub struct WaitingShares {
+    count: Arc<AtomicUsize>,
+    most: usize,
+}
+
+impl WaitingShares {
+    /// Begins with none, of which there may be `most`.
+    pub fn new(most: usize) -> Self {
+        Self { count: Arc::default(), most }
+    }
+
+    /// Tells whether another one may wait.
+    pub fn has_room(&self) -> bool {
+        self.count() < self.most
+    }
+
+    /// Returns how many wait.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Notes that one waits.
+    pub fn add_one(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that so many of those that waited do not any more.
+    pub fn subtract(&self, count: usize) {
+        self.count.fetch_sub(count, Ordering::Relaxed);
+    }
 }
 
 impl ShareLog {
@@ -103,12 +146,23 @@ impl ShareLog {
     pub fn start(store: Arc<dyn Store>, books: Arc<Books>, session: i64, segments: Segments) -> (Self, JoinHandle<()>) {
         let (queue, entries) = mpsc::channel(QUEUE_CAPACITY);
         let task = tokio::spawn(commit_all(store, books, session, segments, entries));
-        (Self { queue }, task)
+        (Self { queue, waiting: WaitingShares::new(MAX_WAITING) }, task)
+    }
+
+    /// Makes a log that does nothing with what comes into `queue`.
+    #[cfg(test)]
+    pub(crate) fn stuck(queue: mpsc::Sender<Entry>) -> Self {
+        Self { queue, waiting: WaitingShares::new(MAX_WAITING) }
     }
 
     /// Returns the queue, for connections that wait for room in it.
     pub fn queue(&self) -> &mpsc::Sender<Entry> {
         &self.queue
+    }
+
+    /// Returns the count of the shares that wait with their connections.
+    pub fn waiting(&self) -> &WaitingShares {
+        &self.waiting
     }
 }
 
