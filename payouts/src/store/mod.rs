@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bitcoin::{Address, Amount, BlockHash, SignedAmount, Transaction, Txid};
 
 use crate::{
-    account::{Account, AccountId, AccountSettings},
+    account::{Account, AccountId, AccountName, AccountSettings, Naming},
     books::{BlockCredit, BlockRecord, BlockState, FrozenWindow},
     crediting::{
         CreditedPeriod, NetworkBlockRow, Period, PeriodEarning, PeriodLot, PeriodNumber, PeriodWork, ReserveLot,
@@ -188,8 +188,18 @@ pub trait Store: Debug + Send + Sync {
     /// Returns the account of an address in its canonical text.
     async fn find_account(&self, address: &str) -> Result<Option<Account>, StoreError>;
 
+    /// Returns the account that a name belongs to, whether it is called so now or was before.
+    async fn find_named(&self, name: &AccountName) -> Result<Option<Account>, StoreError>;
+
     /// Returns accounts after `after` in the order of their numbers.
     async fn accounts(&self, after: AccountId, limit: u32) -> Result<Vec<Account>, StoreError>;
+
+    /// Returns the accounts with a name after `after` in the order of their numbers.
+    async fn named_accounts(&self, after: AccountId, limit: u32) -> Result<Vec<Account>, StoreError>;
+
+    /// Names an account, in the place of the name that it had, or takes its name away. A name that an account ever had is
+    /// never another's.
+    async fn name_account(&self, account: AccountId, name: Option<&AccountName>) -> Result<Naming, StoreError>;
 
     /// Stores a group of shares, all in one transaction and once, however often it is tried.
     async fn append_shares(&self, group: &ShareGroup) -> Result<Appended, StoreError>;
