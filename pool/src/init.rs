@@ -267,6 +267,11 @@ min_difficulty = {min}
 # What the pool writes into its blocks.
 pool_tag = "Adit"
 
+[accounts]
+# Whether any address of the network may mine. If not, only accounts may: addresses that have mined before, and those that
+# the operator adds with adit account add.
+open_registration = true
+
 [payout]
 {wallet}
 # The pool's fee in hundredths of a percent.

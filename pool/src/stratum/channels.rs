@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bitcoin::{Address, Network};
+use bitcoin::Address;
 use payouts::{
     account::AccountId,
     scheme::rule::Scheme,
@@ -33,7 +33,7 @@ use super::connection::End;
 use crate::{
     accounting::{
         blocks::{FoundBlocks, Solution},
-        identity::Identity,
+        registry::{Admitted, Registry},
         share_log::{ConnectionId, Durable, Entry, ShareLog, acknowledge, unix_time_ms},
     },
     mining::{
@@ -56,8 +56,8 @@ impl Outbox for ServerConnection {
 /// What a connection hears from and passes on to.
 #[derive(Clone)]
 pub struct Upstream {
-    /// The network whose addresses are accounts.
-    pub network: Network,
+    /// Who may open a channel.
+    pub registry: Arc<Registry>,
     /// What the operator set for all sessions.
     pub policy: Arc<SessionPolicy>,
     /// Where extranonce prefixes come from.
@@ -232,20 +232,20 @@ impl Channels {
         upstream: &mut Upstream,
         out: &mut ServerConnection,
     ) -> Result<(), End> {
-        let identity = match Identity::parse(user_identity.as_bytes(), upstream.network) {
-            Ok(identity) => identity,
+        let Admitted { identity, address } = match upstream.registry.admit(user_identity.as_bytes()) {
+            Ok(admitted) => admitted,
             Err(error) => {
                 info!(%error, "channel refused");
                 refuse_open(request.request_id, error.code(), out);
                 return Ok(());
             }
         };
+        let request = OpenRequest { least_difficulty: identity.least_difficulty, ..request };
         let job = Arc::clone(&upstream.jobs.borrow_and_update());
         if let Some(channel_id) = self.session.open(request, &job, Instant::now(), out) {
-            let Identity { address, worker } = identity;
-            info!(channel_id, %address, worker, "channel opened");
+            info!(channel_id, %identity, %address, "channel opened");
             self.empty_since = None;
-            self.owners.insert(channel_id, Owner { address, worker, earner: None });
+            self.owners.insert(channel_id, Owner { address, worker: identity.worker, earner: None });
         }
         Ok(())
     }

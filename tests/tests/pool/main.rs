@@ -13,6 +13,7 @@ mod books;
 mod crash;
 mod crash_points;
 mod elsewhere;
+mod identity;
 mod jobs;
 mod outages;
 mod payout_operations;
