@@ -15,11 +15,12 @@ pub mod table;
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use bitcoin::{Address, BlockHash, Network, address::NetworkUnchecked};
+use bitcoin::{BlockHash, Network};
 use clap::{
     Args, Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
+use payouts::account::User;
 
 use crate::{
     config::NETWORKS,
@@ -62,7 +63,7 @@ pub enum Command {
     /// Make a backup of the books, or move them
     #[command(subcommand)]
     Store(StoreCommand),
-    /// Look at or change what an account asks for; the pool may be running
+    /// Add, name and list accounts, look at or change what one asks for; the pool may be running
     #[command(subcommand)]
     Account(account::AccountCommand),
     /// Look at or fill the reserve out of which PPS, FPPS and PPS+ pay work; the pool may be running
@@ -139,9 +140,9 @@ pub struct ExplainArguments {
     /// The hash of the block
     #[arg(value_name = "BLOCK")]
     pub block: BlockHash,
-    /// The miner's payout address
-    #[arg(value_name = "ADDRESS")]
-    pub address: Address<NetworkUnchecked>,
+    /// The miner's payout address, or the account's name
+    #[arg(value_name = "ACCOUNT")]
+    pub account: User,
 }
 
 /// What to explain.
@@ -153,9 +154,9 @@ pub struct ExplainPeriodArguments {
     /// The number of the period: the key of its entry
     #[arg(value_name = "PERIOD")]
     pub period: i64,
-    /// The miner's payout address
-    #[arg(value_name = "ADDRESS")]
-    pub address: Address<NetworkUnchecked>,
+    /// The miner's payout address, or the account's name
+    #[arg(value_name = "ACCOUNT")]
+    pub account: User,
 }
 
 /// Where a backup goes.

@@ -59,6 +59,8 @@ pub struct Config {
     pub bitcoind: BitcoindConfig,
     /// The miners' side.
     pub stratum: StratumConfig,
+    /// Who may mine.
+    pub accounts: AccountsConfig,
     /// The money.
     pub payout: PayoutConfig,
     /// The database.
@@ -126,6 +128,13 @@ pub struct StratumConfig {
     pub supported_extensions: Vec<u16>,
     /// The extensions that clients must use. They count as supported.
     pub required_extensions: Vec<u16>,
+}
+
+/// Who may mine.
+#[derive(Clone, Copy, Debug)]
+pub struct AccountsConfig {
+    /// Whether any address of the network may, or only those that are accounts already.
+    pub open_registration: bool,
 }
 
 /// How miners are paid.
@@ -207,6 +216,9 @@ impl Config {
             log,
             bitcoind: bitcoind(&settings)?,
             stratum: stratum(&settings, network)?,
+            accounts: AccountsConfig {
+                open_registration: settings.boolean("accounts.open_registration")?.unwrap_or(true),
+            },
             payout: payout(&settings, network)?,
             store: StoreConfig::read(&settings, data_dir.join("adit.sqlite"))?,
             data_dir,

@@ -271,6 +271,11 @@ pool_tag = "Adit"
 supported_extensions = [2]
 required_extensions = []
 
+[accounts]
+# Whether any address of the network may mine. If not, only accounts may: addresses that have mined before, and those that
+# the operator adds with adit account add.
+open_registration = true
+
 [payout]
 {wallet}
 # The pool's fee in hundredths of a percent.

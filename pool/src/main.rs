@@ -54,17 +54,17 @@ fn perform(command: Command) -> anyhow::Result<()> {
             })
         }
         Command::Ledger(LedgerCommand::Explain(arguments)) => {
-            let ExplainArguments { config, block, address } = arguments;
-            read_books(&config.config, async |store| books::explain(store, block, &address).await)
+            let ExplainArguments { config, block, account } = arguments;
+            read_books(&config.config, async |store| books::explain(store, block, &account).await)
         }
         Command::Payout(command) => answer(payout::perform(command)),
         Command::Export(ExportCommand::List(arguments)) => {
             read_books(&arguments.config.config, async |store| books::list_exports(store, arguments.last).await)
         }
         Command::Ledger(LedgerCommand::ExplainPeriod(arguments)) => {
-            let ExplainPeriodArguments { config, period, address } = arguments;
+            let ExplainPeriodArguments { config, period, account } = arguments;
             let period = PeriodNumber::new(period);
-            read_books(&config.config, async |store| books::explain_period(store, period, &address).await)
+            read_books(&config.config, async |store| books::explain_period(store, period, &account).await)
         }
         Command::Account(command) => answer(account::perform(command)),
         Command::Reserve(command) => answer(reserve::perform(command)),

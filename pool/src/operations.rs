@@ -16,7 +16,11 @@ pub mod workers;
 use std::{fmt, str::FromStr};
 
 use bitcoin::{Address, address::NetworkUnchecked};
-use payouts::{payout::BatchId, reserve::PoolMoney};
+use payouts::{
+    account::{AccountName, User},
+    payout::BatchId,
+    reserve::PoolMoney,
+};
 use serde::{Deserialize, Serialize};
 
 use self::{account::AccountChanges, reserve::GiftSource};
@@ -47,7 +51,7 @@ pub enum Request {
     /// Pay now what is due.
     Run {
         /// Pay this one alone, also below its threshold.
-        address: Option<Address<NetworkUnchecked>>,
+        account: Option<User>,
     },
     /// Let a batch be signed.
     Approve {
@@ -66,24 +70,24 @@ pub enum Request {
         #[serde(default)]
         even_if_exported: bool,
     },
-    /// Stop paying an address.
+    /// Stop paying an account.
     Hold {
-        /// The miner's address.
-        address: Address<NetworkUnchecked>,
+        /// The miner.
+        account: User,
         /// Why.
         reason: Words,
     },
-    /// Pay a held address again.
+    /// Pay a held account again.
     Release {
-        /// The miner's address.
-        address: Address<NetworkUnchecked>,
+        /// The miner.
+        account: User,
         /// Why.
         reason: Words,
     },
-    /// Set the balance from which an address is paid.
+    /// Set the balance from which an account is paid.
     Threshold {
-        /// The miner's address.
-        address: Address<NetworkUnchecked>,
+        /// The miner.
+        account: User,
         /// The balance; the pool's threshold if there is none.
         threshold_sat: Option<u64>,
     },
@@ -106,12 +110,24 @@ pub enum Request {
         /// The transaction, signed by all keys, or once by each.
         psbts: Vec<PsbtBytes>,
     },
-    /// Change whom an address mines for, or what becomes of what it earns.
+    /// Change whom an account mines for, or what becomes of what it earns.
     SetAccount {
-        /// The miner's address.
-        address: Address<NetworkUnchecked>,
+        /// The miner. An address that is no account becomes one.
+        account: User,
         /// What is to change.
         changes: AccountChanges,
+    },
+    /// Make an address an account, and name it.
+    AddAccount {
+        /// The miner's address.
+        address: Address<NetworkUnchecked>,
+        /// The name; without one, the account keeps what it has.
+        name: Option<AccountName>,
+    },
+    /// Take an account's name away.
+    RemoveName {
+        /// The name.
+        name: AccountName,
     },
     /// Give money of the pool to the reserve.
     FundReserve {
@@ -136,6 +152,11 @@ impl Request {
     pub fn changes(&self) -> bool {
         !matches!(self, Request::Status | Request::List { .. } | Request::Show { .. })
     }
+
+    /// Whether it may change which accounts there are, or what they are called.
+    pub fn changes_accounts(&self) -> bool {
+        matches!(self, Request::SetAccount { .. } | Request::AddAccount { .. } | Request::RemoveName { .. })
+    }
 }
 
 impl fmt::Display for Request {
@@ -145,24 +166,23 @@ impl fmt::Display for Request {
             Request::Status => f.write_str("status"),
             Request::List { last } => write!(f, "list {last}"),
             Request::Show { batch } => write!(f, "show {batch}"),
-            Request::Run { address: None } => f.write_str("run"),
-            Request::Run { address: Some(address) } => write!(f, "run for {}", address.assume_checked_ref()),
+            Request::Run { account: None } => f.write_str("run"),
+            Request::Run { account: Some(account) } => write!(f, "run for {account}"),
             Request::Approve { batch, by } => write!(f, "approve {batch} by {by}"),
             Request::Cancel { batch, reason, .. } => write!(f, "cancel {batch}: {reason}"),
-            Request::Hold { address, reason } => write!(f, "hold {}: {reason}", address.assume_checked_ref()),
-            Request::Release { address, reason } => write!(f, "release {}: {reason}", address.assume_checked_ref()),
-            Request::Threshold { address, threshold_sat: Some(sat) } => {
-                write!(f, "threshold {} {sat} sat", address.assume_checked_ref())
-            }
-            Request::Threshold { address, threshold_sat: None } => {
-                write!(f, "threshold {} default", address.assume_checked_ref())
-            }
+            Request::Hold { account, reason } => write!(f, "hold {account}: {reason}"),
+            Request::Release { account, reason } => write!(f, "release {account}: {reason}"),
+            Request::Threshold { account, threshold_sat: Some(sat) } => write!(f, "threshold {account} {sat} sat"),
+            Request::Threshold { account, threshold_sat: None } => write!(f, "threshold {account} default"),
             Request::Bump { batch, fee_rate_sat_per_vb } => write!(f, "bump {batch} to {fee_rate_sat_per_vb} sat/vB"),
             Request::ExportPsbt { batch } => write!(f, "export-psbt {batch}"),
             Request::ImportPsbt { batch, .. } => write!(f, "import-psbt {batch}"),
-            Request::SetAccount { address, changes } => {
-                write!(f, "account {}: {changes}", address.assume_checked_ref())
+            Request::SetAccount { account, changes } => write!(f, "account {account}: {changes}"),
+            Request::AddAccount { address, name: None } => write!(f, "add account {}", address.assume_checked_ref()),
+            Request::AddAccount { address, name: Some(name) } => {
+                write!(f, "add account {name} {}", address.assume_checked_ref())
             }
+            Request::RemoveName { name } => write!(f, "remove name {name}"),
             Request::FundReserve { sat, from, reference } => {
                 write!(f, "fund the reserve with {sat} sat of {}: {reference}", PoolMoney::from(*from))
             }
@@ -274,6 +294,7 @@ mod tests {
     #[test]
     fn requests_are_written_for_people_and_read_back() {
         let address: Address<NetworkUnchecked> = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080".parse().unwrap();
+        let account = User::Address(address.clone());
         let batch = BatchId::new(7);
         for (request, json) in [
             (Request::Status, r#"{"operation":"status"}"#),
@@ -282,9 +303,14 @@ mod tests {
                 r#"{"operation":"approve","batch":7,"by":"alice"}"#,
             ),
             (
-                Request::Threshold { address, threshold_sat: None },
-                r#"{"operation":"threshold","address":"bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080","threshold_sat":null}"#,
+                Request::Threshold { account, threshold_sat: None },
+                r#"{"operation":"threshold","account":"bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080","threshold_sat":null}"#,
             ),
+            (
+                Request::AddAccount { address, name: "farm".parse().ok() },
+                r#"{"operation":"add_account","address":"bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080","name":"farm"}"#,
+            ),
+            (Request::Run { account: "farm".parse().ok() }, r#"{"operation":"run","account":"farm"}"#),
             (
                 Request::FundReserve { sat: 5, from: GiftSource::Deposits, reference: "first".parse().unwrap() },
                 r#"{"operation":"fund_reserve","sat":5,"from":"deposits","reference":"first"}"#,

@@ -26,12 +26,13 @@ use tracing::{info, warn};
 use crate::{
     accounting::{
         blocks::{Booking, FoundBlocks, Spool, submit_all},
+        registry::{Registration, Registry},
         segments::Segments,
         settlement::{Signals, Work, settle_all},
         share_log::{ShareLog, unix_time_ms},
         upkeep::Upkeep,
     },
-    config::{Config, PayoutConfig, StratumConfig},
+    config::{AccountsConfig, Config, PayoutConfig, StratumConfig},
     control::ControlSocket,
     lock::DataLock,
     mining::{
@@ -145,11 +146,14 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
     let upkeep_task = tokio::spawn(upkeep.run(draining.clone()));
     let signals = Signals { templates, found, orders, draining: draining.clone() };
     let work = Work { crediting, segments };
-    let settlement_task = tokio::spawn(settle_all(node, Arc::clone(&store), books, payer, work, signals));
+    let registry = Registry::load(&*store, config.network, registration(config.accounts)).await;
+    let registry = Arc::new(registry.context("the accounts cannot be read")?);
+    let settlement = settle_all(node, Arc::clone(&store), books, payer, work, Arc::clone(&registry), signals);
+    let settlement_task = tokio::spawn(settlement);
     let control_task = tokio::spawn(served);
 
     let upstream = Upstream {
-        network: config.network,
+        registry,
         policy: Arc::new(session_policy(&config.stratum, config.network)),
         // The session is a part of the prefix; after 65,536 starts it repeats, long after the jobs of the first.
         space: Arc::new(ExtranonceSpace::new(config.stratum.server_id, session as u16, MAX_CHANNELS)),
@@ -267,6 +271,10 @@ fn session_policy(config: &StratumConfig, network: Network) -> SessionPolicy {
         max_channels: config.max_channels_per_connection,
         harder_than_network: network == Network::Regtest,
     }
+}
+
+fn registration(config: AccountsConfig) -> Registration {
+    if config.open_registration { Registration::Open } else { Registration::Closed }
 }
 
 fn scheme(config: &PayoutConfig) -> anyhow::Result<Scheme> {

@@ -138,7 +138,7 @@ fn wrong_payout_arguments_end_with_2() {
         &["approve", "1", "--by", " "],
         &["cancel", "1", "--reason", "two\nlines"],
         &["hold", ADDRESS],
-        &["hold", "nowhere", "--reason", "because"],
+        &["hold", "no.where", "--reason", "because"],
         &["threshold", ADDRESS, "0"],
         &["threshold", ADDRESS, "some"],
         &["bump", "1", "--fee-rate", "0"],
@@ -146,6 +146,24 @@ fn wrong_payout_arguments_end_with_2() {
         &["export-psbt", "1"],
     ] {
         let output = adit(dir.path(), &[&["payout"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+    }
+}
+
+#[test]
+fn wrong_account_arguments_end_with_2() {
+    let dir = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["add"][..],
+        &["add", "farm"],
+        &["add", "7up", ADDRESS],
+        &["add", ADDRESS, "farm"],
+        &["add", "bc1qfarm", ADDRESS],
+        &["remove"],
+        &["remove", ADDRESS],
+        &["show", "farm.rig"],
+    ] {
+        let output = adit(dir.path(), &[&["account"], arguments].concat());
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
     }
 }
@@ -181,6 +199,19 @@ fn account_and_reserve_are_changed_where_no_pool_runs_and_need_its_books() {
     assert_eq!(json["account"]["account"]["mines_for"], "pool", "{output:?}");
     let output = adit(dir.path(), &["account", "show", ADDRESS, "--json"]);
     assert_eq!(serde_json::from_str::<serde_json::Value>(stdout(&output)).unwrap(), json["account"]["account"]);
+
+    let output = adit(dir.path(), &["account", "add", ADDRESS]);
+    assert_eq!(stdout(&output), format!("{ADDRESS} was already account 1.\n"), "{output:?}");
+    let output = adit(dir.path(), &["account", "add", "Farm", ADDRESS]);
+    assert_eq!(stdout(&output), format!("{ADDRESS} is account 1, called farm.\n"), "{output:?}");
+    let output = adit(dir.path(), &["account", "set", "FARM", "--scheme", "pool"]);
+    assert!(stdout(&output).contains("Name      farm") && stdout(&output).ends_with("already.\n"), "{output:?}");
+    let output = adit(dir.path(), &["account", "remove", "farm"]);
+    assert!(stdout(&output).starts_with(&format!("{ADDRESS} is not called farm any more")), "{output:?}");
+    let output = adit(dir.path(), &["account", "list"]);
+    assert_eq!(stdout(&output), format!("ACCOUNT  NAME  ADDRESS\n      1        {ADDRESS}\n"), "{output:?}");
+    let output = adit(dir.path(), &["account", "remove", "shed"]);
+    assert!(one_complaint(&output).contains("no account is called shed"), "{output:?}");
 
     let output = adit(dir.path(), &fund);
     assert_eq!(output.status.code(), Some(1), "{output:?}");

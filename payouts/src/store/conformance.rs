@@ -11,7 +11,7 @@ use bitcoin::{
 use ruint::aliases::U512;
 
 use crate::{
-    account::{AccountId, AccountSettings},
+    account::{AccountId, AccountName, AccountSettings, Naming},
     audit,
     books::{BlockCredit, BlockPhase, BlockRecord, BlockState, FoundBlock, FrozenWindow},
     crediting::{
@@ -139,6 +139,52 @@ pub(crate) async fn an_address_has_one_account(store: AnyStore) {
     assert_eq!((found.id, found.script_pubkey), (second, address(2).script_pubkey()));
     assert!(store.find_account("elsewhere").await.unwrap().is_none());
     assert_eq!(store.accounts(first, 10).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn a_name_stays_with_the_account_that_had_it_first(store: AnyStore) {
+    let (one, other) = (store.account(&address(1)).await.unwrap(), store.account(&address(2)).await.unwrap());
+    let [farm, rack, shed]: [AccountName; 3] = ["farm", "rack", "shed"].map(|name| name.parse().unwrap());
+    let naming = async |account, name: Option<&AccountName>| store.name_account(account, name).await.unwrap();
+    let owner = async |name| store.find_named(name).await.unwrap().map(|account| account.id);
+    let present = async |account: AccountId| {
+        let before = AccountId::new(account.get() - 1);
+        store.named_accounts(before, 1).await.unwrap().pop().filter(|found| found.id == account)?.name
+    };
+    assert_eq!(naming(one, None).await, Naming::Already);
+    assert_eq!((naming(one, Some(&farm)).await, naming(other, Some(&rack)).await), (Naming::Done, Naming::Done));
+    assert_eq!(naming(one, Some(&farm)).await, Naming::Already);
+    assert_eq!((owner(&farm).await, owner(&rack).await, owner(&shed).await), (Some(one), Some(other), None));
+    assert_eq!(naming(other, Some(&farm)).await, Naming::Reserved(one));
+    assert_eq!(present(other).await.as_ref(), Some(&rack), "a name that was refused took another one along");
+
+    // An account is found with its name in every way.
+    let named = store.find_account(&address(1).to_string()).await.unwrap().unwrap();
+    assert_eq!(named.name.as_ref(), Some(&farm));
+    assert_eq!(store.find_named(&farm).await.unwrap().as_ref(), Some(&named));
+    let unnamed = store.account(&address(3)).await.unwrap();
+    let all = store.accounts(AccountId::new(0), 10).await.unwrap();
+    assert_eq!((all.len(), &all[0], all[2].id, &all[2].name), (3, &named, unnamed, &None));
+    assert_eq!(store.named_accounts(AccountId::new(0), 10).await.unwrap(), all[..2]);
+    assert_eq!(store.named_accounts(AccountId::new(0), 1).await.unwrap(), all[..1]);
+    assert_eq!(store.named_accounts(one, 10).await.unwrap(), all[1..2]);
+
+    // Another name takes the place of the first, which remains its account's, as does one that is taken away.
+    assert_eq!((naming(one, Some(&shed)).await, naming(other, None).await), (Naming::Done, Naming::Done));
+    assert_eq!((owner(&farm).await, owner(&rack).await, owner(&shed).await), (Some(one), Some(other), Some(one)));
+    assert_eq!((present(one).await.as_ref(), present(other).await), (Some(&shed), None));
+    assert_eq!(naming(other, Some(&farm)).await, Naming::Reserved(one));
+    assert_eq!(naming(one, Some(&rack)).await, Naming::Reserved(other));
+    assert_eq!((naming(one, Some(&farm)).await, naming(other, Some(&rack)).await), (Naming::Done, Naming::Done));
+    assert_eq!((present(one).await, present(other).await), (Some(farm), Some(rack)));
+}
+
+/// An account of the time before accounts had names.
+pub(crate) async fn an_account_of_the_sixth_schema_can_be_named(store: AnyStore) {
+    let old = store.find_account("somewhere").await.unwrap().unwrap();
+    assert_eq!((old.id.get(), old.name), (1, None));
+    let farm = "farm".parse().unwrap();
+    assert_eq!(store.name_account(old.id, Some(&farm)).await.unwrap(), Naming::Done);
+    assert_eq!(store.find_named(&farm).await.unwrap().unwrap().address, "somewhere");
 }
 
 pub(crate) async fn an_entry_is_posted_once(store: AnyStore) {
@@ -336,6 +382,7 @@ pub(crate) async fn everything_is_in_use(store: AnyStore) {
     let wishes = Wishes { donation: Donation::new(account, 1), division: [(account, NonZeroU32::MIN)].into() };
     let settings = AccountSettings { reward: Reward::Shared, wishes };
     store.append_settings(account, ShareSeq::new(1), &settings).await.unwrap();
+    store.name_account(account, Some(&"farm".parse().unwrap())).await.unwrap();
     store.save_network_block(&network_block(3)).await.unwrap();
     deposits::follow(&*store, &[deposit(10)]).await.unwrap();
     reserve::give(&*store, &gift(10)).await.unwrap();
@@ -379,6 +426,7 @@ macro_rules! for_each_requirement {
         $call! {
             sessions_count_up,
             an_address_has_one_account,
+            a_name_stays_with_the_account_that_had_it_first,
             a_group_of_shares_is_stored_once_and_in_turn,
             shares_of_one_kind_are_one_row,
             a_group_larger_than_a_statement_is_stored_whole,

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bitcoin::{Address, Amount, BlockHash, SignedAmount, Transaction, Txid};
 use payouts::{
     Account, AccountId, SqliteStore, Store, StoreError,
-    account::AccountSettings,
+    account::{AccountName, AccountSettings, Naming},
     books::{BlockCredit, BlockRecord, FrozenWindow},
     crediting::{NetworkBlockRow, Period, PeriodEarning, PeriodLot, PeriodNumber, PeriodWork, ReserveLot},
     deposits::Deposit,
@@ -107,8 +107,20 @@ impl Store for FallibleStore {
         self.call(Call::Read, self.inner.find_account(address)).await
     }
 
+    async fn find_named(&self, name: &AccountName) -> Result<Option<Account>, StoreError> {
+        self.call(Call::Read, self.inner.find_named(name)).await
+    }
+
     async fn accounts(&self, after: AccountId, limit: u32) -> Result<Vec<Account>, StoreError> {
         self.call(Call::Read, self.inner.accounts(after, limit)).await
+    }
+
+    async fn named_accounts(&self, after: AccountId, limit: u32) -> Result<Vec<Account>, StoreError> {
+        self.call(Call::Read, self.inner.named_accounts(after, limit)).await
+    }
+
+    async fn name_account(&self, account: AccountId, name: Option<&AccountName>) -> Result<Naming, StoreError> {
+        self.call(Call::Write, self.inner.name_account(account, name)).await
     }
 
     async fn append_shares(&self, group: &ShareGroup) -> Result<Appended, StoreError> {

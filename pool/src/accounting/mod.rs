@@ -2,6 +2,7 @@
 
 pub mod blocks;
 pub mod identity;
+pub mod registry;
 pub mod segments;
 pub mod settlement;
 pub mod share_log;

@@ -23,9 +23,9 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::segments::Segments;
+use super::{registry::Registry, segments::Segments};
 use crate::{
-    operations::{self, Order},
+    operations::{self, Order, Outcome, Refusal, Request},
     template::{
         LatestTemplate,
         node::{BlockStatus, Node},
@@ -61,6 +61,7 @@ pub async fn settle_all(
     books: Arc<Books>,
     mut payer: Payer,
     work: Work,
+    registry: Arc<Registry>,
     mut signals: Signals,
 ) {
     let mut settled_tip = None;
@@ -89,29 +90,45 @@ pub async fn settle_all(
         // Only if both went well do blocks and wallet stand at one tip.
         let wallet = (followed.is_ok() && paid.is_ok()).then(|| payer.wallet().balance());
         balances.perform(&*store, wallet).await;
-        wait(&store, &mut payer, &work.segments, &mut signals, &mut settled_tip).await;
+        let mut clerk = Clerk { store: &*store, payer: &mut payer, segments: &work.segments, registry: &registry };
+        wait(&mut clerk, &mut signals, &mut settled_tip).await;
     }
 }
 
 /// Waits until something calls for settlement, and answers orders meanwhile. Also when nothing does, all is looked at
 /// anew after a while.
-async fn wait(
-    store: &Arc<dyn Store>,
-    payer: &mut Payer,
-    segments: &Segments,
-    signals: &mut Signals,
-    settled_tip: &mut Option<bitcoin::BlockHash>,
-) {
+async fn wait(clerk: &mut Clerk<'_>, signals: &mut Signals, settled_tip: &mut Option<bitcoin::BlockHash>) {
     let deadline = tokio::time::Instant::now() + INTERVAL;
     while let Ok(Some(order)) = timeout_at(deadline, changed(signals, settled_tip)).await {
         let changes = order.request.changes();
         if order.is_awaited() {
-            let outcome = operations::perform(&**store, payer, segments.newest_cut(), &order.request).await;
+            let outcome = clerk.perform(&order.request).await;
             order.answer(outcome);
             if changes {
                 return;
             }
         }
+    }
+}
+
+/// What it takes to do orders.
+struct Clerk<'a> {
+    store: &'a dyn Store,
+    payer: &'a mut Payer,
+    segments: &'a Segments,
+    registry: &'a Registry,
+}
+
+impl Clerk<'_> {
+    /// Does what an order asks for. Whoever may mine by it may do so when it is answered; if that cannot be said, it is
+    /// refused, and the order can be repeated.
+    async fn perform(&mut self, request: &Request) -> Result<Outcome, Refusal> {
+        let newest_cut = self.segments.newest_cut();
+        let outcome = operations::perform(self.store, self.payer, newest_cut, request).await?;
+        if request.changes_accounts() {
+            self.registry.refresh(self.store).await?;
+        }
+        Ok(outcome)
     }
 }
 

@@ -9,10 +9,10 @@ use std::{
 };
 
 use anyhow::Context;
-use bitcoin::{Address, BlockHash, SignedAmount, address::NetworkUnchecked};
+use bitcoin::{BlockHash, SignedAmount};
 use jiff::Timestamp;
 use payouts::{
-    account::AccountId,
+    account::{AccountId, User},
     audit::{self, ChainAudit, ChainCoins},
     crediting::PeriodNumber,
     export::register::{RegisterRow, RowSeq},
@@ -21,7 +21,7 @@ use payouts::{
 };
 
 use super::table::{Align, Table};
-use crate::template::node::Node;
+use crate::{operations::account::find_account, template::node::Node};
 
 /// Accounts read from the store at a time.
 const PAGE: u32 = 1_000;
@@ -93,36 +93,25 @@ async fn compare_with_chain(store: &dyn Store, node: &Node) -> anyhow::Result<St
     Ok(text)
 }
 
-/// How an address came to its credit for the work of a period.
+/// How an account came to its credit for the work of a period.
 ///
 /// # Errors
 ///
-/// When the store cannot be read, does not know the address, the period is not paid, or its credit does not follow from
+/// When the store cannot be read, does not know the account, the period is not paid, or its credit does not follow from
 /// the work.
-pub async fn explain_period(
-    store: &dyn Store,
-    period: PeriodNumber,
-    address: &Address<NetworkUnchecked>,
-) -> anyhow::Result<String> {
-    let address = address.assume_checked_ref().to_string();
-    let account = store.find_account(&address).await?.with_context(|| format!("no account has address {address}"))?;
+pub async fn explain_period(store: &dyn Store, period: PeriodNumber, account: &User) -> anyhow::Result<String> {
+    let account = find_account(store, account).await?;
     Ok(payouts::crediting::explain(store, period, account.id).await?.to_string())
 }
 
-/// How an address came to its credit of a block.
+/// How an account came to its credit of a block.
 ///
 /// # Errors
 ///
-/// When the store cannot be read, does not know the block or the address, or holds a credit that does not follow from
+/// When the store cannot be read, does not know the block or the account, or holds a credit that does not follow from
 /// the shares.
-pub async fn explain(
-    store: &dyn Store,
-    block: BlockHash,
-    address: &Address<NetworkUnchecked>,
-) -> anyhow::Result<String> {
-    // The books know addresses of the pool's network alone, in their canonical text.
-    let address = address.assume_checked_ref().to_string();
-    let account = store.find_account(&address).await?.with_context(|| format!("no account has address {address}"))?;
+pub async fn explain(store: &dyn Store, block: BlockHash, account: &User) -> anyhow::Result<String> {
+    let account = find_account(store, account).await?;
     Ok(payouts::books::explain(store, block, account.id).await?.to_string())
 }
 

@@ -7,9 +7,9 @@ mod psbt_file;
 use std::path::PathBuf;
 
 use anyhow::bail;
-use bitcoin::{Address, Amount, address::NetworkUnchecked};
+use bitcoin::Amount;
 use clap::{Args, Subcommand};
-use payouts::payout::BatchId;
+use payouts::{account::User, payout::BatchId};
 
 use super::request::{CommonArguments, ask, example, printed};
 use crate::{
@@ -97,9 +97,9 @@ pub struct RunArguments {
     /// What all commands take.
     #[command(flatten)]
     pub common: CommonArguments,
-    /// Pay this address alone, also below its threshold [default: all that are due]
-    #[arg(long, value_name = "ADDRESS")]
-    pub account: Option<Address<NetworkUnchecked>>,
+    /// Pay this address, or account by its name, alone, also below its threshold [default: all that are due]
+    #[arg(long, value_name = "ACCOUNT")]
+    pub account: Option<User>,
 }
 
 /// What is approved, and by whom.
@@ -139,9 +139,9 @@ pub struct ReasonArguments {
     /// What all commands take.
     #[command(flatten)]
     pub common: CommonArguments,
-    /// The miner's payout address
-    #[arg(value_name = "ADDRESS")]
-    pub address: Address<NetworkUnchecked>,
+    /// The miner's payout address, or the account's name
+    #[arg(value_name = "ACCOUNT")]
+    pub account: User,
     /// Why, for the record
     #[arg(long, value_name = "TEXT")]
     pub reason: Words,
@@ -153,9 +153,9 @@ pub struct ThresholdArguments {
     /// What all commands take.
     #[command(flatten)]
     pub common: CommonArguments,
-    /// The miner's payout address
-    #[arg(value_name = "ADDRESS")]
-    pub address: Address<NetworkUnchecked>,
+    /// The miner's payout address, or the account's name
+    #[arg(value_name = "ACCOUNT")]
+    pub account: User,
     /// The balance, or `default` for the pool's
     #[arg(value_name = "SATOSHIS|default", value_parser = threshold)]
     pub threshold: Threshold,
@@ -236,15 +236,15 @@ impl PayoutCommand {
             PayoutCommand::Status(_) => Request::Status,
             PayoutCommand::List(ListBatchesArguments { last, .. }) => Request::List { last },
             PayoutCommand::Show(ShowArguments { batch, .. }) => Request::Show { batch },
-            PayoutCommand::Run(RunArguments { account, .. }) => Request::Run { address: account },
+            PayoutCommand::Run(RunArguments { account, .. }) => Request::Run { account },
             PayoutCommand::Approve(ApproveArguments { batch, by, .. }) => Request::Approve { batch, by },
             PayoutCommand::Cancel(CancelArguments { batch, reason, even_if_exported, .. }) => {
                 Request::Cancel { batch, reason, even_if_exported }
             }
-            PayoutCommand::Hold(ReasonArguments { address, reason, .. }) => Request::Hold { address, reason },
-            PayoutCommand::Release(ReasonArguments { address, reason, .. }) => Request::Release { address, reason },
-            PayoutCommand::Threshold(ThresholdArguments { address, threshold, .. }) => Request::Threshold {
-                address,
+            PayoutCommand::Hold(ReasonArguments { account, reason, .. }) => Request::Hold { account, reason },
+            PayoutCommand::Release(ReasonArguments { account, reason, .. }) => Request::Release { account, reason },
+            PayoutCommand::Threshold(ThresholdArguments { account, threshold, .. }) => Request::Threshold {
+                account,
                 threshold_sat: match threshold {
                     Threshold::Default => None,
                     Threshold::Own(amount) => Some(amount.to_sat()),

@@ -53,6 +53,8 @@ pub(super) fn text(outcome: &Outcome) -> anyhow::Result<String> {
             true => format!("Batch {} was signed already.\n", batch.batch),
         },
         Outcome::Account(change) => account::changed(change),
+        Outcome::Added(added) => account::added(added),
+        Outcome::NameRemoved(removed) => account::name_removed(removed),
         Outcome::Given(given) => reserve::given(given),
     })
 }

@@ -43,6 +43,7 @@ pub const KEYS: &[&str] = &[
     "stratum.pool_tag",
     "stratum.supported_extensions",
     "stratum.required_extensions",
+    "accounts.open_registration",
     "payout.wallet_key_file",
     "payout.watch_only_descriptor",
     "payout.watch_only_change_descriptor",
@@ -292,6 +293,21 @@ impl Settings {
                 format!("{} is not an integer from {} to {}", setting.value, range.start(), range.end()),
             )),
         }
+    }
+
+    /// The value of a setting that is true or false.
+    ///
+    /// # Errors
+    ///
+    /// When it is neither.
+    pub fn boolean(&self, key: &'static str) -> Result<Option<bool>, ConfigError> {
+        let Some(setting) = self.find(key) else { return Ok(None) };
+        let value = match (&setting.value, &setting.origin) {
+            (Value::Boolean(value), _) => Some(*value),
+            (Value::String(text), Origin::Environment) => text.trim().parse().ok(),
+            _ => None,
+        };
+        value.map(Some).ok_or_else(|| self.invalid(key, format!("{} is not true or false", setting.value)))
     }
 
     /// The value of a setting that may be written as a number or as a text, in its text form.

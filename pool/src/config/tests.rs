@@ -216,6 +216,19 @@ fn unknown_extension_names_the_known_ones() {
 }
 
 #[test]
+fn registration_is_open_unless_told_otherwise() {
+    assert!(load(SMALLEST, &[]).1.unwrap().accounts.open_registration);
+    let closed = format!("{SMALLEST}[accounts]\nopen_registration = false\n");
+    assert!(!load(&closed, &[]).1.unwrap().accounts.open_registration);
+    let variable = "ADIT__ACCOUNTS__OPEN_REGISTRATION";
+    assert!(load(&closed, &[(variable, "true")]).1.unwrap().accounts.open_registration);
+    let said = complaint(SMALLEST, &[(variable, "no")]);
+    assert_eq!(said, format!("{variable}: \"no\" is not true or false"));
+    let said = complaint(&closed.replace("false", "\"false\""), &[]);
+    assert!(said.ends_with("\"false\" is not true or false"), "{said}");
+}
+
+#[test]
 fn scheme_is_chosen_by_its_name() {
     assert_eq!(load(SMALLEST, &[]).1.unwrap().payout.scheme, SchemeName::Pplns);
     for (scheme, name) in SchemeName::ALL {

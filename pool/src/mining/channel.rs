@@ -55,6 +55,8 @@ pub struct Channel {
     kind: ChannelKind,
     prefix: ExtranoncePrefix,
     max_target: Target,
+    /// The least that the client wishes for.
+    least_difficulty: Option<Difficulty>,
     /// What the next job is given with.
     difficulty: Difficulty,
     vardiff: Vardiff,
@@ -102,12 +104,19 @@ impl Channel {
             kind,
             prefix,
             max_target,
+            least_difficulty: None,
             difficulty,
             vardiff,
             live: VecDeque::new(),
             forgotten: None,
             given_ids: None,
         }
+    }
+
+    /// Keeps to a difficulty that the client wishes to be the least.
+    #[must_use]
+    pub fn with_least_difficulty(self, least_difficulty: Option<Difficulty>) -> Self {
+        Self { least_difficulty, ..self }
     }
 
     /// Returns the id, unique within the connection.
@@ -133,6 +142,11 @@ impl Channel {
     /// Returns the largest target that the client takes.
     pub fn max_target(&self) -> Target {
         self.max_target
+    }
+
+    /// Returns the least difficulty that the client wishes for.
+    pub fn least_difficulty(&self) -> Option<Difficulty> {
+        self.least_difficulty
     }
 
     /// Returns the newest job, if one was given.

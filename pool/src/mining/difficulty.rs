@@ -1,6 +1,6 @@
 //! Share difficulty: always a power of two, so that no client rounds it and every sum of work is exact.
 
-use std::fmt;
+use std::{fmt, num::NonZeroU128};
 
 use bitcoin::Target;
 
@@ -49,6 +49,12 @@ impl Difficulty {
         }
         // The cast saturates, so an infinite rate is only very hard.
         Self::from_log2(difficulty.log2().ceil() as i32)
+    }
+
+    /// Returns the easiest difficulty that is at least `number` times difficulty 1, or [`Self::MAX`].
+    pub fn at_least(number: NonZeroU128) -> Self {
+        let rounded_up = 128 - (number.get() - 1).leading_zeros();
+        Self::from_log2(i32::try_from(rounded_up).expect("it is at most 128"))
     }
 
     /// Returns the binary logarithm.
@@ -123,6 +129,13 @@ mod tests {
         let hardest = Difficulty::hardest_within(target);
         assert!(hardest.target() >= target);
         assert!(Difficulty::from_log2(i32::from(hardest.log2()) + 1).target() < target);
+    }
+
+    #[test]
+    fn number_rounds_up() {
+        for (number, log2) in [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), ((1 << 60) + 1, 61), (u128::MAX, 95)] {
+            assert_eq!(Difficulty::at_least(number.try_into().unwrap()), Difficulty::from_log2(log2), "{number}");
+        }
     }
 
     #[test]

@@ -108,6 +108,8 @@ pub struct OpenRequest {
     pub nominal_hash_rate: f32,
     /// The largest target that the client takes.
     pub max_target: U256,
+    /// What the channel shall start with and never fall below, if the user wishes for something.
+    pub least_difficulty: Option<Difficulty>,
 }
 
 /// The kind of channel that is asked for.
@@ -122,14 +124,15 @@ pub enum ChannelWish {
 impl From<&OpenStandardMiningChannel> for OpenRequest {
     fn from(open: &OpenStandardMiningChannel) -> Self {
         let OpenStandardMiningChannel { request_id, nominal_hash_rate, max_target, .. } = *open;
-        Self { request_id, wish: ChannelWish::Standard, nominal_hash_rate, max_target }
+        Self { request_id, wish: ChannelWish::Standard, nominal_hash_rate, max_target, least_difficulty: None }
     }
 }
 
 impl From<&OpenExtendedMiningChannel> for OpenRequest {
     fn from(open: &OpenExtendedMiningChannel) -> Self {
         let OpenExtendedMiningChannel { request_id, nominal_hash_rate, max_target, min_extranonce_size, .. } = *open;
-        Self { request_id, wish: ChannelWish::Extended(min_extranonce_size), nominal_hash_rate, max_target }
+        let wish = ChannelWish::Extended(min_extranonce_size);
+        Self { request_id, wish, nominal_hash_rate, max_target, least_difficulty: None }
     }
 }
 
@@ -186,8 +189,9 @@ impl Session {
         let Some(channel) = self.channels.get_mut(&update.channel_id) else {
             return refuse_update(update.channel_id, "invalid-channel-id", out);
         };
+        let least = channel.least_difficulty();
         let newest_job = self.newest_job.as_ref();
-        let Some(bounds) = newest_job.and_then(|job| bounds(&self.policy, job, max_target)) else {
+        let Some(bounds) = newest_job.and_then(|job| bounds(&self.policy, job, max_target, least)) else {
             return refuse_update(update.channel_id, "max-target-out-of-range", out);
         };
         channel.set_max_target(max_target);
@@ -288,18 +292,23 @@ impl Session {
             return Err("invalid-nominal-hashrate");
         }
         let max_target = Target::from_le_bytes(request.max_target.0);
-        let bounds = bounds(&self.policy, job, max_target).ok_or("max-target-out-of-range")?;
+        let least = request.least_difficulty;
+        let bounds = bounds(&self.policy, job, max_target, least).ok_or("max-target-out-of-range")?;
         if self.channels.len() >= self.policy.max_channels {
             return Err("channel-capacity-exhausted");
         }
         let prefix = self.space.allocate(rollable_size).ok_or("channel-capacity-exhausted")?;
-        let start = match request.nominal_hash_rate {
-            0.0 => self.policy.initial_difficulty,
-            claimed => Difficulty::for_hash_rate(f64::from(claimed), 60.0 / self.policy.shares_per_minute),
+        let start = match (least, request.nominal_hash_rate) {
+            // A user knows his device better than devices know themselves: many claim the same rate whatever they do.
+            (Some(least), _) => least,
+            (None, 0.0) => self.policy.initial_difficulty,
+            (None, claimed) => Difficulty::for_hash_rate(f64::from(claimed), 60.0 / self.policy.shares_per_minute),
         };
         let id = self.next_channel_id;
         self.next_channel_id = id.checked_add(1).ok_or("channel-capacity-exhausted")?;
-        Ok(Channel::new(id, kind, prefix, max_target, bounds.clamp(start), self.policy.shares_per_minute, now))
+        let start = bounds.clamp(start);
+        let channel = Channel::new(id, kind, prefix, max_target, start, self.policy.shares_per_minute, now);
+        Ok(channel.with_least_difficulty(least))
     }
 
     /// Sends the job to one channel as a future job and activates it.
@@ -385,10 +394,18 @@ fn error_code(code: &str) -> Str0_255 {
 }
 
 /// Works out what a channel may be given. None if no difficulty is hard enough for `max_target`.
-fn bounds(policy: &SessionPolicy, job: &Job, max_target: Target) -> Option<DifficultyBounds> {
+///
+/// What the pool and the user wish to be the least gives way to the network: its blocks are never hidden.
+fn bounds(
+    policy: &SessionPolicy,
+    job: &Job,
+    max_target: Target,
+    least_difficulty: Option<Difficulty>,
+) -> Option<DifficultyBounds> {
     let network = Difficulty::hardest_within(job.template().target);
     let hardest = if policy.harder_than_network { Difficulty::MAX } else { network };
-    let easiest = Difficulty::easiest_within(max_target)?.max(policy.min_difficulty.min(hardest));
+    let wished = policy.min_difficulty.max(least_difficulty.unwrap_or(Difficulty::MIN));
+    let easiest = Difficulty::easiest_within(max_target)?.max(wished.min(hardest));
     Some(DifficultyBounds { easiest, hardest })
 }
 
@@ -402,7 +419,8 @@ fn retarget(
     now: Instant,
     out: &mut impl Outbox,
 ) -> bool {
-    let Some(bounds) = bounds(policy, job, channel.max_target()) else { return false };
+    let bounds = bounds(policy, job, channel.max_target(), channel.least_difficulty());
+    let Some(bounds) = bounds else { return false };
     let difficulty = bounds.clamp(suited);
     let changed = difficulty != channel.difficulty();
     if changed {
@@ -521,7 +539,64 @@ pub(crate) mod tests {
     }
 
     fn request(wish: ChannelWish) -> OpenRequest {
-        OpenRequest { request_id: 77, wish, nominal_hash_rate: 1e12, max_target: ANY_TARGET }
+        OpenRequest { request_id: 77, wish, nominal_hash_rate: 1e12, max_target: ANY_TARGET, least_difficulty: None }
+    }
+
+    /// An open channel with a wish, and the difficulty that it began with.
+    fn wishing(log2: i32, request: OpenRequest, job: &Arc<Job>, now: Instant) -> (Session, Difficulty) {
+        let (mut session, mut sent) = (session(SessionKind::StandardJobs), Sent::default());
+        let least_difficulty = Some(Difficulty::from_log2(log2));
+        session.open(OpenRequest { least_difficulty, ..request }, job, now, &mut sent).unwrap();
+        let ServerMessage::OpenStandardMiningChannelSuccess(success) = &sent.take()[0] else { panic!("no success") };
+        let given = session.channels[&FIRST_CHANNEL_ID].difficulty();
+        assert_eq!(success.target, target(given));
+        (session, given)
+    }
+
+    #[test]
+    fn wish_is_where_a_channel_starts_whatever_hash_rate_it_claims() {
+        for nominal_hash_rate in [0.0, 1e9, 1e12, 1e15] {
+            let request = OpenRequest { nominal_hash_rate, ..request(ChannelWish::Standard) };
+            let (_, given) = wishing(14, request, &job(1, TIME, HARD), Instant::now());
+            assert_eq!(given, Difficulty::from_log2(14));
+        }
+    }
+
+    #[test]
+    fn wish_gives_way_to_the_network_and_to_the_clients_max_target() {
+        let job = job(1, TIME, HARD);
+        let network = Difficulty::hardest_within(job.template().target);
+        assert_eq!(wishing(90, request(ChannelWish::Standard), &job, Instant::now()).1, network);
+        let max_target = target(Difficulty::from_log2(20));
+        let careful = OpenRequest { max_target, ..request(ChannelWish::Standard) };
+        assert_eq!(wishing(14, careful, &job, Instant::now()).1, Difficulty::from_log2(20));
+    }
+
+    #[test]
+    fn neither_silence_nor_an_update_eases_a_channel_below_its_wish() {
+        let (now, mut sent) = (Instant::now(), Sent::default());
+        let (mut session, given) = wishing(14, request(ChannelWish::Standard), &job(1, TIME, HARD), now);
+        let later = now + Duration::from_secs(3_600);
+        session.new_job(&job(1, TIME + 3_600, HARD), later, &mut sent);
+        assert!(matches!(sent.take().as_slice(), [ServerMessage::NewMiningJob(_)]));
+        for (nominal_hash_rate, log2) in [(1e9, 14), (0.0, 14), (1e15, 22), (1e9, 14)] {
+            let update = UpdateChannel { channel_id: 2, nominal_hash_rate, maximum_target: ANY_TARGET };
+            session.update(&update, later, &mut sent);
+            let expected = target(Difficulty::from_log2(log2));
+            assert!(matches!(&sent.take()[0], ServerMessage::SetTarget(set) if set.maximum_target == expected));
+        }
+        assert_eq!(session.channels[&2].difficulty(), given);
+    }
+
+    #[test]
+    fn channel_returns_to_its_wish_when_the_network_allows_that_again() {
+        const EASY: u32 = 0x1c00_ffff; // Difficulty 256.
+        let (now, mut sent) = (Instant::now(), Sent::default());
+        let (mut session, given) = wishing(14, request(ChannelWish::Standard), &job(1, TIME, EASY), now);
+        assert_eq!(given, Difficulty::from_log2(8));
+        session.new_job(&job(2, TIME, HARD), now, &mut sent);
+        let expected = target(Difficulty::from_log2(14));
+        assert!(matches!(&sent.take()[0], ServerMessage::SetTarget(set) if set.maximum_target == expected));
     }
 
     fn open_error(session: &mut Session, request: OpenRequest) -> String {

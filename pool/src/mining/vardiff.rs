@@ -56,18 +56,19 @@ impl Vardiff {
         let too_many = self.shares >= MIN_SHARES_TO_RAISE && self.shares - wished > SIGMAS * wished.max(1.0).sqrt();
         let half = wished / 2.0;
         let too_few = half - self.shares > SIGMAS * half.sqrt();
-        if too_many || too_few {
+        let suited = (too_many || too_few).then(|| {
             // Silence is no proof of standstill: half a share is the least that is assumed.
             let shares = self.shares.max(0.5);
             let hash_rate = shares * self.difficulty.in_hashes() as f64 / elapsed_s.max(0.001);
-            let suited = Difficulty::for_hash_rate(hash_rate, self.interval_s());
-            return (suited != self.difficulty).then_some(suited);
-        }
+            Difficulty::for_hash_rate(hash_rate, self.interval_s())
+        });
+        // Also where another would suit: if it is out of the channel's bounds, the present one stays for hours, and what
+        // was then would outweigh what is now.
         if wished > WINDOW_SHARES {
             self.since += (now - self.since) / 2;
             self.shares /= 2.0;
         }
-        None
+        suited.filter(|suited| *suited != self.difficulty)
     }
 }
 
@@ -115,6 +116,24 @@ mod tests {
         let suited = Difficulty::for_hash_rate(1e9, 6.0);
         let last = i32::from(given.last().unwrap().log2());
         assert!((last - i32::from(suited.log2())).abs() <= 1, "{given:?} is not {suited:?}");
+    }
+
+    #[test]
+    fn miner_that_grows_after_hours_at_its_least_difficulty_is_raised_soon() {
+        let (least, begin) = (Difficulty::for_hash_rate(1e14, 6.0), Instant::now());
+        let mut vardiff = Vardiff::new(least, 10.0, begin);
+        // Ten hours without any share, at a difficulty that may not fall.
+        let mut now = begin;
+        while now < begin + Duration::from_secs(36_000) {
+            now += Duration::from_secs(30);
+            assert!(vardiff.judge(now).is_none_or(|suited| suited < least));
+        }
+        let raised = (1..).find(|_| {
+            now += Duration::from_secs(1);
+            vardiff.count(least);
+            vardiff.judge(now).is_some_and(|suited| suited > least)
+        });
+        assert!(raised.unwrap() < 300, "raised after {raised:?} s with six times the shares that are wished for");
     }
 
     #[test]

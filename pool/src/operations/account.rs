@@ -1,4 +1,4 @@
-//! What accounts asked for: whom they mine for, and what becomes of what they earn.
+//! Which accounts there are and what they are called; whom they mine for, and what becomes of what they earn.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -9,7 +9,7 @@ use std::{
 use bitcoin::{Address, Network, address::NetworkUnchecked};
 use clap::ValueEnum;
 use payouts::{
-    account::{AccountId, AccountSettings},
+    account::{Account, AccountId, AccountName, AccountSettings, Naming, User},
     scheme::{PoolFee, beneficiary},
     share::{Reward, ShareSeq},
     store::Store,
@@ -18,6 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Refusal, RefusalCode};
 use crate::config::network_name;
+
+/// Accounts that are read from the store at a time.
+const PAGE: u32 = 1_000;
 
 /// Whom an account mines for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -85,11 +88,44 @@ impl fmt::Display for AccountChanges {
     }
 }
 
+/// An account in a line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountSummary {
+    /// Its number.
+    pub account: AccountId,
+    /// What it is called.
+    pub name: Option<AccountName>,
+    /// Its address.
+    pub address: String,
+}
+
+/// An account, and whether the request made or named it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountAdded {
+    /// The account as it is now.
+    pub account: AccountSummary,
+    /// Whether it was so already.
+    pub already: bool,
+}
+
+/// An account without the name that it had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameRemoved {
+    /// The name.
+    pub name: AccountName,
+    /// The account as it is now.
+    pub account: AccountSummary,
+    /// Whether it was not called so before.
+    pub already: bool,
+}
+
 /// What an account asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountReport {
     /// Its number.
     pub account: AccountId,
+    /// What it is called.
+    pub name: Option<AccountName>,
     /// Its address.
     pub address: String,
     /// Whom it mines for.
@@ -145,15 +181,99 @@ impl From<Reward> for MinesFor {
     }
 }
 
-/// Tells what an address asked for.
+impl From<Account> for AccountSummary {
+    fn from(account: Account) -> AccountSummary {
+        let Account { id, address, name, script_pubkey: _ } = account;
+        AccountSummary { account: id, name, address }
+    }
+}
+
+/// Finds an account by its address or by a name that it has or had.
 ///
 /// # Errors
 ///
-/// When the store cannot be read, or does not know the address.
-pub async fn show_account(store: &dyn Store, address: &Address<NetworkUnchecked>) -> Result<AccountReport, Refusal> {
-    let written = address.assume_checked_ref().to_string();
-    let unknown = || Refusal::new(RefusalCode::NotFound, format!("no account has address {written}"));
-    let account = store.find_account(&written).await?.ok_or_else(unknown)?;
+/// When the store cannot be read, or does not know it.
+pub async fn find_account(store: &dyn Store, user: &User) -> Result<Account, Refusal> {
+    let (found, unknown) = match user {
+        // The books know addresses of the pool's network alone, in their canonical text.
+        User::Address(_) => (store.find_account(&user.to_string()).await?, "no account has address"),
+        User::Name(name) => (store.find_named(name).await?, "no account is called"),
+    };
+    found.ok_or_else(|| Refusal::new(RefusalCode::NotFound, format!("{unknown} {user}")))
+}
+
+/// Lists all accounts in the order of their numbers.
+///
+/// # Errors
+///
+/// When the store cannot be read.
+pub async fn list_accounts(store: &dyn Store) -> Result<Vec<AccountSummary>, Refusal> {
+    let mut listed: Vec<AccountSummary> = Vec::new();
+    loop {
+        let after = listed.last().map_or(AccountId::new(0), |last| last.account);
+        let page = store.accounts(after, PAGE).await?;
+        if page.is_empty() {
+            return Ok(listed);
+        }
+        listed.extend(page.into_iter().map(AccountSummary::from));
+    }
+}
+
+/// Makes an address an account, and names it if a name is given.
+pub(super) async fn add_account(
+    store: &dyn Store,
+    address: &Address,
+    name: Option<&AccountName>,
+) -> Result<AccountAdded, Refusal> {
+    let known = store.find_account(&address.to_string()).await?;
+    if let Some(name) = name {
+        // Looked at first, so that nothing is stored of a request that is refused.
+        let owner = store.find_named(name).await?.filter(|owner| owner.address != address.to_string());
+        if let Some(owner) = owner {
+            return Err(belongs_to(name, &owner.address));
+        }
+        if let Some(other) = known.as_ref().and_then(|known| known.name.as_ref()).filter(|other| *other != name) {
+            let cure = format!("adit account remove {other}");
+            let reason = format!("{address} is called {other}: take that name away first, with {cure}");
+            return Err(Refusal::new(RefusalCode::Conflict, reason));
+        }
+    }
+    let account = store.account(address).await?;
+    let naming = match name {
+        Some(_) => store.name_account(account, name).await?,
+        None => Naming::Already,
+    };
+    if let (Naming::Reserved(owner), Some(name)) = (naming, name) {
+        return Err(belongs_to(name, &address_of(store, owner).await?));
+    }
+    let already = known.is_some() && naming == Naming::Already;
+    let account = find_account(store, &User::Address(address.as_unchecked().clone())).await?;
+    Ok(AccountAdded { account: account.into(), already })
+}
+
+/// Takes an account's name away. It stays reserved for that account.
+pub(super) async fn remove_name(store: &dyn Store, name: &AccountName) -> Result<NameRemoved, Refusal> {
+    let user = User::Name(name.clone());
+    let owner = find_account(store, &user).await?;
+    let already = owner.name.as_ref() != Some(name);
+    if !already {
+        store.name_account(owner.id, None).await?;
+    }
+    Ok(NameRemoved { name: name.clone(), account: find_account(store, &user).await?.into(), already })
+}
+
+fn belongs_to(name: &AccountName, address: &str) -> Refusal {
+    let reason = format!("the name {name} belongs to {address}, which has or had it: choose another");
+    Refusal::new(RefusalCode::Conflict, reason)
+}
+
+/// Tells what an account asked for.
+///
+/// # Errors
+///
+/// When the store cannot be read, or does not know the account.
+pub async fn show_account(store: &dyn Store, user: &User) -> Result<AccountReport, Refusal> {
+    let account = find_account(store, user).await?;
     let settings = store.settings(account.id).await?.unwrap_or_default();
     let donation = match settings.wishes.donation {
         Some(donation) => Some(DonationReport {
@@ -166,22 +286,25 @@ pub async fn show_account(store: &dyn Store, address: &Address<NetworkUnchecked>
     for (beneficiary, weight) in &settings.wishes.division {
         division.push(PartReport { address: address_of(store, *beneficiary).await?, weight: weight.get() });
     }
-    let (account, address, mines_for) = (account.id, account.address, settings.reward.into());
-    Ok(AccountReport { account, address, mines_for, donation, division })
+    let (Account { id: account, name, address, .. }, mines_for) = (account, settings.reward.into());
+    Ok(AccountReport { account, name, address, mines_for, donation, division })
 }
 
-/// Stores what an address asks for from now on. An address that was not known becomes an account.
+/// Stores what an account asks for from now on. An address that was not known becomes an account.
 ///
 /// Whom it mines for holds from its next channel on, the rest for what is paid for shares behind `newest_cut`.
 pub(super) async fn set_account(
     store: &dyn Store,
     network: Network,
-    address: &Address<NetworkUnchecked>,
+    user: &User,
     changes: &AccountChanges,
     newest_cut: ShareSeq,
 ) -> Result<AccountChange, Refusal> {
-    let wanted = Wanted::check(network, address, changes)?;
-    let account = store.account(&wanted.address).await?;
+    let wanted = Wanted::check(network, changes)?;
+    let account = match user {
+        User::Address(address) => store.account(&of_network(address, network)?).await?,
+        User::Name(_) => find_account(store, user).await?.id,
+    };
     let before = store.settings(account).await?.unwrap_or_default();
     let mut after = AccountSettings { reward: wanted.reward.unwrap_or(before.reward), ..before.clone() };
     if let Some((address, bp)) = wanted.donation {
@@ -200,23 +323,18 @@ pub(super) async fn set_account(
     if !already {
         store.append_settings(account, ShareSeq::new(newest_cut.get() + 1), &after).await?;
     }
-    Ok(AccountChange { account: show_account(store, address).await?, already })
+    Ok(AccountChange { account: show_account(store, user).await?, already })
 }
 
 /// Changes of which every address and number was looked at, so that nothing is stored of a request with a wrong one.
 struct Wanted {
-    address: Address,
     reward: Option<Reward>,
     donation: Option<(Address, u16)>,
     division: Option<Vec<(Address, NonZeroU32)>>,
 }
 
 impl Wanted {
-    fn check(
-        network: Network,
-        address: &Address<NetworkUnchecked>,
-        changes: &AccountChanges,
-    ) -> Result<Wanted, Refusal> {
+    fn check(network: Network, changes: &AccountChanges) -> Result<Wanted, Refusal> {
         let AccountChanges { mines_for, donation, division } = changes;
         let donation = match donation {
             Some(Donation { basis_points, .. }) if *basis_points > PoolFee::WHOLE_BP => {
@@ -231,7 +349,7 @@ impl Wanted {
             Some(parts) => Some(Self::parts(network, parts)?),
             None => None,
         };
-        Ok(Wanted { address: of_network(address, network)?, reward: mines_for.map(Reward::from), donation, division })
+        Ok(Wanted { reward: mines_for.map(Reward::from), donation, division })
     }
 
     fn parts(network: Network, parts: &[Part]) -> Result<Vec<(Address, NonZeroU32)>, Refusal> {
@@ -309,6 +427,7 @@ mod tests {
             all.account,
             AccountReport {
                 account: AccountId::new(1),
+                name: None,
                 address: ONE.to_owned(),
                 mines_for: MinesFor::Solo,
                 donation: Some(DonationReport { basis_points: 25, address: OTHER.to_owned() }),
@@ -337,6 +456,56 @@ mod tests {
             assert!(refusal.code == RefusalCode::Invalid && refusal.reason.contains(words), "{refusal}");
         }
         assert_eq!(store.accounts(AccountId::new(0), 10).await.unwrap(), [], "an account was made");
+    }
+
+    #[tokio::test]
+    async fn account_is_added_and_named_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("adit.sqlite")).await.unwrap();
+        let [one, other] = [ONE, OTHER].map(|address| of_network(&address.parse().unwrap(), Network::Regtest).unwrap());
+        let [farm, shed]: [AccountName; 2] = ["farm", "shed"].map(|name| name.parse().unwrap());
+        let add = async |address, name| {
+            let added = add_account(&store, address, name).await?;
+            Ok::<_, Refusal>((added.account.name, added.already))
+        };
+        assert_eq!(add(&one, None).await, Ok((None, false)));
+        assert_eq!(add(&one, None).await, Ok((None, true)));
+        assert_eq!(add(&one, Some(&farm)).await, Ok((Some(farm.clone()), false)));
+        assert_eq!(add(&one, Some(&farm)).await, Ok((Some(farm.clone()), true)));
+        assert_eq!(add(&one, None).await, Ok((Some(farm.clone()), true)));
+
+        let taken = add(&other, Some(&farm)).await.unwrap_err();
+        assert!(taken.code == RefusalCode::Conflict && taken.reason.contains(ONE), "{taken}");
+        let second = add(&one, Some(&shed)).await.unwrap_err();
+        assert!(second.code == RefusalCode::Conflict && second.reason.contains("adit account remove farm"), "{second}");
+        assert_eq!(list_accounts(&store).await.unwrap().len(), 1, "something was stored of what was refused");
+
+        // Its name is gone, and remains its own: it is found by it, and nobody else gets it.
+        assert_eq!(remove_name(&store, &shed).await.unwrap_err().code, RefusalCode::NotFound);
+        for already in [false, true] {
+            let removed = remove_name(&store, &farm).await.unwrap();
+            assert_eq!((removed.account.address.as_str(), removed.account.name, removed.already), (ONE, None, already));
+        }
+        assert_eq!(find_account(&store, &User::Name(farm.clone())).await.unwrap().address, ONE);
+        assert_eq!(add(&other, Some(&farm)).await.unwrap_err().code, RefusalCode::Conflict);
+        assert_eq!(add(&other, Some(&shed)).await, Ok((Some(shed.clone()), false)));
+        assert_eq!(add(&one, Some(&farm)).await, Ok((Some(farm.clone()), false)));
+        let listed = list_accounts(&store).await.unwrap();
+        assert_eq!(listed.iter().map(|account| account.address.as_str()).collect::<Vec<_>>(), [ONE, OTHER]);
+    }
+
+    #[tokio::test]
+    async fn named_account_is_changed_by_its_name_and_an_unknown_name_makes_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("adit.sqlite")).await.unwrap();
+        let changes = AccountChanges { mines_for: Some(MinesFor::Solo), ..AccountChanges::default() };
+        let set =
+            async || set_account(&store, Network::Regtest, &"farm".parse().unwrap(), &changes, ShareSeq::new(0)).await;
+        assert_eq!(set().await.unwrap_err().code, RefusalCode::NotFound);
+        let address = of_network(&ONE.parse().unwrap(), Network::Regtest).unwrap();
+        add_account(&store, &address, "farm".parse().ok().as_ref()).await.unwrap();
+        let AccountChange { account, already } = set().await.unwrap();
+        assert_eq!((account.address.as_str(), account.mines_for, already), (ONE, MinesFor::Solo, false));
     }
 
     #[tokio::test]

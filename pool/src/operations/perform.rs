@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use bitcoin::{Address, Amount, FeeRate, address::NetworkUnchecked};
+use bitcoin::{Amount, FeeRate};
 use payouts::{
-    account::{Account, AccountId},
+    account::{Account, AccountId, User},
     ledger::LedgerAccount,
     payout::{self, Batch, BatchId, Payer, PayoutError, PayoutEvent, Restraint, Selection},
     reserve::Recipient,
@@ -16,7 +16,7 @@ use tracing::info;
 
 use super::{
     Outcome, Refusal, RefusalCode, Request, Words,
-    account::{of_network, set_account},
+    account::{add_account, find_account, of_network, remove_name, set_account},
     log::tell,
     report::{
         AddressChange, BatchChange, BatchReport, BatchSummary, ExportedPsbt, PsbtBytes, Ran, Status, ThresholdSet,
@@ -64,7 +64,7 @@ impl Operator<'_> {
                 let events = self.store.batch_events(*batch).await?;
                 Ok(Outcome::Batch(BatchReport::new(&self.batch(*batch).await?, events)))
             }
-            Request::Run { address } => self.run(address.as_ref()).await,
+            Request::Run { account } => self.run(account.as_ref()).await,
             Request::Approve { batch, by } => {
                 let done = self.payer.approve(*batch, by.as_str()).await?;
                 Ok(Outcome::Approved(self.changed(*batch, done).await?))
@@ -73,9 +73,9 @@ impl Operator<'_> {
                 let done = self.payer.cancel(*batch, reason.as_str(), *even_if_exported).await?;
                 Ok(Outcome::Cancelled(self.changed(*batch, done).await?))
             }
-            Request::Hold { address, reason } => self.hold(address, reason).await,
-            Request::Release { address, reason } => self.release(address, reason).await,
-            Request::Threshold { address, threshold_sat } => self.set_threshold(address, *threshold_sat).await,
+            Request::Hold { account, reason } => self.hold(account, reason).await,
+            Request::Release { account, reason } => self.release(account, reason).await,
+            Request::Threshold { account, threshold_sat } => self.set_threshold(account, *threshold_sat).await,
             Request::Bump { batch, fee_rate_sat_per_vb } => {
                 self.payer.bump(*batch, FeeRate::from_sat_per_vb_u32(*fee_rate_sat_per_vb)).await?;
                 Ok(Outcome::Bumped((&self.batch(*batch).await?).into()))
@@ -89,11 +89,16 @@ impl Operator<'_> {
                 let done = self.payer.import_psbt(*batch, &psbts).await?;
                 Ok(Outcome::Imported(self.changed(*batch, done).await?))
             }
-            Request::SetAccount { address, changes } => {
+            Request::SetAccount { account, changes } => {
                 let network = self.payer.wallet().network();
-                let change = set_account(self.store, network, address, changes, self.newest_cut).await?;
+                let change = set_account(self.store, network, account, changes, self.newest_cut).await?;
                 Ok(Outcome::Account(change))
             }
+            Request::AddAccount { address, name } => {
+                let address = of_network(address, self.payer.wallet().network())?;
+                Ok(Outcome::Added(add_account(self.store, &address, name.as_ref()).await?))
+            }
+            Request::RemoveName { name } => Ok(Outcome::NameRemoved(remove_name(self.store, name).await?)),
             Request::FundReserve { sat, from, reference } => {
                 Ok(Outcome::Given(give(self.store, *sat, *from, Recipient::Reserve, reference).await?))
             }
@@ -113,12 +118,12 @@ impl Operator<'_> {
         Ok(Outcome::Status(Status::new(status, |row| addresses.get(&row.account).cloned().unwrap_or_default())))
     }
 
-    async fn run(self, address: Option<&Address<NetworkUnchecked>>) -> Result<Outcome, Refusal> {
-        let selection = match address {
+    async fn run(self, user: Option<&User>) -> Result<Outcome, Refusal> {
+        let selection = match user {
             None => Selection::Due,
-            Some(address) => Selection::Account(self.account(address).await?.id),
+            Some(user) => Selection::Account(self.account(user).await?.id),
         };
-        let events = self.payer.run(selection).await.map_err(|error| about(address, error))?;
+        let events = self.payer.run(selection).await.map_err(|error| about(user, error))?;
         events.iter().for_each(tell);
         let mut ran = Ran { batches: Vec::new(), waiting_accounts: 0, waiting_sat: 0 };
         for event in events {
@@ -133,28 +138,24 @@ impl Operator<'_> {
         Ok(Outcome::Ran(ran))
     }
 
-    async fn hold(self, address: &Address<NetworkUnchecked>, reason: &Words) -> Result<Outcome, Refusal> {
-        let account = self.account(address).await?;
+    async fn hold(self, user: &User, reason: &Words) -> Result<Outcome, Refusal> {
+        let account = self.account(user).await?;
         let done = self.payer.restrain(account.id, Restraint::Held, reason.as_str()).await;
-        let done = done.map_err(|error| about(Some(address), error))?;
+        let done = done.map_err(|error| about(Some(user), error))?;
         Ok(Outcome::Held(self.address_changed(account, done).await?))
     }
 
-    async fn release(self, address: &Address<NetworkUnchecked>, reason: &Words) -> Result<Outcome, Refusal> {
-        let account = self.account(address).await?;
+    async fn release(self, user: &User, reason: &Words) -> Result<Outcome, Refusal> {
+        let account = self.account(user).await?;
         let done = self.payer.lift(account.id, Restraint::Held, reason.as_str()).await;
-        let done = done.map_err(|error| about(Some(address), error))?;
+        let done = done.map_err(|error| about(Some(user), error))?;
         Ok(Outcome::Released(self.address_changed(account, done).await?))
     }
 
-    async fn set_threshold(
-        self,
-        address: &Address<NetworkUnchecked>,
-        threshold_sat: Option<u64>,
-    ) -> Result<Outcome, Refusal> {
-        let account = self.account(address).await?;
+    async fn set_threshold(self, user: &User, threshold_sat: Option<u64>) -> Result<Outcome, Refusal> {
+        let account = self.account(user).await?;
         let done = self.payer.set_threshold(account.id, threshold_sat.map(Amount::from_sat)).await;
-        let already = done.map_err(|error| about(Some(address), error))? == payout::Outcome::Already;
+        let already = done.map_err(|error| about(Some(user), error))? == payout::Outcome::Already;
         Ok(Outcome::Threshold(ThresholdSet { address: account.address, threshold_sat, already }))
     }
 
@@ -177,19 +178,20 @@ impl Operator<'_> {
         })
     }
 
-    /// Finds the account of an address as an operator writes it.
-    async fn account(&self, address: &Address<NetworkUnchecked>) -> Result<Account, Refusal> {
-        let address = of_network(address, self.payer.wallet().network())?;
-        let known = self.store.find_account(&address.to_string()).await?;
-        known.ok_or_else(|| Refusal::new(RefusalCode::NotFound, format!("nobody has mined with the address {address}")))
+    /// Finds the account that an operator names.
+    async fn account(&self, user: &User) -> Result<Account, Refusal> {
+        if let User::Address(address) = user {
+            of_network(address, self.payer.wallet().network())?;
+        }
+        find_account(self.store, user).await
     }
 }
 
-/// A refusal about an account, in the words of who asked: by its address.
-fn about(address: Option<&Address<NetworkUnchecked>>, error: PayoutError) -> Refusal {
+/// A refusal about an account, in the words of who asked.
+fn about(user: Option<&User>, error: PayoutError) -> Refusal {
     let Refusal { code, reason } = error.into();
-    match address {
-        Some(address) => Refusal::new(code, format!("{}: {reason}", address.assume_checked_ref())),
+    match user {
+        Some(user) => Refusal::new(code, format!("{user}: {reason}")),
         None => Refusal { code, reason },
     }
 }

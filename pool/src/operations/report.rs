@@ -8,7 +8,10 @@ use payouts::payout::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{account::AccountChange, reserve::Given};
+use super::{
+    account::{AccountAdded, AccountChange, NameRemoved},
+    reserve::Given,
+};
 
 /// What was done or found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +43,10 @@ pub enum Outcome {
     Imported(BatchChange),
     /// The account asks for this.
     Account(AccountChange),
+    /// The address is an account.
+    Added(AccountAdded),
+    /// The name is nobody's.
+    NameRemoved(NameRemoved),
     /// The reserve or the fee has got money.
     Given(Given),
 }

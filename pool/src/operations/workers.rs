@@ -2,11 +2,14 @@
 //!
 //! Owns what is told of them, out of the share log. Nothing of it is money: work is a sum of difficulties, rounded.
 
-use bitcoin::{Address, address::NetworkUnchecked};
-use payouts::{account::AccountId, share::WorkerTotals, store::Store};
+use payouts::{
+    account::{AccountId, User},
+    share::WorkerTotals,
+    store::Store,
+};
 use serde::{Deserialize, Serialize};
 
-use super::{Refusal, RefusalCode};
+use super::{Refusal, account::find_account};
 
 /// Hashes that a share of difficulty 1 takes on average.
 const HASHES_PER_DIFFICULTY: f64 = 4_294_967_296.0;
@@ -42,20 +45,18 @@ pub struct WorkerReport {
     pub hash_rate: f64,
 }
 
-/// Tells what the workers of an address have done in the last `period_ms` before `now_ms`.
+/// Tells what the workers of an account have done in the last `period_ms` before `now_ms`.
 ///
 /// # Errors
 ///
-/// When the store cannot be read, or does not know the address.
+/// When the store cannot be read, or does not know the account.
 pub async fn show_workers(
     store: &dyn Store,
-    address: &Address<NetworkUnchecked>,
+    user: &User,
     period_ms: i64,
     now_ms: i64,
 ) -> Result<WorkersReport, Refusal> {
-    let written = address.assume_checked_ref().to_string();
-    let unknown = || Refusal::new(RefusalCode::NotFound, format!("no account has address {written}"));
-    let account = store.find_account(&written).await?.ok_or_else(unknown)?;
+    let account = find_account(store, user).await?;
     let since_ms = now_ms.saturating_sub(period_ms);
     let totals = store.worker_totals(account.id, since_ms).await?;
     let kept_since_ms = store.shares_kept_since().await?.unwrap_or(now_ms);
@@ -73,13 +74,14 @@ pub async fn show_workers(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use bitcoin::{BlockHash, CompactTarget, hashes::Hash};
+    use bitcoin::{Address, BlockHash, CompactTarget, address::NetworkUnchecked, hashes::Hash};
     use payouts::{
         share::{Difficulty, JobNumber, JobTerms, NewShare, Reward, ShareGroup, ShareSeq},
         store::sqlite::SqliteStore,
     };
 
     use super::*;
+    use crate::operations::RefusalCode;
 
     const ADDRESS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
     const HOUR_MS: i64 = 3_600_000;

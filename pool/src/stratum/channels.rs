@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use bitcoin::{Address, Network};
+use bitcoin::Address;
 use payouts::{scheme::rule::Scheme, share::Reward, store::Store};
 use protocol::{
     codec::{DecodeError, Str0_255},
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     accounting::{
         blocks::{FoundBlocks, Solution},
-        identity::Identity,
+        registry::{Admitted, Registry},
         share_log::{ConnectionId, Durable, Entry, ShareLog, unix_time_ms},
     },
     mining::{
@@ -49,8 +49,8 @@ impl Outbox for ServerConnection {
 /// What a connection hears from and passes on to.
 #[derive(Clone)]
 pub struct Upstream {
-    /// The network whose addresses are accounts.
-    pub network: Network,
+    /// Who may open a channel.
+    pub registry: Arc<Registry>,
     /// What the operator set for all sessions.
     pub policy: Arc<SessionPolicy>,
     /// Where extranonce prefixes come from.
@@ -191,20 +191,20 @@ impl Channels {
         upstream: &mut Upstream,
         out: &mut impl Outbox,
     ) -> Result<(), End> {
-        let identity = match Identity::parse(user_identity.as_bytes(), upstream.network) {
-            Ok(identity) => identity,
+        let Admitted { identity, address } = match upstream.registry.admit(user_identity.as_bytes()) {
+            Ok(admitted) => admitted,
             Err(error) => {
                 info!(%error, "channel refused");
                 refuse_open(request.request_id, error.code(), out);
                 return Ok(());
             }
         };
+        let request = OpenRequest { least_difficulty: identity.least_difficulty, ..request };
         let job = Arc::clone(&upstream.jobs.borrow_and_update());
         if let Some(channel_id) = self.session.open(request, &job, Instant::now(), out) {
-            let Identity { address, worker } = identity;
-            info!(channel_id, %address, worker, "channel opened");
+            info!(channel_id, %identity, %address, "channel opened");
             self.empty_since = None;
-            self.owners.insert(channel_id, Owner { address, worker, earner: None });
+            self.owners.insert(channel_id, Owner { address, worker: identity.worker, earner: None });
         }
         Ok(())
     }
@@ -281,6 +281,7 @@ impl Owner {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use bitcoin::Network;
     use payouts::{
         account::AccountId,
         scheme::{PoolFee, rule::SchemeName},
@@ -297,7 +298,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        accounting::{blocks::Spool, share_log::MAX_UNACKNOWLEDGED},
+        accounting::{blocks::Spool, registry::Registration, share_log::MAX_UNACKNOWLEDGED},
         mining::{
             difficulty::Difficulty,
             job::tests::job,
@@ -330,6 +331,7 @@ mod tests {
         async fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let store = SqliteStore::open(&folder.path().join("adit.sqlite")).await.unwrap();
+            let registry = Registry::load(&store, Network::Regtest, Registration::Open).await.unwrap();
             let (found_blocks, solutions) = FoundBlocks::open(Spool::open(folder.path().join("blocks")).unwrap());
             let (queue, entries) = mpsc::channel(16);
             let (sender, jobs) = watch::channel(job(1, TIME, HARD));
@@ -344,7 +346,7 @@ mod tests {
             let (policy, space) = (Arc::new(policy), Arc::new(ExtranonceSpace::new(1, 1, 10)));
             let session = Session::new(Arc::clone(&policy), Arc::clone(&space), SessionKind::Any);
             let upstream = Upstream {
-                network: Network::Regtest,
+                registry: Arc::new(registry),
                 policy,
                 space,
                 jobs,

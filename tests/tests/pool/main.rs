@@ -15,6 +15,7 @@ mod crash_points;
 mod elsewhere;
 mod extensions;
 mod handmade;
+mod identity;
 mod jobs;
 mod outages;
 mod payout_operations;

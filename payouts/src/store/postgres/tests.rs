@@ -105,6 +105,8 @@ async fn history_cannot_be_changed() {
             "UPDATE conflicts SET loss_sat = 0",
             "UPDATE restraints SET act = 'ended'",
             "DELETE FROM payout_runs",
+            "UPDATE account_names SET account = 2",
+            "TRUNCATE account_names",
         ] {
             let error = sqlx::query(statement).execute(&mut *session).await.unwrap_err();
             assert!(error.to_string().contains("append-only"), "{statement}: {error}");
@@ -351,4 +353,15 @@ async fn batches_of_the_second_schema_are_kept() {
     }
     let store = PgStore::open(database.url()).await.unwrap();
     conformance::batches_of_the_second_schema_are_kept(Arc::new(store)).await;
+}
+
+#[tokio::test]
+async fn an_account_of_the_sixth_schema_can_be_named() {
+    let database = TestDatabase::create().unwrap();
+    let mut old = other_session(database.url()).await;
+    MIGRATOR.run_to(6, &mut old).await.unwrap();
+    let insert = "INSERT INTO accounts OVERRIDING SYSTEM VALUE VALUES (1, 'somewhere', '\\x51')";
+    sqlx::query(insert).execute(&mut old).await.unwrap();
+    let store = PgStore::open(database.url()).await.unwrap();
+    conformance::an_account_of_the_sixth_schema_can_be_named(Arc::new(store)).await;
 }

@@ -8,13 +8,13 @@
 use std::{collections::BTreeMap, fmt::Display, io, str::FromStr, time::Duration};
 
 use async_trait::async_trait;
-use bitcoin::{Address, Amount, BlockHash, ScriptBuf, SignedAmount, Transaction, Txid};
+use bitcoin::{Address, Amount, BlockHash, SignedAmount, Transaction, Txid};
 use sqlx::Row as _;
 use tokio::time::timeout;
 
 use super::{Backend, Connection, Db, Pool, SqlRow, begin};
 use crate::{
-    account::{Account, AccountId, AccountSettings},
+    account::{Account, AccountId, AccountName, AccountSettings, Naming},
     books::{BlockCredit, BlockRecord, FrozenWindow},
     clock::now_ms,
     crash_point,
@@ -32,6 +32,7 @@ use crate::{
     store::{Change, Commit, Store, StoreError},
 };
 
+mod accounts;
 mod attempts;
 mod batch_events;
 mod batches;
@@ -71,36 +72,41 @@ impl Store for Backend {
     }
 
     async fn account(&self, address: &Address) -> Result<AccountId, StoreError> {
-        let text = address.to_string();
-        if let Some(account) = self.find_account(&text).await? {
+        if let Some(account) = self.find_account(&address.to_string()).await? {
             return Ok(account.id);
         }
         in_time(async {
             let mut session = self.session().await?;
-            sqlx::query(
-                "INSERT INTO accounts (address, script_pubkey) VALUES ($1, $2) ON CONFLICT (address) DO NOTHING",
-            )
-            .bind(&text)
-            .bind(address.script_pubkey().into_bytes())
-            .execute(&mut *session)
-            .await?;
-            crash_point::reach(format_args!("after create account"));
-            let id = sqlx::query_scalar("SELECT id FROM accounts WHERE address = $1").bind(&text);
-            Ok(AccountId::new(id.fetch_one(&mut *session).await?))
+            accounts::create(&mut session, address).await
         })
         .await
     }
 
     async fn find_account(&self, address: &str) -> Result<Option<Account>, StoreError> {
-        let select = sqlx::query("SELECT id, address, script_pubkey FROM accounts WHERE address = $1");
-        let row = select.bind(address).fetch_optional(&self.readers).await?;
-        row.as_ref().map(account).transpose()
+        accounts::by_address(&self.readers, address).await
+    }
+
+    async fn find_named(&self, name: &AccountName) -> Result<Option<Account>, StoreError> {
+        accounts::by_name(&self.readers, name).await
     }
 
     async fn accounts(&self, after: AccountId, limit: u32) -> Result<Vec<Account>, StoreError> {
-        let select = sqlx::query("SELECT id, address, script_pubkey FROM accounts WHERE id > $1 ORDER BY id LIMIT $2");
-        let rows = select.bind(after.get()).bind(i64::from(limit)).fetch_all(&self.readers).await?;
-        rows.iter().map(account).collect()
+        accounts::page(&self.readers, after, limit).await
+    }
+
+    async fn named_accounts(&self, after: AccountId, limit: u32) -> Result<Vec<Account>, StoreError> {
+        accounts::named(&self.readers, after, limit).await
+    }
+
+    async fn name_account(&self, account: AccountId, name: Option<&AccountName>) -> Result<Naming, StoreError> {
+        in_time(async {
+            let mut session = self.session().await?;
+            let mut transaction = begin(&mut session).await?;
+            let naming = accounts::name(&mut transaction, account, name).await?;
+            transaction.commit().await?;
+            Ok(naming)
+        })
+        .await
     }
 
     async fn append_shares(&self, group: &ShareGroup) -> Result<Appended, StoreError> {
@@ -471,14 +477,6 @@ impl Store for Backend {
 async fn in_time<T>(write: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let silent = |_| Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into()).into());
     timeout(WRITE_TIMEOUT, write).await.unwrap_or_else(silent)
-}
-
-fn account(row: &SqlRow) -> Result<Account, StoreError> {
-    Ok(Account {
-        id: AccountId::new(row.try_get("id")?),
-        address: row.try_get("address")?,
-        script_pubkey: ScriptBuf::from_bytes(row.try_get("script_pubkey")?),
-    })
 }
 
 /// Reads a value that is kept as text.

@@ -75,9 +75,16 @@ async fn everything_survives_a_restart() {
 async fn history_cannot_be_changed() {
     let (_dir, store) = empty().await;
     post_one(&store).await;
-    for statement in
-        ["UPDATE entries SET key = 'y'", "DELETE FROM entries", "UPDATE postings SET sat = 0", "DELETE FROM postings"]
-    {
+    let account = store.account(&address(1)).await.unwrap();
+    store.name_account(account, Some(&"farm".parse().unwrap())).await.unwrap();
+    for statement in [
+        "UPDATE entries SET key = 'y'",
+        "DELETE FROM entries",
+        "UPDATE postings SET sat = 0",
+        "DELETE FROM postings",
+        "UPDATE account_names SET account = 2",
+        "DELETE FROM account_names",
+    ] {
         let error = sqlx::query(statement).execute(&store.writer).await.unwrap_err();
         assert!(error.to_string().contains("append-only"), "{statement}: {error}");
     }
@@ -96,7 +103,7 @@ async fn a_database_of_a_later_version_is_refused() {
     store.close().await;
     let path = dir.path().join("adit.sqlite");
     for result in [SqliteStore::open(&path).await, SqliteStore::open_read_only(&path).await] {
-        assert!(matches!(result, Err(StoreError::NewerSchema { found: 9999, known: 6 })), "{result:?}");
+        assert!(matches!(result, Err(StoreError::NewerSchema { found: 9999, known: 7 })), "{result:?}");
     }
 }
 
@@ -390,4 +397,17 @@ async fn batches_of_the_second_schema_are_kept() {
     old.close().await;
     let store = SqliteStore::open(&path).await.unwrap();
     conformance::batches_of_the_second_schema_are_kept(Arc::new(store)).await;
+}
+
+#[tokio::test]
+async fn an_account_of_the_sixth_schema_can_be_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("adit.sqlite");
+    let old = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&path).create_if_missing(true));
+    let old = old.await.unwrap();
+    MIGRATOR.run_to(6, &old).await.unwrap();
+    sqlx::query("INSERT INTO accounts VALUES (1, 'somewhere', x'51')").execute(&old).await.unwrap();
+    old.close().await;
+    let store = SqliteStore::open(&path).await.unwrap();
+    conformance::an_account_of_the_sixth_schema_can_be_named(Arc::new(store)).await;
 }

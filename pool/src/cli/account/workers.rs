@@ -42,12 +42,12 @@ pub struct WorkersArguments {
 ///
 /// # Errors
 ///
-/// When the store cannot be read, or does not know the address.
+/// When the store cannot be read, or does not know the account.
 pub(super) async fn print(arguments: WorkersArguments) -> anyhow::Result<String> {
-    let WorkersArguments { account: AccountArguments { common, address }, since } = arguments;
+    let WorkersArguments { account: AccountArguments { common, account }, since } = arguments;
     let config = Config::load(&common.config.config)?;
     let store = store::open_read_only(&config.store).await?;
-    let report = show_workers(&*store, &address, since, Timestamp::now().as_millisecond()).await?;
+    let report = show_workers(&*store, &account, since, Timestamp::now().as_millisecond()).await?;
     if common.json { json(&report) } else { text(&report) }
 }
 
