@@ -89,6 +89,15 @@ mod tests {
         assert_eq!(Identity::parse(REGTEST.as_bytes(), Network::Regtest).unwrap().worker, "");
     }
 
+    /// The longest address of the main network has 62 characters, so such firmware cuts off workers and no more.
+    #[test]
+    fn identity_that_firmware_has_cut_at_63_characters_names_the_same_address() {
+        const TAPROOT: &str = "bc1p5cyxnuxmeuwuvkwfem96lqzszd02n6xdcjrs20cac6yqjjwudpxqkedrcr";
+        let cut = &format!("{TAPROOT}.rack7")[..63];
+        let identity = Identity::parse(cut.as_bytes(), Network::Bitcoin).unwrap();
+        assert_eq!((identity.address.to_string().as_str(), identity.worker.as_str()), (TAPROOT, ""));
+    }
+
     #[test]
     fn one_address_in_capitals_is_the_same_account() {
         let capitals = REGTEST.to_ascii_uppercase();
