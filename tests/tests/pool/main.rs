@@ -25,3 +25,4 @@ mod shutdown;
 mod site;
 mod start;
 mod tally;
+mod wire;
