@@ -114,8 +114,14 @@ impl Session {
 
     /// Opens a channel, answers, and gives it the job: as a future job, then with `SetNewPrevHash` for it alone. The
     /// answer comes before all else, since devices take what follows their request for it; the channels that are open
-    /// already get the job too, if they have not got it. Returns the channel's id, or None after an answer with an error.
-    pub fn open(&mut self, request: OpenRequest, job: &Arc<Job>, now: Instant, out: &mut impl Outbox) -> Option<u32> {
+    /// already get the job too, if they have not got it. Returns the channel's id, or the error code that was answered.
+    pub fn open(
+        &mut self,
+        request: OpenRequest,
+        job: &Arc<Job>,
+        now: Instant,
+        out: &mut impl Outbox,
+    ) -> Result<u32, &'static str> {
         let opened = self.try_open(request, job, now);
         match &opened {
             Ok(channel) => send_open_success(channel, request.request_id, out),
@@ -124,11 +130,11 @@ impl Session {
         if self.channels.values().any(|channel| channel.newest_job().is_none_or(|known| !Arc::ptr_eq(known, job))) {
             self.new_job(job, now, out);
         }
-        let channel = opened.ok()?;
+        let channel = opened?;
         let channel_id = channel.id();
         self.channels.insert(channel_id, channel);
         self.give_future(channel_id, job, out);
-        Some(channel_id)
+        Ok(channel_id)
     }
 
     /// Changes a channel as its client asks (SV2 5.3.7). A valid request is always answered with `SetTarget`, for
@@ -421,7 +427,8 @@ fn is_hash_rate(nominal: f32) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+// What an open returns, its messages say too.
+#[allow(clippy::unwrap_used, unused_must_use)]
 mod tests {
     use std::time::Duration;
 
@@ -481,22 +488,20 @@ mod tests {
 
     fn open_error(session: &mut Session, request: OpenRequest) -> String {
         let mut sent = Sent::default();
-        assert_eq!(session.open(request, &job(1, TIME, HARD), Instant::now(), &mut sent), None);
+        let code = session.open(request, &job(1, TIME, HARD), Instant::now(), &mut sent).unwrap_err();
         match sent.take().as_slice() {
             [ServerMessage::OpenMiningChannelError(error), ..] if error.request_id == 77 => {
-                error.error_code.to_string()
+                assert_eq!(error.error_code.to_str(), Some(code));
             }
             other => panic!("{other:?}"),
         }
+        code.to_owned()
     }
 
     #[test]
     fn standard_channel_gets_a_future_job_and_then_the_prev_hash() {
         let (mut session, mut sent) = (session(true), Sent::default());
-        assert_eq!(
-            session.open(request(ChannelWish::Standard), &job(1, TIME, HARD), Instant::now(), &mut sent),
-            Some(2)
-        );
+        assert_eq!(session.open(request(ChannelWish::Standard), &job(1, TIME, HARD), Instant::now(), &mut sent), Ok(2));
         let [
             ServerMessage::OpenStandardMiningChannelSuccess(success),
             ServerMessage::NewMiningJob(new_job),

@@ -235,17 +235,21 @@ impl Channels {
         let identity = match Identity::parse(user_identity.as_bytes(), upstream.network) {
             Ok(identity) => identity,
             Err(error) => {
-                info!(%error, "channel refused");
+                info!(%error, code = error.code(), "channel refused");
                 refuse_open(request.request_id, error.code(), out);
                 return Ok(());
             }
         };
         let job = Arc::clone(&upstream.jobs.borrow_and_update());
-        if let Some(channel_id) = self.session.open(request, &job, Instant::now(), out) {
-            let Identity { address, worker } = identity;
-            info!(channel_id, %address, worker, "channel opened");
-            self.empty_since = None;
-            self.owners.insert(channel_id, Owner { address, worker, earner: None });
+        let Identity { address, worker } = identity;
+        match self.session.open(request, &job, Instant::now(), out) {
+            Ok(channel_id) => {
+                info!(channel_id, %address, worker, "channel opened");
+                self.empty_since = None;
+                self.owners.insert(channel_id, Owner { address, worker, earner: None });
+            }
+            // Devices do not show it: whoever looks for the reason looks here.
+            Err(code) => info!(%address, worker, code, "channel refused"),
         }
         Ok(())
     }

@@ -41,8 +41,8 @@
 //!    - Its flags are the server's own, never an echo of the client's:
 //!      `protocol::connection::tests::the_clients_flags_are_not_echoed`,
 //!      `tests::pool::practice::connection::flags_of_a_setup_are_never_echoed_and_named_when_refused`
-//!    - Standard jobs and version rolling may be required, work selection not; exactly the flags that cannot be served
-//!      come back with `unsupported-feature-flags`:
+//!    - Standard jobs and version rolling may be required; exactly the flags that cannot be served come back with
+//!      `unsupported-feature-flags`:
 //!      `tests::pool::practice::connection::flags_of_a_setup_are_never_echoed_and_named_when_refused`
 //!    - Another protocol and another version are refused by their names:
 //!      `tests::pool::bad_input::setup_for_another_protocol_or_version_is_refused_by_name`,
@@ -198,7 +198,9 @@
 //!       setup, see 4.
 //!     - `invalid-mining-job-token`, `stale-chain-tip` and the codes of single fields of a custom job; not tested: every
 //!       custom job is refused with `jd-not-supported`.
-//!     - Devices show no codes of setups and opens; not tested: what devices show is not the pool's. Its log has them.
+//!     - Devices do not show why a setup or an open was refused, so the log has it:
+//!       `tests::pool::practice::connection::flags_of_a_setup_are_never_echoed_and_named_when_refused`,
+//!       `tests::pool::practice::targets_and_shares::open_is_refused_by_code`
 
 use std::{
     fs,
@@ -215,8 +217,6 @@ mod targets_and_shares;
 
 /// REQUIRES_STANDARD_JOBS.
 const STANDARD_JOBS: u32 = 0b001;
-/// REQUIRES_WORK_SELECTION.
-const WORK_SELECTION: u32 = 0b010;
 /// REQUIRES_VERSION_ROLLING.
 const VERSION_ROLLING: u32 = 0b100;
 

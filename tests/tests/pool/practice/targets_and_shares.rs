@@ -1,6 +1,6 @@
 //! Targets as clients read them, answers that they wait for, and the codes that they know.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use protocol::{
     codec::{B0_64K, Seq0_255, U256},
@@ -28,6 +28,14 @@ fn refusal(wire: &mut Wire, open: &impl Message) -> String {
     let error = wire.next().read::<OpenMiningChannelError>();
     assert_eq!(error.request_id, 7);
     error.error_code.to_string()
+}
+
+/// The codes with which opens were refused, as the pool's log tells them to its operator.
+fn logged_refusals(site: &Site) -> BTreeSet<String> {
+    let log = site.pool.log();
+    let refusals = log.lines().filter(|line| line.contains("channel refused"));
+    let code = |line: &str| Some(line.split_once("code=\"")?.1.split_once('"')?.0.to_owned());
+    refusals.filter_map(code).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,6 +159,18 @@ async fn open_is_refused_by_code() {
     assert_eq!(refusal(&mut standard_only, &extended), "extended-channels-not-supported-for-standard-jobs");
     standard_only.send(&standard);
     standard_only.next().read::<OpenStandardMiningChannelSuccess>();
+
+    // No device shows its owner why.
+    let told = [
+        "channel-capacity-exhausted",
+        "extended-channels-not-supported-for-standard-jobs",
+        "invalid-nominal-hashrate",
+        "invalid-user-identity",
+        "max-target-out-of-range",
+        "min-extranonce-size-too-large",
+        "unknown-user",
+    ];
+    assert_eq!(logged_refusals(&site), told.map(str::to_owned).into());
 }
 
 #[tokio::test(flavor = "multi_thread")]
