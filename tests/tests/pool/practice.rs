@@ -4,6 +4,9 @@
 //! and NerdQAxe; each line has cost somebody a day. A test is named by its crate, its module and its function; what no
 //! test can hold says why behind "not tested".
 //!
+//! Here the pool's side is held. What devices make of it is shown by their profiles in the test miner (`devices`), and
+//! what the reference's programs make of it by those programs themselves (`interop`).
+//!
 //! # Connection
 //!
 //! 1. The handshake, where implementations differ.
