@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, bail};
@@ -81,7 +81,8 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
         supported: config.stratum.supported_extensions.clone(),
         required: config.stratum.required_extensions.clone(),
     };
-    let issuer = CertificateIssuer::new(authority, config.stratum.certificate_validity, extensions);
+    let validity = config.stratum.certificate_validity;
+    let issuer = CertificateIssuer::new(authority, validity, extensions, SystemTime::now());
     let wallet_keys = config.payout.wallet.read(config.network)?;
     let store = store::open(&config.store).await?;
     let node = Node::new(&config.bitcoind, config.network);
@@ -113,6 +114,7 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
             session,
             made: 0,
         },
+        config.bitcoind.template_refresh,
     )?;
 
     let policy = CreditingPolicy {
@@ -231,24 +233,41 @@ impl JobMaker {
         self.made = self.made.checked_add(1).expect("a job a second makes 2^32 of them in 136 years");
         Arc::new(Job::new(Arc::clone(template), coinbase, origin))
     }
+
+    /// Makes another job of the same template, with the time that it has become.
+    fn renew(&mut self, job: &Job) -> Arc<Job> {
+        let template = Template { curtime: job.time_at(Instant::now()), ..job.template().clone() };
+        self.make(&Arc::new(template))
+    }
 }
 
 /// Makes a job of the present template, and of each that follows until nobody wants jobs any more.
+///
+/// No job becomes older than `longest`: when the node gives nothing new, the last template serves again. Devices take
+/// a pool that says nothing for a dead one, and leave it after one to three minutes.
 fn make_jobs(
     mut templates: watch::Receiver<LatestTemplate>,
     mut maker: JobMaker,
+    longest: Duration,
 ) -> anyhow::Result<watch::Receiver<Arc<Job>>> {
     let first = templates.borrow_and_update().clone().context("there is no template")?;
     let (sender, jobs) = watch::channel(maker.make(&first));
     tokio::spawn(async move {
         loop {
-            tokio::select! {
-                changed = templates.changed() => if changed.is_err() { return },
+            let changed = tokio::select! {
+                changed = timeout(longest, templates.changed()) => changed,
                 () = sender.closed() => return,
-            }
-            let newest = templates.borrow_and_update().clone();
-            if let Some(template) = newest {
-                sender.send_replace(maker.make(&template));
+            };
+            let job = match changed {
+                Ok(Ok(())) => templates.borrow_and_update().clone().map(|template| maker.make(&template)),
+                Ok(Err(_)) => return,
+                Err(_) => {
+                    let last = Arc::clone(&sender.borrow());
+                    Some(maker.renew(&last))
+                }
+            };
+            if let Some(job) = job {
+                sender.send_replace(job);
             }
         }
     });
@@ -305,5 +324,43 @@ async fn end(name: &str, task: JoinHandle<()>) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => warn!(%error, "{name} failed"),
         Err(_) => warn!("{name} did not end within {} s and is cut off", END_TIMEOUT.as_secs()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::mining::{extranonce::FULL_EXTRANONCE_SIZE, job::tests::template};
+
+    #[tokio::test]
+    async fn job_is_renewed_with_a_later_time_when_the_node_gives_no_template() {
+        const LONGEST: Duration = Duration::from_millis(1_100);
+
+        let (node, templates) = watch::channel(Some(template(1, 1_700_000_000, 0x1702_1369)));
+        let session = 1;
+        let segments = Segments::of_session(session).unwrap();
+        let maker =
+            JobMaker { script: ScriptBuf::new(), tag: PoolTag::new("/Adit/").unwrap(), segments, session, made: 0 };
+        let mut jobs = make_jobs(templates, maker, LONGEST).unwrap();
+        let mut known = vec![Arc::clone(&jobs.borrow_and_update())];
+        for _ in 0..2 {
+            let begun = Instant::now();
+            timeout(10 * LONGEST, jobs.changed()).await.unwrap().unwrap();
+            assert!(begun.elapsed() > LONGEST / 2, "{:?}", begun.elapsed());
+            known.push(Arc::clone(&jobs.borrow_and_update()));
+        }
+        for pair in known.windows(2) {
+            let [before, after] = pair else { panic!("windows of two") };
+            assert!(after.same_tip(before) && after.number() > before.number());
+            assert!(after.template().curtime > before.template().curtime);
+            // Not the same work once more: it cannot even be told apart from new transactions.
+            let root = |job: &Job| job.merkle_root(&[7; FULL_EXTRANONCE_SIZE]);
+            assert_ne!(root(after), root(before));
+        }
+
+        node.send_replace(Some(template(2, 1_700_000_100, 0x1702_1369)));
+        jobs.changed().await.unwrap();
+        assert!(!jobs.borrow().same_tip(&known[0]), "a template is taken at once");
     }
 }

@@ -177,6 +177,14 @@ mod tests {
         }
     }
 
+    /// The longest address of the main network has 62 characters, so such firmware cuts off workers and no more.
+    #[test]
+    fn identity_that_firmware_has_cut_at_63_characters_names_the_same_address() {
+        const TAPROOT: &str = "bc1p5cyxnuxmeuwuvkwfem96lqzszd02n6xdcjrs20cac6yqjjwudpxqkedrcr";
+        let cut = &format!("{TAPROOT}.rack7")[..63];
+        assert_eq!(parts(cut), (TAPROOT.to_owned(), String::new(), None));
+    }
+
     #[test]
     fn one_user_in_capitals_is_the_same_user() {
         assert_eq!(parts(&ADDRESS.to_ascii_uppercase()).0, ADDRESS);

@@ -47,6 +47,13 @@ fn smallest_config_has_defaults_and_resolves_paths_from_its_own_folder() {
 }
 
 #[test]
+fn template_refresh_is_never_longer_than_devices_bear() {
+    let with = |seconds: u32| load(&format!("{SMALLEST}template_refresh_seconds = {seconds}\n"), &[]).1;
+    assert_eq!(with(30).unwrap().bitcoind.template_refresh, Duration::from_secs(30));
+    assert!(with(31).is_err());
+}
+
+#[test]
 fn unknown_key_names_the_nearest() {
     let said = complaint(&with_stratum("listn = \"0.0.0.0:1\""), &[]);
     assert!(said.contains("stratum.listn in ") && said.ends_with("the nearest one is stratum.listen"), "{said}");

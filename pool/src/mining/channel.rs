@@ -16,7 +16,7 @@ use super::{
     vardiff::Vardiff,
 };
 
-/// Jobs on one tip for which a channel still takes shares; with a job every 30 seconds that is four minutes.
+/// Jobs on one tip for which a channel still takes shares; with a job every 25 seconds that is over three minutes.
 const MAX_LIVE_JOBS: usize = 8;
 /// Ids under which one job can have been given to a channel: once when it was new, and again for each new target.
 const MAX_IDS_PER_JOB: usize = 16;
@@ -462,5 +462,21 @@ mod tests {
             let judged = channel.validate(&Submission { version, ntime: TIME + 7200, ..right });
             assert!(matches!(judged, Ok(_) | Err(ShareError::AboveTarget)), "{judged:?}");
         }
+    }
+
+    #[test]
+    fn all_24_bits_of_bip_323_roll_and_no_other() {
+        let mut channel = channel(ChannelKind::Standard, Difficulty::MIN);
+        channel.give(&job(1, TIME, HARD), 1, TIME);
+        for bit in 0..32 {
+            let right = submission(1, bit, &[]);
+            let judged = channel.validate(&Submission { version: right.version ^ (1 << bit), ..right });
+            let refused = matches!(judged, Err(ShareError::FixedVersionBit(_)));
+            assert_eq!(refused, !(5..=28).contains(&bit), "bit {bit}");
+        }
+        // What devices roll is a part of them.
+        const DEVICES: u32 = 0x1fff_e000;
+        let judged = channel.validate(&Submission { version: 0x2000_0000 | DEVICES, ..submission(1, 99, &[]) });
+        assert!(matches!(judged, Ok(_) | Err(ShareError::AboveTarget)), "{judged:?}");
     }
 }

@@ -91,6 +91,8 @@ impl fmt::Display for Difficulty {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use bitcoin::{BlockHash, hashes::Hash};
+
     use super::*;
 
     #[test]
@@ -106,6 +108,18 @@ mod tests {
             // Target::difficulty_float divides difficulty 1 by the target.
             let seen = difficulty.target().difficulty_float();
             assert!((seen / expected - 1.0).abs() < 1e-12, "{log2}: {seen} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn hash_equal_to_the_target_meets_it() {
+        for log2 in [-32, 0, 12, 95] {
+            let target = Difficulty::from_log2(log2).target();
+            let mut hash = target.to_le_bytes();
+            assert!(target.is_met_by(BlockHash::from_byte_array(hash)), "2^{log2}");
+            // One more, counted from the lowest byte.
+            hash[0] += 1;
+            assert!(!target.is_met_by(BlockHash::from_byte_array(hash)), "2^{log2}");
         }
     }
 

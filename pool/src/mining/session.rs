@@ -163,8 +163,14 @@ impl Session {
 
     /// Opens a channel, answers, and gives it the job: as a future job, then with `SetNewPrevHash` for it alone. The
     /// answer comes before all else, since devices take what follows their request for it; the channels that are open
-    /// already get the job too, if they have not got it. Returns the channel's id, or None after an answer with an error.
-    pub fn open(&mut self, request: OpenRequest, job: &Arc<Job>, now: Instant, out: &mut impl Outbox) -> Option<u32> {
+    /// already get the job too, if they have not got it. Returns the channel's id, or the error code that was answered.
+    pub fn open(
+        &mut self,
+        request: OpenRequest,
+        job: &Arc<Job>,
+        now: Instant,
+        out: &mut impl Outbox,
+    ) -> Result<u32, &'static str> {
         let opened = self.try_open(request, job, now);
         match &opened {
             Ok(channel) => send_open_success(channel, request.request_id, out),
@@ -173,13 +179,13 @@ impl Session {
         if self.newest_job.as_ref().is_none_or(|known| !Arc::ptr_eq(known, job)) {
             self.new_job(job, now, out);
         }
-        let channel = opened.ok()?;
+        let channel = opened?;
         let channel_id = channel.id();
         self.channels.insert(channel_id, channel);
         if self.kind.takes_jobs() {
             self.give_future(channel_id, job, out);
         }
-        Some(channel_id)
+        Ok(channel_id)
     }
 
     /// Changes a channel as its client asks (SV2 5.3.7). A valid request is always answered with `SetTarget`, for
@@ -492,17 +498,26 @@ fn is_hash_rate(nominal: f32) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+// What an open returns, its messages say too.
+#[allow(clippy::unwrap_used, unused_must_use)]
 pub(crate) mod tests {
     use std::time::Duration;
 
+    use bitcoin::ScriptBuf;
     use protocol::{
         framing::Header,
         messages::{MessageSet, mining::ServerMessage},
     };
 
     use super::*;
-    use crate::mining::job::tests::job;
+    use crate::mining::{
+        coinbase::{Coinbase, MAX_TAG_SIZE, PoolTag},
+        extranonce::FULL_EXTRANONCE_SIZE,
+        job::{
+            JobNumber, JobOrigin, SharePosition,
+            tests::{job, template},
+        },
+    };
 
     const TIME: u32 = 1_700_000_000;
     const HARD: u32 = 0x1702_1369;
@@ -601,22 +616,20 @@ pub(crate) mod tests {
 
     fn open_error(session: &mut Session, request: OpenRequest) -> String {
         let mut sent = Sent::default();
-        assert_eq!(session.open(request, &job(1, TIME, HARD), Instant::now(), &mut sent), None);
+        let code = session.open(request, &job(1, TIME, HARD), Instant::now(), &mut sent).unwrap_err();
         match sent.take().as_slice() {
             [ServerMessage::OpenMiningChannelError(error), ..] if error.request_id == 77 => {
-                error.error_code.to_string()
+                assert_eq!(error.error_code.to_str(), Some(code));
             }
             other => panic!("{other:?}"),
         }
+        code.to_owned()
     }
 
     #[test]
     fn standard_channel_gets_a_future_job_and_then_the_prev_hash() {
         let (mut session, mut sent) = (session(SessionKind::StandardJobs), Sent::default());
-        assert_eq!(
-            session.open(request(ChannelWish::Standard), &job(1, TIME, HARD), Instant::now(), &mut sent),
-            Some(2)
-        );
+        assert_eq!(session.open(request(ChannelWish::Standard), &job(1, TIME, HARD), Instant::now(), &mut sent), Ok(2));
         let [
             ServerMessage::OpenStandardMiningChannelSuccess(success),
             ServerMessage::NewMiningJob(new_job),
@@ -635,18 +648,112 @@ pub(crate) mod tests {
 
     #[test]
     fn extended_channel_gets_the_size_it_asked_for() {
-        let (mut session, mut sent) = (session(SessionKind::Any), Sent::default());
-        for (asked, granted) in [(2, 2), (10, 10), (0, DEFAULT_ROLLABLE_SIZE)] {
+        for (asked, granted) in [(2, 2), (4, 4), (6, 6), (8, 8), (10, 10), (16, 16), (0, DEFAULT_ROLLABLE_SIZE)] {
+            let (mut session, mut sent) = (session(SessionKind::Any), Sent::default());
             session.open(request(ChannelWish::Extended(asked)), &job(1, TIME, HARD), Instant::now(), &mut sent);
-            let ServerMessage::OpenExtendedMiningChannelSuccess(success) = &sent.take()[0] else {
-                panic!("no success")
+            let sent = sent.take();
+            let [
+                ServerMessage::OpenExtendedMiningChannelSuccess(success),
+                ServerMessage::NewExtendedMiningJob(job),
+                ServerMessage::SetNewPrevHash(_),
+            ] = sent.as_slice()
+            else {
+                panic!("{sent:?}")
             };
-            assert_eq!(usize::from(success.extranonce_size), granted);
-            assert_eq!(
-                success.extranonce_prefix.as_slice().len() + granted,
-                super::super::extranonce::FULL_EXTRANONCE_SIZE
-            );
+            let full_size = success.extranonce_prefix.as_slice().len() + granted;
+            assert_eq!((usize::from(success.extranonce_size), full_size), (granted, FULL_EXTRANONCE_SIZE));
+            // Behind version, count of inputs and outpoint: the length of the script, which ends with the extranonce.
+            let (script_size, script) = job.coinbase_tx_prefix.as_slice()[41..].split_first().unwrap();
+            assert_eq!(usize::from(*script_size), script.len() + full_size);
         }
+    }
+
+    /// Proxies leave when they may not roll the version.
+    #[test]
+    fn version_may_be_rolled_on_every_extended_job() {
+        let (mut session, mut sent, now) = (session(SessionKind::Any), Sent::default(), Instant::now());
+        session.open(request(ChannelWish::Extended(4)), &job(1, TIME, HARD), now, &mut sent);
+        session.new_job(&job(1, TIME + 1, HARD), now, &mut sent);
+        let update = UpdateChannel { channel_id: 2, nominal_hash_rate: 8e12, maximum_target: ANY_TARGET };
+        session.update(&update, now, &mut sent);
+        session.open(request(ChannelWish::Standard), &job(2, TIME, HARD), now, &mut sent);
+        session.new_job(&job(3, TIME, HARD), now, &mut sent);
+        let messages = sent.take();
+        let allowed = messages.iter().filter_map(|message| match message {
+            ServerMessage::NewExtendedMiningJob(job) => Some(job.version_rolling_allowed),
+            _ => None,
+        });
+        assert_eq!(allowed.collect::<Vec<_>>(), [true; 5], "{messages:?}");
+    }
+
+    /// A target in the other order of bytes makes a device hash and never submit.
+    #[test]
+    fn targets_are_little_endian_both_ways() {
+        let (mut session, mut sent) = (session(SessionKind::StandardJobs), Sent::default());
+        // Difficulty 2^20: 0xffff shifted by 188 bits. The other way round it would be harder than any difficulty.
+        let mut asked = [0; 32];
+        asked[23..26].copy_from_slice(&[0xf0, 0xff, 0x0f]);
+        let request = OpenRequest { max_target: U256(asked), nominal_hash_rate: 1.0, ..request(ChannelWish::Standard) };
+        session.open(request, &job(1, TIME, HARD), Instant::now(), &mut sent);
+        let ServerMessage::OpenStandardMiningChannelSuccess(success) = &sent.take()[0] else { panic!("no success") };
+        assert_eq!(success.target.0, asked);
+    }
+
+    /// Older firmware takes payloads of up to 2,048 bytes and no more.
+    #[test]
+    fn messages_fit_into_the_smallest_frames_that_devices_take() {
+        #[derive(Default)]
+        struct Sizes(Vec<(&'static str, usize)>);
+
+        impl Outbox for Sizes {
+            fn send<M: Message>(&mut self, message: &M) {
+                let mut payload = Vec::new();
+                message.encode(&mut payload);
+                self.0.push((M::NAME, payload.len()));
+            }
+        }
+
+        // More transactions than a block has room for, the longest tag, and an output that is longer than a wallet's.
+        let mut largest = crate::template::Template::clone(&template(1, TIME, HARD));
+        largest.merkle_path = vec![largest.merkle_path[0]; 17];
+        let tag = PoolTag::new(&"x".repeat(MAX_TAG_SIZE)).unwrap();
+        let (script, commitment) = (ScriptBuf::from_bytes(vec![0; 42]), &largest.witness_commitment);
+        let coinbase = Coinbase::new(largest.height, largest.coinbase_value, &script, commitment, &tag, u32::MAX);
+        let origin = JobOrigin {
+            number: JobNumber(i64::MAX),
+            share_position: SharePosition(0),
+            made_at: Instant::now(),
+            made_at_ms: 0,
+        };
+        let job = Arc::new(Job::new(Arc::new(largest), coinbase, origin));
+        let (mut session, mut sizes) = (session(SessionKind::Any), Sizes::default());
+        for wish in [ChannelWish::Extended(2), ChannelWish::Standard, ChannelWish::Extended(17)] {
+            session.open(request(wish), &job, Instant::now(), &mut sizes);
+        }
+        session.new_job(&job, Instant::now(), &mut sizes);
+        assert!(sizes.0.iter().any(|(name, _)| *name == NewExtendedMiningJob::NAME));
+        for (name, size) in sizes.0 {
+            assert!(size <= 2_048, "{name} of {size} bytes");
+        }
+    }
+
+    #[test]
+    fn wrong_shares_say_nothing_of_a_miners_speed() {
+        let (mut session, mut sent, now) = (session(SessionKind::StandardJobs), Sent::default(), Instant::now());
+        session.open(request(ChannelWish::Standard), &job(1, TIME, HARD), now, &mut sent);
+        sent.take();
+        let right =
+            Submission { sequence_number: 1, job_id: 1, nonce: 0, ntime: TIME, version: 0x2000_0000, extranonce: &[] };
+        for nonce in 0..1_000 {
+            let wrong =
+                [Submission { nonce, ..right }, Submission { job_id: 9, ..right }, Submission { ntime: 0, ..right }];
+            for submission in wrong {
+                assert!(session.submit(2, &submission, now, &mut sent).is_err());
+            }
+        }
+        let others = sent.take().into_iter().filter(|message| !matches!(message, ServerMessage::SubmitSharesError(_)));
+        assert_eq!(others.collect::<Vec<_>>(), []);
+        assert_eq!(session.channels[&2].difficulty(), Difficulty::from_log2(12));
     }
 
     #[test]
@@ -847,6 +954,16 @@ pub(crate) mod tests {
         session.new_job(&job(1, TIME + 300, HARD), now + Duration::from_secs(300), &mut sent);
         assert!(matches!(sent.take().as_slice(), [ServerMessage::SetTarget(set), ServerMessage::NewMiningJob(_)]
             if set.maximum_target > target(Difficulty::from_log2(12))));
+    }
+
+    #[test]
+    fn silence_never_eases_beyond_what_the_client_takes() {
+        let (mut session, mut sent, now) = (session(SessionKind::StandardJobs), Sent::default(), Instant::now());
+        let max_target = target(Difficulty::from_log2(12));
+        session.open(OpenRequest { max_target, ..request(ChannelWish::Standard) }, &job(1, TIME, HARD), now, &mut sent);
+        sent.take();
+        session.new_job(&job(1, TIME + 300, HARD), now + Duration::from_secs(300), &mut sent);
+        assert!(matches!(sent.take().as_slice(), [ServerMessage::NewMiningJob(_)]));
     }
 
     #[test]

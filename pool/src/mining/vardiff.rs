@@ -118,6 +118,17 @@ mod tests {
         assert!((last - i32::from(suited.log2())).abs() <= 1, "{given:?} is not {suited:?}");
     }
 
+    /// Firmware that always claims 1 TH/s, or 1 GH/s, whatever the device does.
+    #[test]
+    fn claim_is_only_where_the_search_for_the_real_rate_begins() {
+        for (claimed, real) in [(1e12, 1e9), (1e12, 4.8e11), (1e12, 2e14), (1e9, 1e14), (1e9, 1e6)] {
+            let given = run(real, Difficulty::for_hash_rate(claimed, 6.0), 60);
+            let suited = i32::from(Difficulty::for_hash_rate(real, 6.0).log2());
+            let last = i32::from(given.last().unwrap().log2());
+            assert!((last - suited).abs() <= 1, "{claimed} for {real}: {given:?} is not 2^{suited}");
+        }
+    }
+
     #[test]
     fn miner_that_grows_after_hours_at_its_least_difficulty_is_raised_soon() {
         let (least, begin) = (Difficulty::for_hash_rate(1e14, 6.0), Instant::now());

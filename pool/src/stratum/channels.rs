@@ -194,17 +194,21 @@ impl Channels {
         let Admitted { identity, address } = match upstream.registry.admit(user_identity.as_bytes()) {
             Ok(admitted) => admitted,
             Err(error) => {
-                info!(%error, "channel refused");
+                info!(%error, code = error.code(), "channel refused");
                 refuse_open(request.request_id, error.code(), out);
                 return Ok(());
             }
         };
         let request = OpenRequest { least_difficulty: identity.least_difficulty, ..request };
         let job = Arc::clone(&upstream.jobs.borrow_and_update());
-        if let Some(channel_id) = self.session.open(request, &job, Instant::now(), out) {
-            info!(channel_id, %identity, %address, "channel opened");
-            self.empty_since = None;
-            self.owners.insert(channel_id, Owner { address, worker: identity.worker, earner: None });
+        match self.session.open(request, &job, Instant::now(), out) {
+            Ok(channel_id) => {
+                info!(channel_id, %identity, %address, "channel opened");
+                self.empty_since = None;
+                self.owners.insert(channel_id, Owner { address, worker: identity.worker, earner: None });
+            }
+            // Devices do not show it: whoever looks for the reason looks here.
+            Err(code) => info!(%identity, %address, code, "channel refused"),
         }
         Ok(())
     }

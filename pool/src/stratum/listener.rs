@@ -47,17 +47,15 @@ pub struct CertificateIssuer {
 }
 
 impl CertificateIssuer {
-    /// Issues the first certificate.
-    pub fn new(authority: AuthoritySecretKey, validity: Duration, extensions: Extensions) -> Self {
-        let now = SystemTime::now();
+    /// Issues the first certificate, `now` by the clock.
+    pub fn new(authority: AuthoritySecretKey, validity: Duration, extensions: Extensions, now: SystemTime) -> Self {
         let current = server_config(&authority, now, validity, &extensions);
         Self { authority, validity, extensions, current, renew_at: now + validity / 2 }
     }
 
     /// Returns what a new connection is served with. Renews the certificate when half of its time is over, so that
     /// none is ever near its end.
-    fn current(&mut self) -> Arc<ServerConfig> {
-        let now = SystemTime::now();
+    fn current(&mut self, now: SystemTime) -> Arc<ServerConfig> {
         if now >= self.renew_at {
             self.current = server_config(&self.authority, now, self.validity, &self.extensions);
             self.renew_at = now + self.validity / 2;
@@ -110,7 +108,7 @@ pub async fn accept_all(
                 };
                 let id = ConnectionId(next_id);
                 next_id += 1;
-                let (config, upstream) = (issuer.current(), upstream.clone());
+                let (config, upstream) = (issuer.current(SystemTime::now()), upstream.clone());
                 connections.spawn(async move {
                     serve_one(socket, id, config, upstream).await;
                     drop(place);
@@ -132,11 +130,14 @@ pub async fn accept_all(
     }
 }
 
-/// Waits for a miner.
+/// Waits for a miner. What is written to its socket leaves at once, however little it is.
 async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {
-            Ok((socket, _)) => return socket,
+            Ok((socket, _)) => match socket.set_nodelay(true) {
+                Ok(()) => return socket,
+                Err(error) => debug!(%error, "connection was gone at once"),
+            },
             Err(error) => {
                 warn!(%error, "cannot accept a connection");
                 sleep(ACCEPT_PAUSE).await;
@@ -146,9 +147,67 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 }
 
 async fn serve_one(socket: TcpStream, id: ConnectionId, config: Arc<ServerConfig>, upstream: Upstream) {
-    // Gone before it was looked at, or a socket that cannot be tuned: nobody to serve.
-    let (Ok(peer), Ok(())) = (socket.peer_addr(), socket.set_nodelay(true)) else {
-        return debug!("connection was gone at once");
-    };
+    // Gone before it was looked at: nobody to serve.
+    let Ok(peer) = socket.peer_addr() else { return debug!("connection was gone at once") };
     serve(socket, id, config, upstream).instrument(info_span!("connection", %peer)).await;
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use protocol::noise::{AuthorityPublicKey, CertificateError, Initiator, NoiseError, respond};
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn none() -> Extensions {
+        Extensions { supported: Vec::new(), required: Vec::new() }
+    }
+
+    /// Shakes hands as a client whose clock shows `now`.
+    fn shake_hands(config: &ServerConfig, authority: &AuthorityPublicKey, now: SystemTime) -> Result<(), NoiseError> {
+        let (initiator, act_1) = Initiator::start();
+        let (act_2, _) = respond(&config.identity, &act_1).unwrap();
+        initiator.finish(&act_2, Some(authority), unix_time_s(now)).map(|_| ())
+    }
+
+    #[test]
+    fn certificate_is_renewed_under_the_same_authority_when_half_of_its_time_is_over() {
+        let (authority, start) = (AuthoritySecretKey::generate(), UNIX_EPOCH + 20_000 * DAY);
+        let public_key = authority.public_key();
+        let mut issuer = CertificateIssuer::new(authority, 2 * DAY, none(), start);
+        let first = issuer.current(start);
+        let second_before = start + DAY - Duration::from_secs(1);
+        assert!(Arc::ptr_eq(&first, &issuer.current(second_before)), "one certificate serves all for a while");
+
+        let renewed = issuer.current(start + DAY);
+        assert!(!Arc::ptr_eq(&first, &renewed));
+        // A connection set up with the first just before still has a day, and the renewed one lasts its full time.
+        for (config, last) in [(&first, start + 2 * DAY), (&renewed, start + 3 * DAY)] {
+            assert_eq!(shake_hands(config, &public_key, start + DAY), Ok(()));
+            assert_eq!(shake_hands(config, &public_key, last), Ok(()));
+            let late = shake_hands(config, &public_key, last + Duration::from_secs(1));
+            assert!(matches!(late, Err(NoiseError::Certificate(CertificateError::Expired { .. }))), "{late:?}");
+        }
+    }
+
+    #[test]
+    fn client_whose_clock_is_behind_accepts_a_certificate_just_made() {
+        let (authority, now) = (AuthoritySecretKey::generate(), UNIX_EPOCH + 20_000 * DAY);
+        let public_key = authority.public_key();
+        let config = CertificateIssuer::new(authority, DAY, none(), now).current(now);
+        for behind_s in [0, 5, 60, 3_600] {
+            assert_eq!(shake_hands(&config, &public_key, now - Duration::from_secs(behind_s)), Ok(()), "{behind_s} s");
+        }
+        let wrong = shake_hands(&config, &public_key, now - DAY);
+        assert!(matches!(wrong, Err(NoiseError::Certificate(CertificateError::NotYetValid { .. }))), "{wrong:?}");
+    }
+
+    #[tokio::test]
+    async fn small_writes_leave_an_accepted_socket_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        assert!(accept(&listener).await.nodelay().unwrap());
+    }
 }

@@ -59,8 +59,8 @@ pub async fn wait_until_ready(node: &Node) -> ChainInfo {
 /// Starts to fetch templates. There is none until the node has given the first; from then on the newest is kept, also
 /// when the node is down.
 ///
-/// A new tip is seen when it happens; without one, a fresh template comes every `refresh`. It ends when all receivers
-/// are gone.
+/// A new tip is seen when it happens; without one, a fresh template comes before the last is `refresh` old. It ends when
+/// all receivers are gone.
 ///
 /// # Panics
 ///
@@ -94,7 +94,8 @@ impl Fetcher {
                 Ok(template) => {
                     retry = FIRST_RETRY;
                     self.publish(template);
-                    self.refresh
+                    // The rest is for the node to answer.
+                    self.refresh * 5 / 6
                 }
                 Err(error) => {
                     self.ready = false;

@@ -78,7 +78,7 @@ impl WorkerIdentity {
     /// Finds the worker's field among those that follow a share's own fields, and skips all others.
     ///
     /// The reference implementation's proxies write type and length little-endian, as all other numbers are. Such
-    /// fields are read too, where they are none in the specified order: a name's length is then over what there is.
+    /// fields are read too, where they are none in the specified order: a length is then over what there is.
     ///
     /// # Errors
     ///
@@ -86,9 +86,9 @@ impl WorkerIdentity {
     pub(crate) fn find(fields: &[u8]) -> Result<Option<Self>, DecodeError> {
         let specified = Self::find_in(fields, USER_IDENTITY_FIELD, u16::from_be_bytes);
         if let Err(DecodeError::Truncated { .. }) = specified
-            && let Ok(Some(worker)) = Self::find_in(fields, LITTLE_ENDIAN_FIELD, u16::from_le_bytes)
+            && let Ok(worker) = Self::find_in(fields, LITTLE_ENDIAN_FIELD, u16::from_le_bytes)
         {
-            return Ok(Some(worker));
+            return Ok(worker);
         }
         specified
     }
@@ -148,6 +148,14 @@ mod tests {
         assert_eq!(WorkerIdentity::find(&fields).unwrap(), None);
         fields.extend_from_slice(WORKER_001);
         assert_eq!(WorkerIdentity::find(&fields).unwrap().unwrap().as_str(), "Worker_001");
+    }
+
+    #[test]
+    fn an_unknown_field_is_skipped_in_the_order_of_bytes_of_the_reference_too() {
+        let unknown = [0x03, 0x00, 0x01, 0x01, 0x00, 0xaa];
+        assert_eq!(WorkerIdentity::find(&unknown).unwrap(), None);
+        // Cut short, it is a field in neither order.
+        assert!(matches!(WorkerIdentity::find(&unknown[..5]), Err(DecodeError::Truncated { .. })));
     }
 
     #[test]

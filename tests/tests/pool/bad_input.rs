@@ -1,70 +1,26 @@
 //! Peers that are broken, rude or lost: each loses its own connection at most.
 
 use std::{
-    io::{ErrorKind, Read, Write},
-    net::TcpStream,
+    io::{Read, Write},
     time::{Duration, Instant},
 };
 
 use bitcoin::secp256k1::rand::{RngCore, thread_rng};
 use protocol::{
-    codec::{DecodeError, Reader, Str0_255, U256},
+    codec::{DecodeError, Reader},
     connection::{ClientConfig, ClientConnection, ClientEvent, JobDeclaration, Limits, Mining, Subprotocol},
-    framing::Header,
-    messages::{
-        Message,
-        common::{Protocol, SetupConnection},
-        mining::OpenStandardMiningChannel,
-    },
-    noise::{ACT_2_LEN, Initiator, Transport},
+    messages::{Message, common::SetupConnection, mining::OpenStandardMiningChannel},
 };
 use tests::miner::{End, Miner, MinerConfig, PoolAddress, Submission};
 
 use crate::{
     site::{PATIENCE, Site, idle, standard},
     tally::Tally,
+    wire::{Wire, assert_closed, connect, open_standard, setup, unix_now},
 };
 
 /// How long a peer may take to shake hands.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-fn connect(pool: &PoolAddress) -> TcpStream {
-    let stream = TcpStream::connect((pool.host.as_str(), pool.port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
-}
-
-/// Reads until the pool closes the connection.
-fn assert_closed(mut stream: TcpStream) {
-    let mut buffer = [0; 4096];
-    loop {
-        match stream.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => return,
-            Err(error) => panic!("the pool does not close the connection: {error}"),
-        }
-    }
-}
-
-fn unix_now() -> u32 {
-    std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() as u32
-}
-
-fn setup(pool: &PoolAddress) -> SetupConnection {
-    SetupConnection {
-        protocol: Protocol::Mining as u8,
-        min_version: 2,
-        max_version: 2,
-        flags: 0,
-        endpoint_host: Str0_255::new(&pool.host).unwrap(),
-        endpoint_port: pool.port,
-        vendor: Str0_255::from_static("nobody"),
-        hardware_version: Str0_255::from_static(""),
-        firmware: Str0_255::from_static(""),
-        device_id: Str0_255::from_static(""),
-    }
-}
 
 /// Says these words of setup in the protocol `P`, and returns the answer. After a refusal the pool must close.
 fn answer_to_setup<P: Subprotocol>(pool: &PoolAddress, setup: SetupConnection) -> ClientEvent<P::ServerMessage> {
@@ -85,33 +41,6 @@ fn answer_to_setup<P: Subprotocol>(pool: &PoolAddress, setup: SetupConnection) -
         let len = stream.read(&mut buffer).unwrap();
         assert_ne!(len, 0, "closed without an answer");
         connection.receive(&buffer[..len]);
-    }
-}
-
-/// A connection whose handshake is done, and that is free to send what it likes.
-struct Encrypted {
-    stream: TcpStream,
-    transport: Transport,
-}
-
-impl Encrypted {
-    fn new(pool: &PoolAddress) -> Self {
-        let mut stream = connect(pool);
-        let (initiator, act_1) = Initiator::start();
-        stream.write_all(&act_1).unwrap();
-        let mut act_2 = [0; ACT_2_LEN];
-        stream.read_exact(&mut act_2).unwrap();
-        let transport = initiator.finish(&act_2, pool.authority.as_ref(), unix_now()).unwrap();
-        Self { stream, transport }
-    }
-
-    fn send<M: Message>(&mut self, payload: &[u8]) {
-        for part in [&Header::of::<M>(payload.len()).unwrap().to_bytes()[..], payload] {
-            let mut block = part.to_vec();
-            let mac = self.transport.sealer.seal(&mut block);
-            block.extend(mac);
-            self.stream.write_all(&block).unwrap();
-        }
     }
 }
 
@@ -200,7 +129,7 @@ async fn client_that_stalls_in_the_handshake_is_closed_after_ten_seconds() {
     let since = Instant::now();
     let mut halfway = connect(&pool);
     halfway.write_all(&[7; 63]).unwrap();
-    let unset = Encrypted::new(&pool);
+    let unset = Wire::new(&pool);
     assert_closed(halfway);
     let waited = since.elapsed();
     assert!((HANDSHAKE_TIMEOUT - Duration::from_secs(1)..HANDSHAKE_TIMEOUT * 2).contains(&waited), "{waited:?}");
@@ -214,23 +143,15 @@ async fn client_that_stalls_in_the_handshake_is_closed_after_ten_seconds() {
 async fn message_that_does_not_decode_or_comes_too_early_ends_its_own_connection_only() {
     let (site, pool, witness) = site_with_witness().await;
 
-    let mut cut_setup = Encrypted::new(&pool);
-    cut_setup.send::<SetupConnection>(&[0, 2, 0]);
+    let mut cut_setup = Wire::new(&pool);
+    cut_setup.send_payload::<SetupConnection>(&[0, 2, 0]);
     assert_closed(cut_setup.stream);
 
-    let mut too_early = Encrypted::new(&pool);
-    let open = OpenStandardMiningChannel {
-        request_id: 1,
-        user_identity: Str0_255::new(&site.new_address().to_string()).unwrap(),
-        nominal_hash_rate: 1e6,
-        max_target: U256::MAX,
-    };
-    let mut payload = Vec::new();
-    open.encode(&mut payload);
-    too_early.send::<OpenStandardMiningChannel>(&payload);
+    let mut too_early = Wire::new(&pool);
+    too_early.send(&open_standard(&site.new_address().to_string()));
     assert_closed(too_early.stream);
 
-    let forged = Encrypted::new(&pool);
+    let forged = Wire::new(&pool);
     let mut stream = forged.stream;
     stream.write_all(&[0x55; 200]).unwrap();
     assert_closed(stream);
