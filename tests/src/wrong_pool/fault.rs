@@ -58,7 +58,7 @@ pub enum Fault {
     BigEndianTarget,
     /// Targets are zero, and nothing can be found.
     ZeroTarget,
-    /// The first target is two thirds of the client's `max_target`: older AxeOS and NerdQAxe cut the fraction off the
+    /// The first target is three fifths of the client's `max_target`: older AxeOS and NerdQAxe cut the fraction off the
     /// difficulty and submit what is refused.
     FractionalDifficulty,
 

@@ -19,6 +19,7 @@ mod payout_operations;
 mod payouts;
 mod postgres;
 mod pps;
+mod probe;
 mod reorganisation;
 mod shares;
 mod shutdown;

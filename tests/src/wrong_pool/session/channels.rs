@@ -95,7 +95,7 @@ impl Session {
         let target = match () {
             () if self.has(Fault::ZeroTarget) => U256::ZERO,
             () if self.has(Fault::TargetAboveMax) => default_target().max(twice(max_target)),
-            () if self.has(Fault::FractionalDifficulty) => two_thirds(max_target).min(default_target()),
+            () if self.has(Fault::FractionalDifficulty) => three_fifths(max_target).min(default_target()),
             () => default_target().min(max_target),
         };
         Channel::new(rollable.is_some(), prefix, size, target)
@@ -187,11 +187,11 @@ fn twice(target: U256) -> U256 {
     doubled
 }
 
-/// Two thirds, cut to the three leading bytes.
-fn two_thirds(target: U256) -> U256 {
+/// Three fifths, cut to the three leading bytes.
+fn three_fifths(target: U256) -> U256 {
     let Some(top) = target.0.iter().rposition(|&byte| byte != 0).filter(|&top| top >= 2) else { return target };
     let mut cut = U256::ZERO;
-    let leading = u32::from_le_bytes([target.0[top - 2], target.0[top - 1], target.0[top], 0]) / 3 * 2;
+    let leading = u32::from_le_bytes([target.0[top - 2], target.0[top - 1], target.0[top], 0]) / 5 * 3;
     cut.0[top - 2..=top].copy_from_slice(&leading.to_le_bytes()[..3]);
     cut
 }

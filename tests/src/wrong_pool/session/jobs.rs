@@ -38,7 +38,8 @@ impl Session {
         channel.give(job_id, work, min_ntime.unwrap_or_else(work::unix_now));
         let merkle_root = U256(channel.merkle_root(work, &[], &self.shared.faults));
         let (is_extended, size) = (channel.is_extended, channel.full_size());
-        if is_extended || self.has(Fault::ExtendedJobForStandardChannel) {
+        let is_wrong = self.has(Fault::ExtendedJobForStandardChannel) && !self.requires_standard_jobs();
+        if is_extended || is_wrong {
             self.send_extended_job(channel_id, job_id, work, size, min_ntime);
         } else {
             self.send(&NewMiningJob { channel_id, job_id, min_ntime, version: VERSION, merkle_root });
