@@ -58,8 +58,7 @@ async fn work(peer: &mut Peer, config: &ProbeConfig, opens_standard: bool) -> Re
 
 /// Waits for a job that comes by itself, closes the second channel then, and waits for another job.
 async fn watch(peer: &mut Peer, config: &ProbeConfig, first: u32, second: Opened) -> Result<(), String> {
-    let begin = Instant::now();
-    let deadline = begin + config.patience;
+    let deadline = Instant::now() + config.patience;
     let has_new_job =
         |peer: &Peer, known: u32| peer.board.channel(first).is_some_and(|channel| channel.jobs_given > known);
     let mut known = peer.board.channel(first).map_or(0, |channel| channel.jobs_given);
@@ -67,7 +66,6 @@ async fn watch(peer: &mut Peer, config: &ProbeConfig, first: u32, second: Opened
         while !has_new_job(peer, known) {
             match peer.next(deadline).await {
                 Ok(_) => {}
-                Err(Lost::Silent) if step == 0 => return Ok(()),
                 Err(Lost::Silent) => {
                     let reason = "no further job came to see who gets it";
                     peer.findings.not_checked(Check::ClosedChannel, reason);

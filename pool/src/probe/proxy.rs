@@ -124,6 +124,9 @@ async fn watch(peer: &mut Peer, config: &ProbeConfig, channel_id: u32) -> Result
     if !is_stale_checked {
         peer.findings.not_checked(Check::StaleShare, format!("no new tip came within {} s", config.patience.as_secs()));
     }
+    if refreshed(peer).is_none() {
+        peer.findings.not_checked(Check::JobDiffers, "no two jobs came for one tip");
+    }
     Ok(refreshed(peer))
 }
 

@@ -110,7 +110,7 @@ pub(super) async fn stay_idle(config: &ProbeConfig) -> Findings {
 
 /// Says all flags, as clients do to learn what a server supports.
 async fn check_flags(config: &ProbeConfig, findings: &mut Findings) {
-    let refused = match answer_to(config, Setup::mining(u32::MAX), findings).await {
+    let refused = match answer_to(config, "all flags", Setup::mining(u32::MAX), findings).await {
         Ok(Incoming::SetupError(error)) => error.flags,
         Ok(Incoming::SetupSuccess(_)) => {
             return findings.not_checked(Check::ErrorFlags, "the pool accepts all flags");
@@ -124,7 +124,7 @@ async fn check_flags(config: &ProbeConfig, findings: &mut Findings) {
     if refused == 0 {
         return findings.broken(Check::ErrorFlags, expected, "a refusal of all flags that names none");
     }
-    match answer_to(config, Setup::mining(!refused), findings).await {
+    match answer_to(config, "the other flags", Setup::mining(!refused), findings).await {
         Ok(Incoming::SetupSuccess(_)) => findings.held(Check::ErrorFlags),
         Ok(Incoming::SetupError(error)) => {
             let seen = format!("{refused:#x} refused, and then {:#x}: {}", !refused, error.error_code);
@@ -136,7 +136,7 @@ async fn check_flags(config: &ProbeConfig, findings: &mut Findings) {
 
 /// Says what a pool must refuse.
 async fn check_refusal(config: &ProbeConfig, check: Check, what: &str, setup: Setup, findings: &mut Findings) {
-    match answer_to(config, setup, findings).await {
+    match answer_to(config, what, setup, findings).await {
         Ok(Incoming::SetupError(_)) | Err(Lost::Closed) => findings.held(check),
         Ok(Incoming::SetupSuccess(_)) => {
             findings.broken(check, "SetupConnection.Error", format!("SetupConnection.Success for {what}"));
@@ -147,13 +147,14 @@ async fn check_refusal(config: &ProbeConfig, check: Check, what: &str, setup: Se
 }
 
 /// Makes a connection for one setup and returns the answer.
-async fn answer_to(config: &ProbeConfig, setup: Setup, findings: &mut Findings) -> Result<Incoming, Lost> {
+async fn answer_to(config: &ProbeConfig, what: &str, setup: Setup, findings: &mut Findings) -> Result<Incoming, Lost> {
     let mut peer = Peer::connect(&config.url, None, config.timeout).await.map_err(|_| Lost::Silent)?;
     let answer = peer.set_up(&config.url, setup).await;
     match &answer {
         Ok(Incoming::SetupError(_)) => findings.held(Check::ErrorBeforeClose),
         Err(Lost::Closed) => {
-            findings.broken(Check::ErrorBeforeClose, "SetupConnection.Error", "a closed connection and no error");
+            let seen = format!("a closed connection and no error for setup with {what}");
+            findings.broken(Check::ErrorBeforeClose, "SetupConnection.Error", seen);
         }
         _ => {}
     }

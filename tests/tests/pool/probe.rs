@@ -181,7 +181,7 @@ async fn nothing_is_found_in_a_pool_without_faults_and_every_check_has_its_fault
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_found_in_adit() {
     let mut site = Site::signet();
-    site.pool.set("ADIT__BITCOIND__TEMPLATE_REFRESH_SECONDS", 3);
+    site.pool.set("ADIT__BITCOIND__TEMPLATE_REFRESH_SECONDS", 5);
     let address = site.pool.start().unwrap();
     let user = site.new_address().to_string();
     let arguments = ["--user", &user, "--patience", "25", "--hash-rate", "20000"];
