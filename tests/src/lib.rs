@@ -6,4 +6,5 @@
 
 pub mod adit;
 pub mod crash_points;
+pub mod foreign;
 pub mod miner;
