@@ -4,6 +4,7 @@
 use std::ops::{Deref, DerefMut};
 
 use bitcoin::{BlockHash, hashes::Hash};
+use protocol::codec::U256;
 
 use super::{MINING_DEVICE, Process};
 use crate::miner::PoolAddress;
@@ -50,12 +51,11 @@ impl MiningDevice {
         self.log().lines().filter_map(found_hash).collect()
     }
 
-    /// The targets that it was given, in order, as little-endian hexadecimal digits. The first is that of its own
-    /// measurement.
-    pub fn targets(&self) -> Vec<String> {
+    /// The targets that it was given, in order.
+    pub fn targets(&self) -> Vec<U256> {
         let log = self.log();
-        let targets = log.lines().filter_map(|line| Some(line.split_once("Set target to ")?.1.trim().to_owned()));
-        targets.skip(1).collect()
+        // The first is zero and of its own making: by it, the miner measures its speed.
+        log.lines().filter_map(set_target).skip(1).collect()
     }
 
     /// How many acknowledgements it has had. One may be for several shares.
@@ -94,6 +94,13 @@ fn found_hash(line: &str) -> Option<BlockHash> {
     Some(BlockHash::from_byte_array(bytes.try_into().ok()?))
 }
 
+/// Reads the target out of a line that tells of one, as little-endian digits.
+fn set_target(line: &str) -> Option<U256> {
+    let mut target = [0; 32];
+    hex::decode_to_slice(line.split_once("Set target to ")?.1.trim_end(), &mut target).ok()?;
+    Some(U256(target))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,5 +114,12 @@ mod tests {
         // A line that is being written.
         assert_eq!(found_hash(&line[..line.len() - 20]), None);
         assert_eq!(found_hash("Received SubmitSharesSuccess"), None);
+    }
+
+    #[test]
+    fn target_is_read_in_its_byte_order() {
+        let line = format!("INFO mining_device: Set target to {}01", "00".repeat(31));
+        assert_eq!(set_target(&line).map(|target| target.0[31]), Some(1));
+        assert_eq!(set_target(&line[..line.len() - 1]), None);
     }
 }

@@ -16,7 +16,7 @@ use super::Program;
 /// Pause between two looks at a log.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How much of a log is told when something fails.
-const LOG_END_LINES: usize = 40;
+const LOG_END_LINES: usize = 20;
 
 /// A foreign program that runs in a folder of its own. It is killed with this value.
 #[derive(Debug)]
@@ -93,6 +93,17 @@ impl Process {
     /// If the system does not tell.
     pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
+    }
+
+    /// Kills the program. Its log stays until this value goes.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be killed.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
     }
 
     fn log_end(&self) -> String {

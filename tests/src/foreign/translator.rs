@@ -86,9 +86,18 @@ impl Translator {
         self.count("valid share, forwarding it to upstream")
     }
 
-    /// What the pool has said of shares that it refused.
-    pub fn refused(&self) -> Vec<String> {
-        self.log().lines().filter(|line| line.contains("SubmitSharesError")).map(str::to_owned).collect()
+    /// How many shares the pool has acknowledged.
+    pub fn acknowledged(&self) -> usize {
+        let log = self.log();
+        values(&log, "SubmitSharesSuccess(", "new_submits_accepted_count=")
+            .filter_map(|count| count.parse::<usize>().ok())
+            .sum()
+    }
+
+    /// The codes of the pool's rejections, in order.
+    pub fn rejections(&self) -> Vec<String> {
+        let log = self.log();
+        values(&log, "SubmitSharesError(", "error_code=").map(str::to_owned).collect()
     }
 }
 
@@ -104,6 +113,12 @@ impl DerefMut for Translator {
     fn deref_mut(&mut self) -> &mut Process {
         &mut self.process
     }
+}
+
+/// Reads what stands behind `name`, up to the next comma or parenthesis, in those lines that contain `message`.
+fn values<'a>(log: &'a str, message: &str, name: &str) -> impl Iterator<Item = &'a str> {
+    let of_message = log.lines().filter(move |line| line.contains(message));
+    of_message.filter_map(move |line| line.split_once(name)?.1.split_once([',', ')'])).map(|(value, _)| value)
 }
 
 fn free_address() -> anyhow::Result<SocketAddr> {
@@ -143,4 +158,20 @@ fn config(pool: &PoolAddress, address: SocketAddr, options: &TranslatorOptions) 
         )?;
     }
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_from_the_lines_of_their_message() {
+        let log = "INFO Received: SubmitSharesSuccess(channel_id=2, new_submits_accepted_count=3, new_shares_sum=9) ok\n\
+                   WARN Received: SubmitSharesError(channel_id=2, error_code=stale-share) no\n\
+                   INFO Received: SubmitSharesSuccess(channel_id=2, new_submits_accepted_count=1, new_shares_sum=3) ok\n\
+                   INFO Received: SubmitSharesSuccess(channel_id=2, new_sub";
+        let counts: Vec<&str> = values(log, "SubmitSharesSuccess(", "new_submits_accepted_count=").collect();
+        assert_eq!(counts, ["3", "1"]);
+        assert_eq!(values(log, "SubmitSharesError(", "error_code=").collect::<Vec<_>>(), ["stale-share"]);
+    }
 }

@@ -290,8 +290,8 @@ mod tests {
     fn parts_of_a_job_have_nothing_in_common() {
         let (job, subscription) = published_job();
         let roots = [0, 1, 2, 255, 256].map(|part| {
-            let mut search = job.search(&subscription, 1e-9, part);
-            search.step().unwrap().hash
+            let mut search = job.search(&subscription, 1e-12, part);
+            search.step().expect("any hash will do").hash
         });
         assert!((1..roots.len()).all(|at| !roots[..at].contains(&roots[at])));
     }
