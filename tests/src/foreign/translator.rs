@@ -37,7 +37,8 @@ pub struct TranslatorOptions {
     pub shares_per_minute: f64,
     /// Whether the translator sets the miners' difficulty by itself, every minute; else it hands the pool's targets on.
     pub vardiff: bool,
-    /// Whether it asks for extension 0x0002 and tells the pool which worker found a share.
+    /// Whether it asks for extension 0x0002 and tells the pool which worker found a share. For this the extension has to
+    /// stand among those that it requires: those that it only supports it never asks for.
     pub names_workers: bool,
 }
 
@@ -137,7 +138,7 @@ fn config(pool: &PoolAddress, address: SocketAddr, options: &TranslatorOptions) 
          min_supported_version = 2\n\
          downstream_extranonce2_size = 4\n\
          aggregate_channels = {}\n\
-         supported_extensions = [{extensions}]\n\
+         required_extensions = [{extensions}]\n\
          [downstream_difficulty_config]\n\
          min_individual_miner_hashrate = {:?}\n\
          shares_per_minute = {:?}\n\
