@@ -63,6 +63,8 @@ pub struct Record {
     pub admissions: usize,
     /// The jobs, in order.
     pub jobs: Vec<Notified>,
+    /// How many of them came on the connection that lasts.
+    pub jobs_of_connection: usize,
     /// The difficulties, in order.
     pub difficulties: Vec<f64>,
     /// The version bits that it may roll; of the last connection.

@@ -47,6 +47,7 @@ pub(super) async fn run(config: Sv1MinerConfig, mut hash_rate: watch::Receiver<f
         if let Ok(stream) = TcpStream::connect(config.server).await {
             record.send_modify(|record| {
                 record.connections += 1;
+                record.jobs_of_connection = 0;
                 record.unanswered.clear();
             });
             let mut session = Session::new(&config, stream, &record, &mut searches);
@@ -238,7 +239,10 @@ impl<'a> Session<'a> {
         let prev_hash = job.prev_block();
         self.search = Some(Work { prev_hash, job_id: job.id.clone(), difficulty: self.difficulty, search });
         let notified = Notified { job_id: job.id, prev_hash, clean: job.clean };
-        self.record.send_modify(|record| record.jobs.push(notified));
+        self.record.send_modify(|record| {
+            record.jobs.push(notified);
+            record.jobs_of_connection += 1;
+        });
         Ok(())
     }
 
