@@ -82,7 +82,7 @@ fn perform(command: Command) -> anyhow::Result<()> {
                 violations = found;
                 Ok(report)
             })?;
-            ensure!(violations == 0, "{} breaks {violations} rules of the protocol", arguments.url);
+            ensure!(violations == 0, "the pool breaks rules of the protocol: {violations}");
             Ok(())
         }
         Command::Store(StoreCommand::Backup(arguments)) => {

@@ -1,5 +1,5 @@
-//! Programs of others that the tests run beside Adit: the clients of the Stratum V2 reference implementation, in the
-//! versions that the tests were written for.
+//! Programs of others that the tests run beside Adit: the clients and the pool of the Stratum V2 reference
+//! implementation, in the versions that the tests were written for.
 //!
 //! Owns where they come from: one that the environment names, or a build in the user's cache folder, laid out as `cargo
 //! install --root` does it. How each is run is in its own file below.
@@ -7,6 +7,7 @@
 mod install;
 mod mining_device;
 mod process;
+mod reference_pool;
 mod translator;
 
 use std::{env, path::PathBuf};
@@ -17,6 +18,7 @@ pub use self::{
     install::{install_missing, is_installed},
     mining_device::{MiningDevice, MiningDeviceOptions},
     process::Process,
+    reference_pool::ReferencePool,
     translator::{Translator, TranslatorOptions},
 };
 
@@ -45,8 +47,12 @@ pub const MINING_DEVICE: Program = Program {
 pub const TRANSLATOR: Program =
     Program { package: "translator_sv2", version: "0.6.0", binary: "translator_sv2", variable: "TRANSLATOR_EXE" };
 
-/// All clients that the tests need.
-pub const CLIENTS: [Program; 2] = [MINING_DEVICE, TRANSLATOR];
+/// The pool.
+pub const REFERENCE_POOL: Program =
+    Program { package: "pool_sv2", version: "0.7.0", binary: "pool_sv2", variable: "POOL_SV2_EXE" };
+
+/// All programs that the tests need.
+pub const CLIENTS: [Program; 3] = [MINING_DEVICE, TRANSLATOR, REFERENCE_POOL];
 
 impl Program {
     /// Finds the executable: the one that the environment names, else the one in the cache folder.

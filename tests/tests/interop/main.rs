@@ -10,6 +10,7 @@
 mod accounts;
 mod crowd;
 mod mining_device;
+mod reference_pool;
 mod translator;
 
 // The pool, its node and its books are those of the other end-to-end tests, of which these need a part.
