@@ -86,9 +86,8 @@ fn text(report: &Report) -> String {
     let (violations, advice) = (report.broken(Severity::Violation), report.broken(Severity::Advice));
     let (held, not_checked) = (report.held(), report.not_checked());
     let seconds = report.duration_ms.div_ceil(1000);
-    text + &format!(
-        "\n{violations} violations, {advice} advice, {held} held, {not_checked} not checked, in {seconds} s\n"
-    )
+    let counts = format!("violations: {violations}, advice: {advice}, held: {held}, not checked: {not_checked}");
+    text + &format!("\n{counts} ({seconds} s)\n")
 }
 
 fn list(text: &mut String, line: &Line, width: usize) -> std::fmt::Result {
@@ -128,7 +127,7 @@ mod tests {
             "  advice       job-differs ",
             "  ok           used-version ",
             "                 the door was shut\n",
-            "1 violations, 1 advice, 1 held, ",
+            "violations: 1, advice: 1, held: 1, ",
         ] {
             assert!(text.contains(expected), "{expected} is missing in\n{text}");
         }

@@ -143,6 +143,11 @@ impl Channel {
         self.last_sequence_number
     }
 
+    /// Returns where to search for the next share, so that none is found twice.
+    pub fn salt(&self) -> u8 {
+        self.last_sequence_number as u8
+    }
+
     /// Returns an id that none of the valid jobs has.
     pub fn unused_job_id(&self) -> u32 {
         (0xadd1_7000..).find(|id| !self.jobs.contains_key(id)).unwrap_or(u32::MAX)
@@ -184,7 +189,9 @@ impl Channel {
     }
 
     fn activate(&mut self, job: &Job, tip: Tip, min_ntime: u32, findings: &mut Findings) {
-        if let Some(known) = &self.work {
+        if let Some(known) = &self.work
+            && known.job.id != job.id
+        {
             let is_same = (known.tip.prev_hash, known.min_ntime, known.job.version, &known.job.form)
                 == (tip.prev_hash, min_ntime, job.version, &job.form);
             let seen = || format!("job {} of channel {} is job {} again", job.id, self.id, known.job.id);

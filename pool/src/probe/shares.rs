@@ -55,28 +55,22 @@ struct Found {
 
 /// Checks shares on a channel. The error is why there is no going on.
 pub(super) async fn check(peer: &mut Peer, config: &ProbeConfig, channel_id: u32) -> Result<(), String> {
-    let first = match check_right(peer, config, channel_id).await {
-        Ok(first) => first,
-        Err(reason) => {
-            for check in AFTER_RIGHT_SHARE {
-                peer.findings.not_checked(check, reason.clone());
-            }
-            return check_unknown(peer, channel_id).await;
+    if let Err(reason) = check_right(peer, config, channel_id).await {
+        for check in AFTER_RIGHT_SHARE {
+            peer.findings.not_checked(check, reason.clone());
         }
-    };
-    expect_refusal(peer, channel_id, Check::DuplicateShare, &first).await?;
+        return check_unknown(peer, channel_id).await;
+    }
     let above = peer.board.work(channel_id).map(|work| work.target);
     let wrong = [
+        (Check::DuplicateShare, Wish::RIGHT),
         (Check::LowShare, Wish { above, meets_target: false, ..Wish::RIGHT }),
         (Check::FixedVersionBits, Wish { version_change: 1, ..Wish::RIGHT }),
         (Check::EarlyTime, Wish { seconds_early: 1, ..Wish::RIGHT }),
         (Check::ExtranonceLength, Wish { extra_bytes: 1, ..Wish::RIGHT }),
     ];
-    for (salt, (check, wish)) in (0x80..).zip(wrong) {
-        match find(peer, config, channel_id, wish, salt).await {
-            Some(found) => expect_refusal(peer, channel_id, check, &found).await?,
-            None => peer.findings.not_checked(check, no_share(config)),
-        }
+    for (check, wish) in wrong {
+        check_wrong(peer, config, channel_id, check, wish).await?;
     }
     check_bip_323(peer, config, channel_id).await?;
     check_unknown(peer, channel_id).await
@@ -96,44 +90,37 @@ pub(super) async fn check_one(peer: &mut Peer, config: &ProbeConfig, channel_id:
     }
 }
 
-/// Submits single right shares until one is acknowledged in time. Returns the first.
-async fn check_right(peer: &mut Peer, config: &ProbeConfig, channel_id: u32) -> Result<Found, String> {
-    let mut first = None;
+/// Submits single right shares until one is acknowledged in time.
+async fn check_right(peer: &mut Peer, config: &ProbeConfig, channel_id: u32) -> Result<(), String> {
     let mut quickest = Duration::MAX;
-    for attempt in 1..=ATTEMPTS {
-        let Some((found, verdict)) = submit_right(peer, config, channel_id, attempt, config.timeout).await? else {
-            continue;
-        };
-        first.get_or_insert(found);
-        match verdict {
-            Verdict::Acknowledged(after) => quickest = quickest.min(after.saturating_sub(peer.round_trip)),
-            _ => {
-                check_batch(peer, config, channel_id).await?;
-                break;
-            }
+    for _ in 0..ATTEMPTS {
+        let submitted = submit_right(peer, config, channel_id, config.timeout).await?;
+        match submitted {
+            None => continue,
+            Some(Verdict::Acknowledged(after)) => quickest = quickest.min(after.saturating_sub(peer.round_trip)),
+            Some(_) => return check_batch(peer, config, channel_id).await,
         }
         if quickest <= ACKNOWLEDGED_WITHIN {
             break;
         }
     }
-    let first = first.ok_or("every share met a new tip")?;
     if quickest == Duration::MAX {
-        return Ok(first);
+        return Err("every share met a new tip".into());
     }
     peer.findings.held(Check::RightShare);
     peer.findings.held(Check::ShareAnswered);
     let seen = || format!("{:.1} s for the quickest of {ATTEMPTS} single shares", quickest.as_secs_f64());
     let holds = quickest <= ACKNOWLEDGED_WITHIN;
     peer.findings.judge(Check::AcknowledgedInTime, holds, "an acknowledgement within a second", seen);
-    Ok(first)
+    Ok(())
 }
 
 /// Submits more shares behind one that was not acknowledged, to see whether the pool waits for a number of them.
 async fn check_batch(peer: &mut Peer, config: &ProbeConfig, channel_id: u32) -> Result<(), String> {
     peer.findings.held(Check::RightShare);
     for number in 2..=MAX_RIGHT_SHARES {
-        let submitted = submit_right(peer, config, channel_id, number, BETWEEN).await?;
-        if let Some((_, Verdict::Acknowledged(_))) = submitted {
+        let submitted = submit_right(peer, config, channel_id, BETWEEN).await?;
+        if let Some(Verdict::Acknowledged(_)) = submitted {
             let waited = config.timeout.as_secs();
             let seen = format!("nothing for {waited} s after the first share, an acknowledgement with share {number}");
             peer.findings.held(Check::ShareAnswered);
@@ -161,10 +148,10 @@ async fn submit_right(
     peer: &mut Peer,
     config: &ProbeConfig,
     channel_id: u32,
-    number: usize,
     within: Duration,
-) -> Result<Option<(Found, Verdict)>, String> {
-    let Some(found) = find(peer, config, channel_id, Wish::RIGHT, number as u8).await else {
+) -> Result<Option<Verdict>, String> {
+    let salt = peer.board.channel(channel_id).map_or(0, Channel::salt);
+    let Some(found) = find(peer, config, channel_id, Wish::RIGHT, salt).await else {
         for check in [Check::RightShare, Check::ShareAnswered, Check::AcknowledgedCount] {
             peer.findings.not_checked(check, no_share(config));
         }
@@ -180,18 +167,36 @@ async fn submit_right(
             Err("right shares are refused".into())
         }
         Verdict::Unanswered(lost) if lost != Lost::Silent => Err(lost.to_string()),
-        verdict => Ok(Some((found, verdict))),
+        verdict => Ok(Some(verdict)),
     }
 }
 
-/// Submits what must be refused. The error is that the connection is gone.
-async fn expect_refusal(peer: &mut Peer, channel_id: u32, check: Check, found: &Found) -> Result<(), String> {
-    let verdict = submit(peer, channel_id, &found.share, REFUSED_WITHIN).await;
-    if check != Check::StaleShare && has_new_tip(peer, channel_id, found) {
-        peer.findings.not_checked(check, "the tip changed on the way");
-        return Ok(());
+/// Submits a share that must be refused: for what it is, or because it came before. The error is that the connection is
+/// gone.
+async fn check_wrong(
+    peer: &mut Peer,
+    config: &ProbeConfig,
+    channel_id: u32,
+    check: Check,
+    wish: Wish,
+) -> Result<(), String> {
+    for _ in 0..ATTEMPTS {
+        let salt = peer.board.channel(channel_id).map_or(0, Channel::salt);
+        let Some(found) = find(peer, config, channel_id, wish, salt).await else {
+            peer.findings.not_checked(check, no_share(config));
+            return Ok(());
+        };
+        if check == Check::DuplicateShare {
+            // Accepted as others before; if it is not, that is not this check's business.
+            submit(peer, channel_id, &found.share, REFUSED_WITHIN).await;
+        }
+        let verdict = submit(peer, channel_id, &found.share, REFUSED_WITHIN).await;
+        if !has_new_tip(peer, channel_id, &found) {
+            return judge_refusal(peer, check, verdict);
+        }
     }
-    judge_refusal(peer, check, verdict)
+    peer.findings.not_checked(check, "the tip changed on the way");
+    Ok(())
 }
 
 fn judge_refusal(peer: &mut Peer, check: Check, verdict: Verdict) -> Result<(), String> {
@@ -252,25 +257,25 @@ async fn check_bip_323(peer: &mut Peer, config: &ProbeConfig, channel_id: u32) -
         return Ok(());
     }
     let wish = Wish { version_change: 1 << 5, ..Wish::RIGHT };
-    let Some(found) = find(peer, config, channel_id, wish, 0x90).await else {
-        peer.findings.not_checked(Check::Bip323, no_share(config));
+    for _ in 0..ATTEMPTS {
+        let salt = peer.board.channel(channel_id).map_or(0, Channel::salt);
+        let Some(found) = find(peer, config, channel_id, wish, salt).await else {
+            peer.findings.not_checked(Check::Bip323, no_share(config));
+            return Ok(());
+        };
+        match submit(peer, channel_id, &found.share, REFUSED_WITHIN).await {
+            Verdict::Refused(_) if has_new_tip(peer, channel_id, &found) => continue,
+            Verdict::Refused(code) => {
+                let expected = format!("no refusal, the job has {:#010x}", found.work.job.version);
+                let seen = format!("{code} for version {:#010x}", found.share.version);
+                peer.findings.broken(Check::Bip323, expected, seen);
+            }
+            Verdict::Acknowledged(_) | Verdict::Unanswered(Lost::Silent) => peer.findings.held(Check::Bip323),
+            Verdict::Unanswered(lost) => return Err(lost.to_string()),
+        }
         return Ok(());
-    };
-    match submit(peer, channel_id, &found.share, REFUSED_WITHIN).await {
-        Verdict::Refused(_) if has_new_tip(peer, channel_id, &found) => {
-            peer.findings.not_checked(Check::Bip323, "the tip changed on the way");
-        }
-        Verdict::Refused(code) => {
-            let seen = format!("{code} for version {:#010x}", found.share.version);
-            peer.findings.broken(
-                Check::Bip323,
-                format!("no refusal, the job has {:#010x}", found.work.job.version),
-                seen,
-            );
-        }
-        Verdict::Acknowledged(_) | Verdict::Unanswered(Lost::Silent) => peer.findings.held(Check::Bip323),
-        Verdict::Unanswered(lost) => return Err(lost.to_string()),
     }
+    peer.findings.not_checked(Check::Bip323, "the tip changed on the way");
     Ok(())
 }
 
@@ -279,7 +284,10 @@ pub(super) async fn check_stale(peer: &mut Peer, config: &ProbeConfig, channel_i
     let stale = peer.board.channel(channel_id).and_then(|channel| channel.stale.clone());
     let Some(work) = stale else { return Ok(()) };
     match search(Arc::clone(&work), Wish::RIGHT, 0xa0, config.search_time).await {
-        Some(share) => expect_refusal(peer, channel_id, Check::StaleShare, &Found { work, share }).await,
+        Some(share) => {
+            let verdict = submit(peer, channel_id, &share, REFUSED_WITHIN).await;
+            judge_refusal(peer, Check::StaleShare, verdict)
+        }
         None => {
             peer.findings.not_checked(Check::StaleShare, no_share(config));
             Ok(())

@@ -165,7 +165,7 @@ async fn share_for_an_old_tip_that_is_accepted_is_found() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_found_in_a_pool_without_faults_and_every_check_has_its_fault() {
-    let tip_interval = Some(Duration::from_secs(4));
+    let tip_interval = Some(Duration::from_secs(9));
     let config = WrongPoolConfig { tip_interval, ..WrongPoolConfig::new(&[]) };
     let pool = WrongPool::start(config).await.unwrap();
     let found = probe(pool.address(), &["--timeout", "4", "--patience", "20"]).await;
@@ -186,9 +186,10 @@ async fn nothing_is_found_in_adit() {
     let user = site.new_address().to_string();
     let arguments = ["--user", &user, "--patience", "25", "--hash-rate", "20000"];
     let probing = probe(&address, &arguments);
+    // Seldom enough that none comes between a share and its answer.
     let tips = async {
         loop {
-            sleep(Duration::from_secs(8)).await;
+            sleep(Duration::from_secs(10)).await;
             site.node.mine(1).unwrap();
         }
     };
