@@ -1,11 +1,11 @@
 //! `adit probe`: is a pool what a Stratum V2 client may expect? Connects as a client, checks rule by rule, and reports.
 //!
 //! What is checked is data ([`check`]). Rules that show in whatever a pool sends are checked as it comes ([`board`],
-//! [`peer`]); for the others the probe asks, submits or waits ([`setup`], [`device`], [`proxy`], [`shares`],
-//! [`targets`]). It shares the wire with the pool of this crate and nothing of how that serves miners.
+//! [`peer`]); for the others the probe asks, submits or waits (`setup`, `device`, `proxy`, `shares`, `targets`). It shares
+//! the wire with the pool of this crate, and nothing of how that serves miners.
 //!
-//! It is polite to pools that are not one's own: at most [`MAX_CONNECTIONS`] connections one after the other and three at
-//! a time, each wait bounded, one search for a share at a time, and channels are closed at the end.
+//! It is polite to pools that are not one's own: ten connections in all and three at a time, each wait bounded, one search
+//! for a share at a time, and channels are closed at the end.
 
 pub mod board;
 pub mod channel;
@@ -33,8 +33,6 @@ use self::{
     url::PoolUrl,
 };
 
-/// How many connections a probe makes at most, all in all.
-pub const MAX_CONNECTIONS: usize = 10;
 /// Whom the probe is when nobody says.
 pub const DEFAULT_USER: &str = "adit-probe";
 

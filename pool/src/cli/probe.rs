@@ -19,7 +19,7 @@ Exit status:
   2  the command line is wrong
   4  the pool cannot be reached
 
-It makes ten connections at most, three at a time, submits some twenty shares, and closes its channels.
+It makes ten connections at most, three at a time, submits up to fifty shares, and closes its channels.
 
 Example:
   adit probe --user bc1q... stratum2+tcp://pool.example.com:34254/9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh";

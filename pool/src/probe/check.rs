@@ -183,7 +183,7 @@ checks! {
         "A message to a channel is understood without the channel bit too.";
 
     ShareAnswered = "share-answered", Shares, Violation, "SV2 5.3.13",
-        "Right shares are acknowledged sooner or later.";
+        "Right shares are acknowledged, with the 24th at the latest.";
     RightShare = "right-share", Shares, Violation, "SV2 5.3.13",
         "A right share is not refused.";
     AcknowledgedInTime = "acknowledged-in-time", Shares, Advice, "miners' displays",

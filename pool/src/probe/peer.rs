@@ -7,7 +7,7 @@ use protocol::{
     connection::{ConnectionError, Limits, Link},
     framing::Header,
     messages::{
-        Message, MessageSet,
+        Message, MessageError, MessageSet,
         common::{PROTOCOL_VERSION, Protocol, SetupConnection, SetupConnectionError, SetupConnectionSuccess},
         extensions::{RequestExtensionsError, RequestExtensionsSuccess},
         mining::{CloseChannel, NewExtendedMiningJob, ServerMessage},
@@ -297,7 +297,6 @@ fn decode(header: Header, payload: &[u8]) -> Result<Incoming, Lost> {
     if header.is::<RequestExtensionsError>() {
         return of(payload, Incoming::ExtensionsError);
     }
-    use protocol::messages::MessageError;
     match ServerMessage::decode(header, payload, &[]) {
         Ok(message) => Ok(Incoming::Mining(message)),
         Err(MessageError::Decode { message, source }) => Err(Lost::Garbled(format!("{message}: {source}"))),

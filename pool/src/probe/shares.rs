@@ -22,7 +22,7 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(1);
 /// How often a share may be late before it is the pool's fault and not that of the way.
 const ATTEMPTS: usize = 3;
 /// How many shares are submitted to see whether the pool waits for a number of them.
-const MAX_RIGHT_SHARES: usize = 12;
+const MAX_RIGHT_SHARES: usize = 24;
 /// How long each of them is waited for.
 const BETWEEN: Duration = Duration::from_millis(300);
 /// How long a refusal may take, which is "immediate" (SV2 5.3.14).
