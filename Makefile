@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: demo test bench fuzz lint bitcoind build
+.PHONY: demo test test-interop bench fuzz lint bitcoind build
 .DEFAULT_GOAL := build
 
 build:
@@ -26,13 +26,22 @@ test: bitcoind postgres
 	target/debug/calamity --minutes 0.3
 	target/debug/postgres-test target/debug/calamity --minutes 0.3 --store postgres
 
+# The reference implementation's miner, translator and pool against Adit. They are built into the user's cache folder, once for
+# each version: 10 to 20 minutes.
+test-interop: bitcoind
+	$(CARGO) build --workspace --bins
+	target/debug/foreign-clients
+	if $(CARGO) nextest --version >/dev/null 2>&1; \
+		then $(CARGO) nextest run --workspace --features tests/interop --test interop --no-fail-fast; \
+		else $(CARGO) test --workspace --features tests/interop --test interop --no-fail-fast; fi
+
 # What a block of a large pool costs: minutes, and a gigabyte in the folder for temporary files.
 bench: tools
 	$(CARGO) bench -p payouts
 
 lint:
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features tests/interop -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 
 # Each fuzz target of protocol for SECONDS, from the committed corpus and what earlier runs found. Nothing is written to

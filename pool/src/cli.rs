@@ -7,6 +7,7 @@ pub mod account;
 mod alone;
 pub mod books;
 pub mod payout;
+pub mod probe;
 mod report;
 pub mod request;
 pub mod reserve;
@@ -33,7 +34,8 @@ Exit status:
   0  done
   1  failed
   2  the command line is wrong
-  3  the configuration is wrong";
+  3  the configuration is wrong
+  4  the pool to probe cannot be reached";
 
 /// A Stratum V2 Bitcoin mining pool.
 #[derive(Debug, Parser)]
@@ -69,6 +71,8 @@ pub enum Command {
     /// Look at or fill the reserve out of which PPS, FPPS and PPS+ pay work; the pool may be running
     #[command(subcommand)]
     Reserve(reserve::ReserveCommand),
+    /// Check whether a Stratum V2 pool, this or another, keeps the rules that miners depend on
+    Probe(probe::ProbeArguments),
 }
 
 /// What to do with the ledger.

@@ -8,6 +8,7 @@ pub mod init;
 mod lock;
 pub mod mining;
 pub mod operations;
+pub mod probe;
 mod server;
 pub mod store;
 pub mod stratum;

@@ -1,6 +1,7 @@
 //! `adit`: arguments in, exit status out. The work is done by the library.
 //!
-//! Exit status: 0 done, 1 failed, 2 wrong command line, 3 wrong configuration. Errors are one line on stderr; stdout
+//! Exit status: 0 done, 1 failed, 2 wrong command line, 3 wrong configuration, 4 no pool to
+//! probe. Errors are one line on stderr; stdout
 //! has only what was asked for.
 
 use std::{
@@ -9,22 +10,24 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Parser;
 use payouts::{crediting::PeriodNumber, store::Store};
 use pool::{
     cli::{
         Cli, Command, ExplainArguments, ExplainPeriodArguments, ExportCommand, LedgerCommand, StoreCommand, account,
-        books, payout, reserve, store,
+        books, payout, probe, reserve, store,
     },
     config::{Config, ConfigError},
     init::init,
+    probe::Unreachable,
     template::node::Node,
 };
 use tracing_subscriber::EnvFilter;
 
 const FAILED: u8 = 1;
 const WRONG_CONFIGURATION: u8 = 3;
+const UNREACHABLE: u8 = 4;
 
 #[allow(clippy::print_stderr)]
 fn main() -> ExitCode {
@@ -32,7 +35,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("adit: {error:#}");
-            let status = if error.is::<ConfigError>() { WRONG_CONFIGURATION } else { FAILED };
+            let status = match () {
+                () if error.is::<ConfigError>() => WRONG_CONFIGURATION,
+                () if error.is::<Unreachable>() => UNREACHABLE,
+                () => FAILED,
+            };
             ExitCode::from(status)
         }
     }
@@ -68,6 +75,16 @@ fn perform(command: Command) -> anyhow::Result<()> {
         }
         Command::Account(command) => answer(account::perform(command)),
         Command::Reserve(command) => answer(reserve::perform(command)),
+        Command::Probe(arguments) => {
+            let mut violations = 0;
+            answer(async {
+                let (report, found) = probe::perform(&arguments).await?;
+                violations = found;
+                Ok(report)
+            })?;
+            ensure!(violations == 0, "the pool breaks rules of the protocol: {violations}");
+            Ok(())
+        }
         Command::Store(StoreCommand::Backup(arguments)) => {
             let config = Config::load(&arguments.config.config)?;
             answer(store::backup(&config.store, &arguments.file))

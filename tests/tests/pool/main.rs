@@ -23,6 +23,7 @@ mod payouts;
 mod postgres;
 mod pps;
 mod practice;
+mod probe;
 mod reorganisation;
 mod shares;
 mod shutdown;

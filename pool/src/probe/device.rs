@@ -1,0 +1,89 @@
+//! The probe as a device: a client that requires standard jobs.
+
+use protocol::{
+    codec::U256,
+    messages::mining::{REQUIRES_EXTENDED_CHANNELS, REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING},
+};
+use tokio::time::Instant;
+
+use super::{
+    Part, ProbeConfig,
+    check::Check,
+    opening::{self, Kind, Opened},
+    peer::{Lost, Peer},
+    setup, shares, targets,
+};
+
+/// Checks what a device sees.
+pub(super) async fn check(config: &ProbeConfig) -> Part {
+    let mut part = Part::default();
+    let flags = REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING;
+    match setup::connect(config, flags, &mut part.findings).await {
+        Err(reason) => part.reason = Some(reason),
+        Ok((mut peer, success)) => {
+            let opens_standard = success.flags & REQUIRES_EXTENDED_CHANNELS == 0;
+            part.reason = work(&mut peer, config, opens_standard).await.err();
+            part.findings.absorb(peer.leave().await);
+        }
+    }
+    part
+}
+
+/// Works on two channels. The error is why there was no going on.
+async fn work(peer: &mut Peer, config: &ProbeConfig, opens_standard: bool) -> Result<(), String> {
+    let first = match opening::open(peer, config, 0x11, Kind::Standard, U256::MAX).await {
+        Opened::Channel(channel_id) => channel_id,
+        Opened::Nothing(reason) => return Err(reason),
+        Opened::Refused(code) if opening::is_for_the_user(&code) => {
+            return Err(format!("the pool refuses the user {}: {code}", config.user));
+        }
+        Opened::Refused(code) => {
+            if opens_standard {
+                peer.findings.broken(Check::StandardChannels, "a standard channel", code.clone());
+            } else {
+                peer.findings.not_checked(Check::StandardChannels, "the pool requires extended channels");
+            }
+            return Err(format!("the pool refuses a standard channel: {code}"));
+        }
+    };
+    peer.findings.held(Check::StandardChannels);
+    opening::wait_for_work(peer, first).await?;
+    if !peer.findings.is_broken(Check::TargetByteOrder) {
+        shares::check_one(peer, config, first).await;
+    }
+    // Harder than any CPU asks for, so that the pool must heed the wish.
+    let second = opening::open(peer, config, 0x12, Kind::Standard, targets::difficulty(8)).await;
+    watch(peer, config, first, second).await
+}
+
+/// Waits for a job that comes by itself, closes the second channel then, and waits for another job.
+async fn watch(peer: &mut Peer, config: &ProbeConfig, first: u32, second: Opened) -> Result<(), String> {
+    let deadline = Instant::now() + config.patience;
+    let has_new_job =
+        |peer: &Peer, known: u32| peer.board.channel(first).is_some_and(|channel| channel.jobs_given > known);
+    let mut known = peer.board.channel(first).map_or(0, |channel| channel.jobs_given);
+    for step in 0..2 {
+        while !has_new_job(peer, known) {
+            match peer.next(deadline).await {
+                Ok(_) => {}
+                Err(Lost::Silent) => {
+                    let reason = "no further job came to see who gets it";
+                    peer.findings.not_checked(Check::ClosedChannel, reason);
+                    return Ok(());
+                }
+                Err(lost) => return Err(lost.to_string()),
+            }
+        }
+        known = peer.board.channel(first).map_or(0, |channel| channel.jobs_given);
+        match &second {
+            Opened::Channel(second) if step == 0 && *second != first => peer.close(*second).await,
+            Opened::Channel(_) if step == 1 => {
+                // The other channel's job would come with this one.
+                peer.listen(Instant::now() + config.timeout / 4).await.map_err(|lost| lost.to_string())?;
+                peer.findings.held(Check::ClosedChannel);
+            }
+            _ => return Ok(()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! The reference implementation's pool, as it is run here: on a node that serves its mining interface on a Unix socket.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Context;
+use bitcoin::{Address, Network};
+use bitcoind_regtest::{Chain, NodeOptions};
+
+use super::{Process, REFERENCE_POOL};
+use crate::miner::PoolAddress;
+
+/// The key pair of the program's own example configuration.
+const AUTHORITY_PUBLIC_KEY: &str = "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72";
+const AUTHORITY_SECRET_KEY: &str = "mkDLTBBRxdBv998612qipDYoTK3YUrqLe8uWw7gu3iXbSrn2n";
+
+/// A running reference pool.
+#[derive(Debug)]
+pub struct ReferencePool {
+    process: Process,
+    address: PoolAddress,
+}
+
+impl ReferencePool {
+    /// Says how to start a node that the pool can use: its data in `folder`, with a socket where the pool looks for it.
+    pub fn node_options(chain: Chain, folder: &Path) -> NodeOptions {
+        let socket = socket(chain, folder);
+        NodeOptions::new().chain(chain).datadir(folder).argument(format!("-ipcbind=unix:{}", socket.display()))
+    }
+
+    /// Starts a pool for the node with its data in `folder`; its coinbases pay `payee`. It acknowledges shares in batches
+    /// of ten, as in its example configuration.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such program, or it cannot be started.
+    pub fn start(chain: Chain, folder: &Path, payee: &Address) -> anyhow::Result<Self> {
+        // Asked for and given back, so that another could take it: the pool would end, and the test say so.
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let config = format!(
+            "authority_public_key = \"{AUTHORITY_PUBLIC_KEY}\"\n\
+             authority_secret_key = \"{AUTHORITY_SECRET_KEY}\"\n\
+             cert_validity_sec = 3600\n\
+             listen_address = \"127.0.0.1:{port}\"\n\
+             coinbase_reward_script = \"addr({payee})\"\n\
+             server_id = 1\n\
+             pool_signature = \"reference\"\n\
+             shares_per_minute = 60.0\n\
+             share_batch_size = 10\n\
+             [template_provider_type.BitcoinCoreIpc]\n\
+             version = 31\n\
+             network = \"{}\"\n\
+             data_dir = \"{}\"\n\
+             fee_threshold = 100\n\
+             min_interval = 5\n",
+            chain.network(),
+            folder.display(),
+        );
+        let process = Process::start(&REFERENCE_POOL, |command, folder| {
+            let file = folder.join("pool.toml");
+            fs::write(&file, config)?;
+            command.arg("-c").arg(file);
+            Ok(())
+        })?;
+        let authority = AUTHORITY_PUBLIC_KEY.parse().context("the key of the example is one")?;
+        Ok(Self { process, address: PoolAddress { host: "127.0.0.1".into(), port, authority: Some(authority) } })
+    }
+
+    /// Returns where miners connect.
+    pub fn address(&self) -> &PoolAddress {
+        &self.address
+    }
+
+    /// Waits until miners can connect.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot in time.
+    pub async fn wait_until_listening(&mut self, timeout: Duration) -> anyhow::Result<()> {
+        let is_ready = |log: &str| log.contains("ready to accept connections").then_some(());
+        self.process.wait_for(timeout, "the pool to be ready", is_ready).await
+    }
+}
+
+/// Where the pool looks for the node's socket: in the folder that the node has for its chain.
+fn socket(chain: Chain, folder: &Path) -> PathBuf {
+    let network = match chain.network() {
+        Network::Signet => "signet",
+        _ => "regtest",
+    };
+    folder.join(network).join("node.sock")
+}
