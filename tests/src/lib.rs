@@ -1,4 +1,5 @@
-//! What the end-to-end tests and the demo share: a miner that speaks Stratum V2 and really hashes.
+//! What the end-to-end tests and the demo share: miners that speak Stratum V2 or V1 and really
+//! hash, and programs of others.
 //!
 //! Nothing here is part of the pool, and nothing here uses the pool's code: what the miner computes, it
 //! computes by itself, so that a mistake of the pool cannot hide behind the same mistake in its tests.
@@ -8,3 +9,4 @@ pub mod adit;
 pub mod crash_points;
 pub mod foreign;
 pub mod miner;
+pub mod sv1_miner;
