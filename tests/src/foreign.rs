@@ -2,15 +2,23 @@
 //! versions that the tests were written for.
 //!
 //! Owns where they come from: one that the environment names, or a build in the user's cache folder, laid out as `cargo
-//! install --root` does it.
+//! install --root` does it. How each is run is in its own file below.
 
 mod install;
+mod mining_device;
+mod process;
+mod translator;
 
 use std::{env, path::PathBuf};
 
 use anyhow::{Context, ensure};
 
-pub use self::install::{install_missing, is_installed};
+pub use self::{
+    install::{install_missing, is_installed},
+    mining_device::{MiningDevice, MiningDeviceOptions},
+    process::Process,
+    translator::{Translator, TranslatorOptions},
+};
 
 /// A program of a crate on crates.io, at one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
