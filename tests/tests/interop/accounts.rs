@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::{Address, BlockHash};
+use tests::foreign::Translator;
 
-use crate::site::{Site, eventually};
+use crate::site::{Site, eventually, eventually_or};
 
 /// The stored shares of an account, by worker.
 pub(crate) async fn stored_by_worker(site: &Site, account: &Address) -> BTreeMap<String, u64> {
@@ -14,6 +15,25 @@ pub(crate) async fn stored_by_worker(site: &Site, account: &Address) -> BTreeMap
         *stored.entry(shares.worker).or_default() += shares.count as u64;
     }
     stored
+}
+
+/// Waits until what the translator has passed on is either stored or was refused, and all that is stored was
+/// acknowledged. The miners may be mining.
+pub(crate) async fn wait_until_translated_shares_are_accounted_for(
+    site: &Site,
+    account: &Address,
+    translator: &Translator,
+) {
+    eventually_or("all shares to be stored or refused", async || {
+        let stored = stored_by_worker(site, account).await.values().sum::<u64>() as usize;
+        let (forwarded, acknowledged, refused) =
+            (translator.forwarded(), translator.acknowledged(), translator.rejections().len());
+        if forwarded == stored + refused && acknowledged == stored {
+            return Ok(());
+        }
+        Err(format!("{forwarded} passed on, {stored} stored, {acknowledged} acknowledged, {refused} refused"))
+    })
+    .await;
 }
 
 /// Mines a block elsewhere, and waits until the pool has found one on top of it.

@@ -9,6 +9,7 @@
 
 mod accounts;
 mod mining_device;
+mod translator;
 
 // The pool, its node and its books are those of the other end-to-end tests, of which these need a part.
 #[allow(dead_code)]
