@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod accounts;
+mod crowd;
 mod mining_device;
 mod translator;
 
