@@ -28,7 +28,7 @@ test: bitcoind postgres
 
 # The reference implementation's miner, translator and pool against Adit. They are built into the user's cache folder, once for
 # each version: 10 to 20 minutes.
-test-interop: bitcoind
+test-interop: bitcoind interop-tools
 	$(CARGO) build --workspace --bins
 	target/debug/foreign-clients
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
@@ -75,6 +75,14 @@ postgres: tools
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || { \
 		as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
 		$$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends postgresql; }
+
+# What the build scripts of the reference implementation run.
+.PHONY: interop-tools
+interop-tools: tools
+	@command -v capnp >/dev/null && command -v cmake >/dev/null && command -v c++ >/dev/null || { \
+		as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
+		$$as_root apt-get update -qq && \
+			$$as_root apt-get install -y -qq --no-install-recommends capnproto libcapnp-dev cmake g++; }
 
 # A C compiler for the crates that carry C code; everything else comes with cargo.
 .PHONY: tools

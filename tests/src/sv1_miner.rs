@@ -13,8 +13,6 @@ use anyhow::Context;
 use bitcoin::BlockHash;
 use tokio::{sync::watch, task::JoinHandle};
 
-pub use self::job::{Job, Solution, Subscription, target_of};
-
 /// What a miner is told before it starts.
 #[derive(Clone, Debug)]
 pub struct Sv1MinerConfig {
@@ -86,11 +84,6 @@ impl Record {
     /// The reasons of the rejections, in order.
     pub fn rejections(&self) -> Vec<&str> {
         self.shares.iter().filter_map(|share| share.answer.as_ref()?.as_ref().err().map(String::as_str)).collect()
-    }
-
-    /// The block that the newest job builds on.
-    pub fn tip(&self) -> Option<BlockHash> {
-        self.jobs.last().map(|job| job.prev_hash)
     }
 }
 

@@ -1,8 +1,6 @@
 //! The reference implementation's miner, as it is run here. It opens one standard channel, asks for standard jobs only,
 //! and starts every job at nonce 0 on one thread. When its connection ends, so does it.
 
-use std::ops::{Deref, DerefMut};
-
 use bitcoin::{BlockHash, hashes::Hash};
 use protocol::codec::U256;
 
@@ -25,7 +23,10 @@ pub struct MiningDeviceOptions {
 
 /// A running miner.
 #[derive(Debug)]
-pub struct MiningDevice(Process);
+pub struct MiningDevice {
+    /// Its process and log.
+    pub process: Process,
+}
 
 impl MiningDevice {
     /// Starts a miner. It needs about five seconds until it opens its channel, because it measures its speed.
@@ -43,46 +44,32 @@ impl MiningDevice {
             command.arg("--nominal-hashrate-multiplier").arg(options.claim.to_string());
             Ok(())
         })?;
-        Ok(Self(process))
+        Ok(Self { process })
     }
 
     /// The hashes of the shares that it has found, in order: each is submitted at once.
     pub fn found(&self) -> Vec<BlockHash> {
-        self.log().lines().filter_map(found_hash).collect()
+        self.process.log().lines().filter_map(found_hash).collect()
     }
 
     /// The targets that it was given, in order.
     pub fn targets(&self) -> Vec<U256> {
-        let log = self.log();
+        let log = self.process.log();
         // The first is zero and of its own making: by it, the miner measures its speed.
         log.lines().filter_map(set_target).skip(1).collect()
     }
 
     /// How many acknowledgements it has had. One may be for several shares.
     pub fn acknowledgements(&self) -> usize {
-        self.count("Received SubmitSharesSuccess")
+        self.process.count("Received SubmitSharesSuccess")
     }
 
     /// The codes of the rejections that it has had, in order.
     pub fn rejections(&self) -> Vec<String> {
-        let log = self.log();
+        let log = self.process.log();
         let codes =
             log.lines().filter_map(|line| line.split_once("SubmitSharesError with error code ").map(|(_, code)| code));
         codes.map(|code| code.trim().to_owned()).collect()
-    }
-}
-
-impl Deref for MiningDevice {
-    type Target = Process;
-
-    fn deref(&self) -> &Process {
-        &self.0
-    }
-}
-
-impl DerefMut for MiningDevice {
-    fn deref_mut(&mut self) -> &mut Process {
-        &mut self.0
     }
 }
 

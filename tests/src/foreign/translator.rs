@@ -4,7 +4,6 @@ use std::{
     fmt::Write,
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    ops::{Deref, DerefMut},
     time::Duration,
 };
 
@@ -45,7 +44,8 @@ pub struct TranslatorOptions {
 /// A running translator.
 #[derive(Debug)]
 pub struct Translator {
-    process: Process,
+    /// Its process and log.
+    pub process: Process,
     address: SocketAddr,
 }
 
@@ -79,17 +79,17 @@ impl Translator {
     /// If it does not in time.
     pub async fn wait_until_listening(&mut self, times: usize, timeout: Duration) -> anyhow::Result<()> {
         let enough = |log: &str| (log.matches("Translator Proxy: listening on").count() >= times).then_some(());
-        self.wait_for(timeout, "the translator to listen", enough).await
+        self.process.wait_for(timeout, "the translator to listen", enough).await
     }
 
     /// How many shares it has sent to the pool.
     pub fn forwarded(&self) -> usize {
-        self.count("valid share, forwarding it to upstream")
+        self.process.count("valid share, forwarding it to upstream")
     }
 
     /// How many shares the pool has acknowledged.
     pub fn acknowledged(&self) -> usize {
-        let log = self.log();
+        let log = self.process.log();
         values(&log, "SubmitSharesSuccess(", "new_submits_accepted_count=")
             .filter_map(|count| count.parse::<usize>().ok())
             .sum()
@@ -97,22 +97,8 @@ impl Translator {
 
     /// The codes of the pool's rejections, in order.
     pub fn rejections(&self) -> Vec<String> {
-        let log = self.log();
+        let log = self.process.log();
         values(&log, "SubmitSharesError(", "error_code=").map(str::to_owned).collect()
-    }
-}
-
-impl Deref for Translator {
-    type Target = Process;
-
-    fn deref(&self) -> &Process {
-        &self.process
-    }
-}
-
-impl DerefMut for Translator {
-    fn deref_mut(&mut self) -> &mut Process {
-        &mut self.process
     }
 }
 

@@ -9,22 +9,22 @@ use crate::miner::{Header, Midstate, meets_target, merkle_root};
 
 /// What a connection's subscription assigns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Subscription {
+pub(super) struct Subscription {
     /// What every coinbase of the connection has first in its extranonce.
-    pub extranonce1: Vec<u8>,
+    pub(super) extranonce1: Vec<u8>,
     /// How many bytes the miner adds.
-    pub extranonce2_size: usize,
+    pub(super) extranonce2_size: usize,
     /// The bits of the version that it may change (BIP 310).
-    pub version_mask: u32,
+    pub(super) version_mask: u32,
 }
 
 /// A job as `mining.notify` gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Job {
+pub(super) struct Job {
     /// Its id.
-    pub id: String,
+    pub(super) id: String,
     /// The hash of the block below, in the byte order of the header.
-    pub prev_hash: [u8; 32],
+    pub(super) prev_hash: [u8; 32],
     coinbase_prefix: Vec<u8>,
     coinbase_suffix: Vec<u8>,
     merkle_path: Vec<[u8; 32]>,
@@ -32,21 +32,21 @@ pub struct Job {
     nbits: u32,
     ntime: u32,
     /// Whether all jobs before it are stale.
-    pub clean: bool,
+    pub(super) clean: bool,
 }
 
 /// A header that meets its target, with what the server must be told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Solution {
+pub(super) struct Solution {
     job_id: String,
     extranonce2: Vec<u8>,
     ntime: u32,
     nonce: u32,
     version_bits: u32,
     /// Its hash, in the byte order of the header.
-    pub hash: [u8; 32],
+    pub(super) hash: [u8; 32],
     /// Whether it meets the network's target too.
-    pub is_block: bool,
+    pub(super) is_block: bool,
 }
 
 /// A walk through the nonces of one job with one extranonce.
@@ -64,7 +64,7 @@ impl Job {
     /// # Errors
     ///
     /// If there are fewer than nine, or one is not what it should be.
-    pub fn from_parameters(parameters: &[Value]) -> anyhow::Result<Self> {
+    pub(super) fn from_parameters(parameters: &[Value]) -> anyhow::Result<Self> {
         let [id, prev_hash, prefix, suffix, path, version, nbits, ntime, clean] =
             parameters.first_chunk().context("mining.notify has fewer than nine parameters")?;
         let path = path.as_array().context("the merkle branch is no list")?;
@@ -82,7 +82,7 @@ impl Job {
     }
 
     /// Returns the block below.
-    pub fn prev_block(&self) -> BlockHash {
+    pub(super) fn prev_block(&self) -> BlockHash {
         BlockHash::from_byte_array(self.prev_hash)
     }
 
@@ -143,7 +143,7 @@ impl Search {
 
 impl Solution {
     /// Returns the parameters of `mining.submit`; with the version bits only where they were negotiated.
-    pub fn parameters(&self, user: &str, with_version: bool) -> Vec<Value> {
+    pub(super) fn parameters(&self, user: &str, with_version: bool) -> Vec<Value> {
         let number = |number: u32| json!(format!("{number:08x}"));
         let mut parameters = vec![
             json!(user),
@@ -158,7 +158,7 @@ impl Solution {
 }
 
 /// Returns the target of a difficulty, little-endian: difficulty 1 is 0xffff * 2^208, as pools and devices count it.
-pub fn target_of(difficulty: f64) -> [u8; 32] {
+pub(super) fn target_of(difficulty: f64) -> [u8; 32] {
     let mut target = [0; 32];
     // The quotient times 2^208, from its most significant byte; what a byte leaves over is exact in floating point.
     let mut rest = 65_535.0 / difficulty / 2_f64.powi(256 - 208);

@@ -12,10 +12,13 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::watch,
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 
-use super::{Job, Notified, Record, Share, Solution, Subscription, Sv1MinerConfig, job::Search};
+use super::{
+    Notified, Record, Share, Sv1MinerConfig,
+    job::{Job, Search, Solution, Subscription},
+};
 
 /// Pause before a miner connects again.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
@@ -29,6 +32,9 @@ const HASHES_A_GO: f64 = 256.0;
 const PAUSE_S: (f64, f64) = (0.02, 1.0);
 /// Most hashes that are made up for after a delay, in seconds of the speed.
 const MAX_SAVED_S: f64 = 2.0;
+
+/// Most bytes of the second extranonce: more than any device can use.
+const MAX_EXTRANONCE2_SIZE: u64 = 16;
 
 /// The ids of the requests that a connection begins with.
 const CONFIGURE: u64 = 1;
@@ -78,10 +84,11 @@ struct Session<'a> {
     authorized: bool,
     /// The difficulty of the jobs to come.
     difficulty: f64,
-    search: Option<Work>,
+    work: Option<Work>,
     next_share: u64,
     heard_at: Instant,
-    counted_at: Instant,
+    hashed_at: Instant,
+    /// Hashes that are due by the speed and have not been done.
     saved_hashes: f64,
 }
 
@@ -113,10 +120,10 @@ impl<'a> Session<'a> {
             subscribed: false,
             authorized: false,
             difficulty: 1.0,
-            search: None,
+            work: None,
             next_share: FIRST_SHARE,
             heard_at: now,
-            counted_at: now,
+            hashed_at: now,
             saved_hashes: 0.0,
         }
     }
@@ -129,7 +136,7 @@ impl<'a> Session<'a> {
             let pause = Duration::from_secs_f64((HASHES_A_GO / speed).clamp(PAUSE_S.0, PAUSE_S.1));
             let event = tokio::select! {
                 line = self.lines.next_line() => Event::Line(line),
-                () = sleep(pause) => Event::Pause,
+                () = sleep_until(self.hashed_at + pause) => Event::Pause,
                 _ = hash_rate.changed() => Event::HashRate,
             };
             match event {
@@ -213,7 +220,9 @@ impl<'a> Session<'a> {
     fn subscribe(&mut self, values: &[Value]) -> anyhow::Result<()> {
         let [extranonce1, size] = values.first_chunk().context("no extranonce")?;
         self.subscription.extranonce1 = hex::decode(extranonce1.as_str().context("an extranonce that is no text")?)?;
-        self.subscription.extranonce2_size = size.as_u64().context("no size of the extranonce")? as usize;
+        let size = size.as_u64().context("no size of the extranonce")?;
+        ensure!(size <= MAX_EXTRANONCE2_SIZE, "a second extranonce of {size} bytes");
+        self.subscription.extranonce2_size = size as usize;
         Ok(())
     }
 
@@ -237,7 +246,7 @@ impl<'a> Session<'a> {
         *self.searches += 1;
         let search = job.search(&self.subscription, self.difficulty, *self.searches);
         let prev_hash = job.prev_block();
-        self.search = Some(Work { prev_hash, job_id: job.id.clone(), difficulty: self.difficulty, search });
+        self.work = Some(Work { prev_hash, job_id: job.id.clone(), difficulty: self.difficulty, search });
         let notified = Notified { job_id: job.id, prev_hash, clean: job.clean };
         self.record.send_modify(|record| {
             record.jobs.push(notified);
@@ -248,9 +257,9 @@ impl<'a> Session<'a> {
 
     /// Hashes as much as is due, and submits what it finds.
     async fn hash(&mut self, speed: f64) {
-        let elapsed_s = self.counted_at.elapsed().as_secs_f64();
-        self.counted_at = Instant::now();
-        let Some(work) = &mut self.search else { return };
+        let elapsed_s = self.hashed_at.elapsed().as_secs_f64();
+        self.hashed_at = Instant::now();
+        let Some(work) = &mut self.work else { return };
         self.saved_hashes = (self.saved_hashes + speed * elapsed_s).min((speed * MAX_SAVED_S).max(1.0));
         let due = self.saved_hashes as u64;
         self.saved_hashes -= due as f64;

@@ -83,7 +83,7 @@ async fn two_thousand_miners_share_one_channel_and_each_has_its_own_credit() {
     wait_for_all("the new tip", &miners, |record| record.jobs.iter().any(|job| job.prev_hash == tip)).await;
     // Once a minute, the translator reconsiders all its miners, and tells the pool of their hash rate.
     let reconsidered = |log: &str| (log.matches("Starting vardiff loop").count() > 1).then_some(());
-    translator.wait_for(CROWD_PATIENCE, "its own vardiff", reconsidered).await.unwrap();
+    translator.process.wait_for(CROWD_PATIENCE, "its own vardiff", reconsidered).await.unwrap();
     wait_for_credit(&site, &account, CREDITED).await;
     miners.iter().for_each(|miner| miner.limit_hash_rate(0.0));
     wait_until_translated_shares_are_accounted_for(&site, &account, &translator).await;

@@ -30,10 +30,8 @@ fn fast(pool: &PoolAddress, account: &Address, worker: &str, claim: f32) -> Mini
     MiningDevice::start(pool, &options).unwrap()
 }
 
-async fn wait_for_acknowledgements(device: &mut MiningDevice, count: usize) {
-    let what = format!("{count} acknowledgements");
-    let enough = |log: &str| (log.matches("Received SubmitSharesSuccess").count() >= count).then_some(());
-    device.wait_for(PATIENCE, &what, enough).await.unwrap();
+async fn wait_for_acknowledgements(device: &MiningDevice, count: usize) {
+    eventually("acknowledgements", async || (device.acknowledgements() >= count).then_some(())).await;
 }
 
 /// Waits until each share that the miner has found is either stored or was refused.
@@ -57,19 +55,19 @@ async fn mining_device_finds_blocks_follows_new_tips_and_mines_on_after_a_restar
     let pool = site.pool.start().unwrap();
     let account = site.new_address();
     let mut device = slow(&pool, &account, "first");
-    wait_for_acknowledgements(&mut device, 3).await;
+    wait_for_acknowledgements(&device, 3).await;
     follow_new_tip(&site).await;
     wait_until_all_is_accounted_for(&site, &account, "first", &device).await;
     assert!(device.rejections().iter().all(|code| code == "stale-share"), "{:?}", device.rejections());
 
     site.pool.stop().unwrap();
     // The end of its connection is the end of this miner: whoever runs it has to start it again.
-    eventually("the miner to end", async || device.ended().unwrap()).await;
+    eventually("the miner to end", async || device.process.ended().unwrap()).await;
     assert_eq!(site.pool.start().unwrap().port, pool.port);
     let mut second = slow(&pool, &account, "second");
-    wait_for_acknowledgements(&mut second, 3).await;
+    wait_for_acknowledgements(&second, 3).await;
     wait_until_all_is_accounted_for(&site, &account, "second", &second).await;
-    second.stop().unwrap();
+    second.process.stop().unwrap();
     let found = device.found().into_iter().chain(second.found()).collect();
     assert_blocks_are_booked(&site, &found).await;
 }
@@ -86,17 +84,18 @@ async fn mining_device_follows_harder_and_easier_targets() {
     let mut boastful = fast(&pool, &account, "boastful", 100.0);
     for (device, worker) in [(&mut modest, "modest"), (&mut boastful, "boastful")] {
         let told = |log: &str| log.contains("Received SetTarget").then_some(());
-        device.wait_for(PATIENCE, "another target", told).await.unwrap();
+        device.process.wait_for(PATIENCE, "another target", told).await.unwrap();
         let before = device.found().len();
         eventually("shares for another target", async || (device.found().len() >= before + SHARES).then_some(())).await;
         wait_until_all_is_accounted_for(&site, &account, worker, device).await;
-        device.stop().unwrap();
+        device.process.stop().unwrap();
         // At a new target it starts anew on the job that it has, an instant before it gets the next one: a share that it
         // finds in there may be one that it has handed in before.
         assert!(device.rejections().iter().all(|code| code == "duplicate-share"), "{:?}", device.rejections());
     }
     let (modest, boastful) = (modest.targets(), boastful.targets());
-    assert!(modest.len() > 1 && modest.is_sorted_by(|former, latter| former > latter), "{modest:?} do not get harder");
+    // A guess after few shares may go too far: not every step is one up.
+    assert!(modest.last() < modest.first(), "{modest:?} do not get harder");
     assert!(boastful[1] > boastful[0], "{boastful:?} do not get easier");
     let difficulties = site.books().await.tally().await.by_difficulty();
     assert!(difficulties.len() > 2, "credit is by the target of each job: {difficulties:?}");
