@@ -5,12 +5,17 @@
 //! ([`Record::faults`]). It owns no policy of a pool, and it can also misbehave on request ([`Miner::send`],
 //! [`Miner::submit`], [`Miner::reset`]).
 //!
+//! It follows the specification, or plays a device of the field with its demands and weaknesses ([`Profile`]): then it
+//! fails as that device does ([`DeviceFailure`]).
+//!
 //! One task owns the connection (`session`), one thread hashes for all of its channels (`search`), and the rules
-//! for jobs are pure (`channels`, `channel`).
+//! for frames and jobs are pure (`device`, `channels`, `channel`).
 
 mod channel;
 mod channels;
+mod device;
 mod header;
+mod profile;
 mod record;
 mod search;
 mod session;
@@ -28,7 +33,9 @@ use protocol::noise::AuthorityPublicKey;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+pub use self::device::DeviceFailure;
 pub use self::header::{Header, Midstate, double_sha256, meets_target, merkle_root};
+pub use self::profile::{FixedVersion, LostTip, Profile, Rules};
 pub use self::record::{End, Fault, Record, Rejection, Submission};
 
 use self::record::Log;
@@ -94,10 +101,12 @@ pub struct MinerConfig {
     pub firmware: String,
     /// Its serial number.
     pub device_id: String,
+    /// What it demands of the pool.
+    pub rules: Rules,
 }
 
 impl MinerConfig {
-    /// A miner without flags and extensions.
+    /// A miner without flags and extensions that follows the specification.
     pub fn new(pool: PoolAddress) -> Self {
         Self {
             pool,
@@ -107,6 +116,19 @@ impl MinerConfig {
             hardware_version: "cpu".into(),
             firmware: concat!("test-miner ", env!("CARGO_PKG_VERSION")).into(),
             device_id: String::new(),
+            rules: Rules::SPECIFICATION,
+        }
+    }
+
+    /// A device of the field. It opens the channel of [`Profile::channel`].
+    pub fn device(profile: &Profile, pool: PoolAddress) -> Self {
+        Self {
+            flags: profile.flags,
+            vendor: profile.vendor.into(),
+            hardware_version: profile.hardware_version.into(),
+            firmware: profile.firmware.into(),
+            rules: profile.rules.clone(),
+            ..Self::new(pool)
         }
     }
 
@@ -244,6 +266,19 @@ pub enum MinerError {
     #[error("channel refused: {0}")]
     OpenRefused(String),
 
+    /// The device that the miner plays gives the pool up.
+    #[error("the device gives up: {0}")]
+    Device(#[from] DeviceFailure),
+
+    /// There is no profile of this name.
+    #[error("no device is called {name}; there are {known}")]
+    UnknownDevice {
+        /// The name.
+        name: String,
+        /// The names that there are.
+        known: String,
+    },
+
     /// Text does not fit the protocol's field.
     #[error(transparent)]
     TooLong(#[from] protocol::codec::TooLong),
@@ -306,7 +341,8 @@ impl Miner {
         }
     }
 
-    /// Tells the server of another speed and another easiest target (`UpdateChannel`).
+    /// Tells the server of another speed and another easiest target (`UpdateChannel`). Some devices do so only once the
+    /// update before is answered ([`Rules::parks_updates`]).
     ///
     /// # Errors
     /// When the connection has ended.
@@ -340,7 +376,7 @@ impl Miner {
         self.command(Command::Submit(Box::new(submission))).await
     }
 
-    /// Takes a number that no share of the channel has. For an unknown channel, numbers start at 1.
+    /// Takes a number that no share of the channel has. For an unknown channel, numbers start as for any other.
     ///
     /// # Errors
     /// When the connection has ended.

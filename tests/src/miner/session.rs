@@ -2,12 +2,13 @@
 //! and the search. What they mean for the channels is decided in `channels`.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use protocol::codec::{B0_32, Str0_255, U256};
-use protocol::connection::{ClientConfig, ClientConnection, ClientEvent, Limits};
+use protocol::connection::{ClientConfig, ClientConnection, ClientEvent};
 use protocol::messages::common::{PROTOCOL_VERSION, Protocol, SetupConnection};
 use protocol::messages::extensions::WorkerIdentity;
 use protocol::messages::mining::{
@@ -19,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::channels::Channels;
+use super::device::{Device, DeviceFailure};
 use super::record::{End, Fault, Log, Submission};
 use super::search::{self, Desk, FOUND_CAPACITY, Found};
 use super::{ChannelConfig, ChannelKind, MinerConfig, MinerError, OpenedChannel};
@@ -83,6 +85,9 @@ struct Session {
     requests: HashMap<u32, Request>,
     next_request_id: u32,
     channels: Channels,
+    device: Device,
+    /// Updates that wait for the answer to the one before, by channel; nothing for one that has no successor yet.
+    parked_updates: HashMap<u32, Option<UpdateChannel>>,
     /// Bytes that go to the socket as they are.
     unsealed: Vec<u8>,
     farewell: Farewell,
@@ -109,7 +114,11 @@ pub(super) async fn run(
     };
     session.ready = Some(ready);
     let outcome = session.serve().await;
-    log.end(outcome.as_ref().map_or_else(|error| End::Failed(error.to_string()), Clone::clone));
+    log.end(match &outcome {
+        Ok(end) => end.clone(),
+        Err(MinerError::Device(failure)) => End::Device(failure.clone()),
+        Err(error) => End::Failed(error.to_string()),
+    });
     if let Some(ready) = session.ready.take() {
         let _ = ready.send(Err(outcome.err().unwrap_or(MinerError::Closed)));
     }
@@ -144,25 +153,29 @@ impl Session {
             firmware: Str0_255::new(&config.firmware)?,
             device_id: Str0_255::new(&config.device_id)?,
         };
+        let now = Instant::now();
+        let device = Device::new(config.rules.clone(), now);
         let client = ClientConfig {
             authority: config.pool.authority,
             setup,
             extensions: config.extensions.clone(),
-            limits: Limits::default(),
+            limits: device.limits(),
         };
         let (sender, found) = mpsc::channel(FOUND_CAPACITY);
         search::start(desk.clone(), sender)?;
         Ok(Self {
             stream,
-            connection: ClientConnection::new(client, Instant::now()),
+            connection: ClientConnection::new(client, now),
+            channels: Channels::new(config.rules.clone(), desk, log.clone()),
             config,
             commands,
             found,
-            channels: Channels::new(desk, log.clone()),
             log,
             ready: None,
             requests: HashMap::new(),
             next_request_id: 1,
+            device,
+            parked_updates: HashMap::new(),
             unsealed: Vec::new(),
             farewell: Farewell::None,
         })
@@ -179,10 +192,11 @@ impl Session {
     async fn carry(&mut self) -> Result<End, MinerError> {
         let mut buffer = vec![0; READ_BYTES];
         loop {
-            while let Some(event) = self.connection.poll(Instant::now(), unix_now())? {
+            while let Some(event) = self.poll()? {
                 self.event(event)?;
             }
             self.write()?;
+            self.device.wait(Instant::now())?;
             match &mut self.farewell {
                 Farewell::None => {}
                 Farewell::Reset => {
@@ -215,6 +229,10 @@ impl Session {
         }
     }
 
+    fn poll(&mut self) -> Result<Option<ClientEvent>, MinerError> {
+        self.connection.poll(Instant::now(), unix_now()).map_err(|error| self.device.blame(error))
+    }
+
     async fn wait(&mut self) -> Result<Wake, MinerError> {
         let unsent = self.connection.output().len() + self.unsealed.len();
         let farewell_until = match self.farewell {
@@ -222,7 +240,8 @@ impl Session {
             Farewell::None | Farewell::Reset => None,
         };
         let leaving = farewell_until.is_some();
-        let deadline = self.connection.deadline().into_iter().chain(farewell_until).min();
+        let deadlines = [self.connection.deadline(), self.device.deadline(), farewell_until];
+        let deadline = deadlines.into_iter().flatten().min();
         let sleep_until = deadline.unwrap_or_else(Instant::now);
         // A closed queue is no event: its owner is about to abort this task.
         tokio::select! {
@@ -257,8 +276,7 @@ impl Session {
             Command::Open(config, reply) => self.open(config, reply)?,
             Command::Update { channel_id, nominal_hash_rate, max_target } => {
                 self.channels.set_max_target(channel_id, max_target);
-                let update = UpdateChannel { channel_id, nominal_hash_rate, maximum_target: max_target };
-                self.connection.send(&update);
+                self.update(UpdateChannel { channel_id, nominal_hash_rate, maximum_target: max_target });
             }
             Command::LimitHashRate { channel_id, hashes_per_second } => {
                 self.channels.limit_hash_rate(channel_id, hashes_per_second);
@@ -312,34 +330,71 @@ impl Session {
                 min_extranonce_size,
             }),
         }
+        self.device.ask(config.kind, Instant::now());
         self.requests.insert(request_id, Request { config, reply });
         Ok(())
     }
 
+    fn update(&mut self, update: UpdateChannel) {
+        if self.config.rules.parks_updates {
+            match self.parked_updates.entry(update.channel_id) {
+                Entry::Occupied(mut waiting) => {
+                    // The newest says all that those before it would have said.
+                    waiting.insert(Some(update));
+                    return;
+                }
+                Entry::Vacant(answered) => drop(answered.insert(None)),
+            }
+        }
+        self.connection.send(&update);
+    }
+
+    /// Sends the update that waited for this answer.
+    fn unpark_update(&mut self, channel_id: u32) {
+        if let Some(Some(update)) = self.parked_updates.remove(&channel_id) {
+            self.update(update);
+        }
+    }
+
     fn event(&mut self, event: ClientEvent) -> Result<(), MinerError> {
+        if let ClientEvent::Message(message) = &event {
+            // Recorded first, so that whoever is woken by what follows finds it there.
+            self.log.receive(message);
+        }
+        let is_heeded = match self.connection.last_header() {
+            Some(header) => self.device.hear(header, Instant::now())?,
+            None => true,
+        };
         match event {
-            ClientEvent::Connected { .. } if !self.config.extensions.is_empty() => {}
-            ClientEvent::Connected { .. } | ClientEvent::ExtensionsNegotiated(_) => {
-                if let Some(ready) = self.ready.take() {
-                    let _ = ready.send(Ok(()));
+            ClientEvent::Connected { flags, .. } => {
+                self.device.connected(flags)?;
+                if self.config.extensions.is_empty() {
+                    self.set_up();
                 }
             }
+            ClientEvent::ExtensionsNegotiated(_) => self.set_up(),
             ClientEvent::SetupRefused { code, flags } => {
                 return Err(MinerError::SetupRefused { error_code: code.to_string(), flags });
             }
             ClientEvent::ExtensionsRefused { unsupported, required } => {
                 return Err(MinerError::ExtensionsRefused { unsupported, required });
             }
-            ClientEvent::Message(message) => self.message(message),
+            ClientEvent::Message(message) if is_heeded => self.message(message)?,
+            ClientEvent::Message(_) => {}
             // This miner stays where it is, as most devices do.
             ClientEvent::Reconnect(_) | ClientEvent::ChannelEndpointChanged(_) => {}
         }
         Ok(())
     }
 
-    fn message(&mut self, message: ServerMessage) {
-        // Recorded first, so that whoever is woken by what follows finds it there.
-        self.log.receive(&message);
+    /// Tells whoever connected that channels may be opened.
+    fn set_up(&mut self) {
+        if let Some(ready) = self.ready.take() {
+            let _ = ready.send(Ok(()));
+        }
+    }
+
+    fn message(&mut self, message: ServerMessage) -> Result<(), DeviceFailure> {
         match message {
             ServerMessage::OpenStandardMiningChannelSuccess(opened) => self.opened(
                 opened.request_id,
@@ -350,7 +405,7 @@ impl Session {
                     extranonce_prefix: opened.extranonce_prefix,
                     extranonce_size: None,
                 },
-            ),
+            )?,
             ServerMessage::OpenExtendedMiningChannelSuccess(opened) => self.opened(
                 opened.request_id,
                 OpenedChannel {
@@ -360,7 +415,7 @@ impl Session {
                     extranonce_prefix: opened.extranonce_prefix,
                     extranonce_size: Some(opened.extranonce_size),
                 },
-            ),
+            )?,
             ServerMessage::OpenMiningChannelError(error) => {
                 if let Some(request) = self.answered(error.request_id) {
                     let _ = request.reply.send(Err(MinerError::OpenRefused(error.error_code.to_string())));
@@ -369,15 +424,24 @@ impl Session {
             ServerMessage::NewExtendedMiningJob(job) if self.config.flags & REQUIRES_STANDARD_JOBS != 0 => {
                 self.fault(job.channel_id, "extended job, though only standard jobs can be worked on".into());
             }
-            message => self.channels.follow(&message),
+            ServerMessage::SetTarget(target) => {
+                self.device.check_target(target.maximum_target)?;
+                self.channels.follow(&message)?;
+                self.unpark_update(target.channel_id);
+            }
+            message => self.channels.follow(&message)?,
         }
+        Ok(())
     }
 
-    fn opened(&mut self, request_id: u32, opened: OpenedChannel) {
+    fn opened(&mut self, request_id: u32, opened: OpenedChannel) -> Result<(), DeviceFailure> {
         if let Some(request) = self.answered(request_id) {
+            self.device.check_grant(request.config.kind, opened.extranonce_size)?;
+            self.device.check_target(opened.target)?;
             self.channels.open(&opened, *request.config);
             let _ = request.reply.send(Ok(opened));
         }
+        Ok(())
     }
 
     fn answered(&mut self, request_id: u32) -> Option<Request> {
