@@ -14,6 +14,7 @@ mod server;
 use std::time::{Duration, Instant};
 
 pub use self::client::{ClientConfig, ClientConnection, ClientEvent};
+pub use self::link::Link;
 pub use self::server::{ServerConfig, ServerConnection, ServerEvent};
 use crate::codec::DecodeError;
 use crate::framing::Header;

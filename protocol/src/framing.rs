@@ -44,6 +44,17 @@ impl Header {
         })
     }
 
+    /// Makes a header without the channel bit by the message's numbers, which need not be those of a message that exists;
+    /// `None` if the payload is over [`MAX_PAYLOAD_LEN`].
+    pub fn new(extension_type: u16, message_type: u8, payload_len: usize) -> Option<Self> {
+        (payload_len <= MAX_PAYLOAD_LEN).then_some(Self {
+            extension_type,
+            channel_msg: false,
+            message_type,
+            payload_len: payload_len as u32,
+        })
+    }
+
     /// Returns the length of the payload in plaintext.
     pub fn payload_len(&self) -> usize {
         self.payload_len as usize

@@ -7,3 +7,4 @@
 pub mod adit;
 pub mod crash_points;
 pub mod miner;
+pub mod wrong_pool;

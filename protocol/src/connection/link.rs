@@ -16,8 +16,12 @@ const READ_AHEAD: usize = 64 * 1024;
 /// The capacity that an empty buffer keeps, so that an idle connection costs little after a busy time.
 const KEPT_CAPACITY: usize = 8 * 1024;
 
-/// Both directions of a connection.
-pub(super) struct Link {
+/// Both directions of a connection: frames, whatever they carry and whenever they come.
+///
+/// The connections of this crate are rules on top of a link. By itself it is for tools that examine a peer, and so must
+/// see headers as they are and be able to send what no rule allows. After each [`receive`](Self::receive), take frames
+/// until there is none; write [`output`](Self::output) and consume what was written.
+pub struct Link {
     input: Input,
     output: Output,
     transport: Option<Transport>,
@@ -31,13 +35,14 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(limits: Limits) -> Self {
+    /// Starts a link that does not encrypt yet.
+    pub fn new(limits: Limits) -> Self {
         let (input, output) = (Input::default(), Output::default());
         Self { input, output, transport: None, header: None, last_header: None, limits, fault: None }
     }
 
     /// Appends what was read from the socket. Once the link has failed, it takes nothing more.
-    pub(super) fn receive(&mut self, bytes: &[u8]) {
+    pub fn receive(&mut self, bytes: &[u8]) {
         let max = ENCRYPTED_HEADER_LEN + encrypted_payload_len(self.limits.max_frame_payload) + READ_AHEAD;
         if self.input.unread().len() + bytes.len() > max {
             self.fail(ConnectionError::InputFull { max });
@@ -61,25 +66,29 @@ impl Link {
         self.fault.clone().map_or(Ok(()), Err)
     }
 
-    /// Takes the next `N` bytes as they are, once they are there.
-    pub(super) fn take_plain<const N: usize>(&mut self) -> Option<[u8; N]> {
+    /// Takes the next `N` bytes as they are, once they are there: the peer's part of the handshake.
+    pub fn take_plain<const N: usize>(&mut self) -> Option<[u8; N]> {
         let bytes = *self.input.unread().first_chunk()?;
         self.input.consume(N);
         Some(bytes)
     }
 
-    /// Sends `bytes` as they are.
-    pub(super) fn send_plain(&mut self, bytes: &[u8]) {
+    /// Sends `bytes` as they are: this side's part of the handshake.
+    pub fn send_plain(&mut self, bytes: &[u8]) {
         self.output.buffer.extend_from_slice(bytes);
     }
 
     /// Encrypts and decrypts from here on.
-    pub(super) fn encrypt_with(&mut self, transport: Transport) {
+    pub fn encrypt_with(&mut self, transport: Transport) {
         self.transport = Some(transport);
     }
 
-    /// Takes the next frame, once it is whole. The payload is plaintext.
-    pub(super) fn next_frame(&mut self) -> Result<Option<(Header, &[u8])>, ConnectionError> {
+    /// Takes the next frame, once it is whole and the link encrypted. The payload is plaintext.
+    ///
+    /// # Errors
+    ///
+    /// If the frame is over the limit or does not decrypt, or the link has failed before.
+    pub fn next_frame(&mut self) -> Result<Option<(Header, &[u8])>, ConnectionError> {
         self.check()?;
         let Some(Transport { opener, .. }) = &mut self.transport else { return Ok(None) };
         let header = match self.header {
@@ -107,28 +116,47 @@ impl Link {
     }
 
     /// Encrypts a message into the output. One that cannot be sent makes the link fail and leaves no part behind.
-    pub(super) fn send<M: Message>(&mut self, message: &M) {
+    pub fn send<M: Message>(&mut self, message: &M) {
         self.send_with(message, |_| {});
+    }
+
+    /// Encrypts a frame into the output, with the header as it is: a length in it that is not the payload's leaves the
+    /// peer with blocks that it cannot decrypt. A frame that cannot be sent makes the link fail.
+    pub fn send_frame(&mut self, header: Header, payload: &[u8]) {
+        self.send_payload("a frame", |out| out.extend_from_slice(payload), |_| Some(header));
     }
 
     /// Like [`send`](Self::send), with what `append` adds to the payload.
     pub(super) fn send_with<M: Message>(&mut self, message: &M, append: impl FnOnce(&mut Vec<u8>)) {
+        let encode = |out: &mut Vec<u8>| {
+            message.encode(out);
+            append(out);
+        };
+        self.send_payload(M::NAME, encode, Header::of::<M>);
+    }
+
+    /// Encrypts what `encode` appends, behind the header that `header` makes for its length.
+    fn send_payload(
+        &mut self,
+        message: &'static str,
+        encode: impl FnOnce(&mut Vec<u8>),
+        header: impl FnOnce(usize) -> Option<Header>,
+    ) {
         if self.fault.is_some() {
             return;
         }
         let Some(Transport { sealer, .. }) = &mut self.transport else {
-            return self.fail(ConnectionError::SentBeforeSetup { message: M::NAME });
+            return self.fail(ConnectionError::SentBeforeSetup { message });
         };
         let buffer = &mut self.output.buffer;
         let frame = buffer.len();
         let payload = frame + ENCRYPTED_HEADER_LEN;
         buffer.resize(payload, 0);
-        message.encode(buffer);
-        append(buffer);
+        encode(buffer);
         let payload_len = buffer.len() - payload;
-        let Some(header) = Header::of::<M>(payload_len) else {
+        let Some(header) = header(payload_len) else {
             buffer.truncate(frame);
-            return self.fail(ConnectionError::MessageTooLarge { message: M::NAME });
+            return self.fail(ConnectionError::MessageTooLarge { message });
         };
         let max = self.limits.max_unsent_bytes;
         if payload + encrypted_payload_len(payload_len) - self.output.written > max {
@@ -142,12 +170,12 @@ impl Link {
     }
 
     /// Returns what is to be written to the socket.
-    pub(super) fn output(&self) -> &[u8] {
+    pub fn output(&self) -> &[u8] {
         &self.output.buffer[self.output.written..]
     }
 
     /// Forgets the first `n` bytes of the output, which have been written.
-    pub(super) fn consume_output(&mut self, n: usize) {
+    pub fn consume_output(&mut self, n: usize) {
         self.output.consume(n);
     }
 }
