@@ -323,11 +323,14 @@ impl Profile {
         self
     }
 
-    /// Lets it work with whole multiples of an easier difficulty than 1, if it works with whole ones: a CPU hashes for
-    /// hours at difficulty 1.
+    /// Puts the difficulty of an easier target in the place of 1, for devices that take none below or no fractions: a
+    /// CPU hashes for hours at difficulty 1.
     #[must_use]
     pub fn with_difficulty_unit(mut self, target: U256) -> Self {
         self.rules.whole_difficulty = self.rules.whole_difficulty.map(|_| target);
+        if self.max_target == difficulty_1() {
+            self.max_target = target;
+        }
         self
     }
 
