@@ -257,6 +257,21 @@ pub struct ShareTotals {
     pub work: Work,
 }
 
+/// What one worker of an account has done in a stretch of time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerTotals {
+    /// Its name; may be empty.
+    pub worker: String,
+    /// The number of its shares.
+    pub count: u64,
+    /// The sum of their difficulties.
+    pub work: Work,
+    /// When the first of them was accepted, in milliseconds since 1970 UTC.
+    pub first_at_ms: i64,
+    /// When the last of them was accepted.
+    pub last_at_ms: i64,
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -4,6 +4,7 @@
 //! are not held here but read from their files when they are needed, so that a command that needs none also runs where
 //! they cannot be read.
 
+mod extensions;
 mod payout;
 pub mod secret_file;
 pub mod settings;
@@ -121,6 +122,10 @@ pub struct StratumConfig {
     pub min_difficulty: Difficulty,
     /// What the pool writes into its coinbases.
     pub pool_tag: PoolTag,
+    /// The protocol's extensions that clients may use, beside the negotiation itself.
+    pub supported_extensions: Vec<u16>,
+    /// The extensions that clients must use. They count as supported.
+    pub required_extensions: Vec<u16>,
 }
 
 /// How miners are paid.
@@ -351,6 +356,9 @@ fn stratum(settings: &Settings, network: Network) -> Result<StratumConfig, Confi
         initial_difficulty,
         min_difficulty,
         pool_tag,
+        supported_extensions: extensions::read(settings, "stratum.supported_extensions")?
+            .unwrap_or_else(extensions::all),
+        required_extensions: extensions::read(settings, "stratum.required_extensions")?.unwrap_or_default(),
     })
 }
 

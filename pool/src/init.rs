@@ -266,6 +266,10 @@ initial_difficulty = {initial}
 min_difficulty = {min}
 # What the pool writes into its blocks.
 pool_tag = "Adit"
+# Extensions of the protocol that miners may use: 2, worker-specific-hashrate-tracking, by which a proxy names the worker
+# of each share. Miners that do not ask for all of the required ones are sent away.
+supported_extensions = [2]
+required_extensions = []
 
 [payout]
 {wallet}

@@ -11,6 +11,7 @@ mod open;
 mod perform;
 pub mod report;
 pub mod reserve;
+pub mod workers;
 
 use std::{fmt, str::FromStr};
 

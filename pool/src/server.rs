@@ -44,7 +44,7 @@ use crate::{
     store,
     stratum::{
         channels::Upstream,
-        listener::{CertificateIssuer, accept_all},
+        listener::{CertificateIssuer, Extensions, accept_all},
     },
     template::{
         LatestTemplate, Template,
@@ -76,7 +76,11 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
     config.stratum.listen = socket.local_addr()?;
     let authority = config.stratum.authority_key()?;
     let miner_url = config.stratum.miner_url(&authority.public_key());
-    let issuer = CertificateIssuer::new(authority, config.stratum.certificate_validity);
+    let extensions = Extensions {
+        supported: config.stratum.supported_extensions.clone(),
+        required: config.stratum.required_extensions.clone(),
+    };
+    let issuer = CertificateIssuer::new(authority, config.stratum.certificate_validity, extensions);
     let wallet_keys = config.payout.wallet.read(config.network)?;
     let store = store::open(&config.store).await?;
     let node = Node::new(&config.bitcoind, config.network);

@@ -307,7 +307,7 @@ async fn two_channels_of_a_group_work_on_one_job() {
                 assert!(meets(hash(&share, 0xaa, root(&job, &[3; 4])), TARGET));
                 standard += 1;
             }
-            ClientMessage::SubmitSharesExtended(share, None) => {
+            ClientMessage::SubmitSharesExtended(share, Ok(None)) => {
                 let SubmitSharesExtended { channel_id, sequence_number, job_id, nonce, ntime, version, extranonce } =
                     share;
                 // With one nonce a roll and a fixed version, every hash has an extranonce of its own.
@@ -422,7 +422,7 @@ async fn worker_is_named_on_each_share_once_the_extension_is_negotiated() {
     peer.send(&extended_job(2, 1)).await;
     peer.send(&tip(2, 1, 0xaa, unix_now())).await;
     let share = peer.message().await;
-    assert!(matches!(share, ClientMessage::SubmitSharesExtended(_, Some(named)) if named == worker), "{share:?}");
+    assert!(matches!(share, ClientMessage::SubmitSharesExtended(_, Ok(Some(named))) if named == worker), "{share:?}");
 }
 
 #[tokio::test]

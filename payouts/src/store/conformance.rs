@@ -38,7 +38,7 @@ use crate::{
     },
     share::{
         Appended, Difficulty, JobNumber, JobTerms, JobWork, NewShare, Reward, Segment, SegmentSize, ShareGroup,
-        ShareRow, ShareSeq, Work,
+        ShareRow, ShareSeq, Work, WorkerTotals,
     },
     store::{Change, Commit, Row, Store, StoreError},
 };
@@ -384,6 +384,7 @@ macro_rules! for_each_requirement {
             a_group_larger_than_a_statement_is_stored_whole,
             segments_are_read_back_in_whole_from_a_position,
             share_totals_are_exact,
+            workers_of_an_account_are_told_apart,
             folded_segments_keep_their_sums,
             jobs_say_where_the_log_was,
             an_entry_is_posted_once,

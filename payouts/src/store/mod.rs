@@ -27,7 +27,7 @@ use crate::{
     },
     reserve::{PoolMoney, Recipient},
     scheme::{beneficiary::Wishes, pps::Earned},
-    share::{Appended, JobTerms, JobWork, Segment, SegmentSize, ShareGroup, ShareSeq, ShareTotals},
+    share::{Appended, JobTerms, JobWork, Segment, SegmentSize, ShareGroup, ShareSeq, ShareTotals, WorkerTotals},
 };
 
 #[cfg(test)]
@@ -311,6 +311,14 @@ pub trait Store: Debug + Send + Sync {
     /// Returns the number and work of an account's shares, or of all, accepted at or after `since_ms`. Of shares that
     /// are kept as one sum, all count if the last one does.
     async fn share_totals(&self, account: Option<AccountId>, since_ms: i64) -> Result<ShareTotals, StoreError>;
+
+    /// Returns what each worker of an account has done in shares accepted at or after `since_ms`, in the order of names.
+    /// Of shares that are kept as one sum, all count if the last one does.
+    async fn worker_totals(&self, account: AccountId, since_ms: i64) -> Result<Vec<WorkerTotals>, StoreError>;
+
+    /// Returns when the oldest segment's first share was accepted, in milliseconds since 1970 UTC: earlier ones are not
+    /// kept. Nothing if there are none.
+    async fn shares_kept_since(&self) -> Result<Option<i64>, StoreError>;
 
     /// Returns where the share log was at a time: the last segment before the newest job made by then. Never later than
     /// it was, for only jobs that shares were found on are known.

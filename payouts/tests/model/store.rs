@@ -23,7 +23,7 @@ use payouts::{
     payout::{Attempt, Batch, BatchEvent, BatchId, BatchState, Due, PayoutRun, Restraint, RestraintRow},
     reserve::PoolMoney,
     scheme::{beneficiary::Wishes, pps::Earned},
-    share::{Appended, JobTerms, JobWork, Segment, SegmentSize, ShareGroup, ShareSeq, ShareTotals},
+    share::{Appended, JobTerms, JobWork, Segment, SegmentSize, ShareGroup, ShareSeq, ShareTotals, WorkerTotals},
     store::{Change, Commit, Row},
 };
 use serde_json::Value;
@@ -137,6 +137,14 @@ impl Store for FallibleStore {
 
     async fn share_totals(&self, account: Option<AccountId>, since_ms: i64) -> Result<ShareTotals, StoreError> {
         self.call(Call::Read, self.inner.share_totals(account, since_ms)).await
+    }
+
+    async fn worker_totals(&self, account: AccountId, since_ms: i64) -> Result<Vec<WorkerTotals>, StoreError> {
+        self.call(Call::Read, self.inner.worker_totals(account, since_ms)).await
+    }
+
+    async fn shares_kept_since(&self) -> Result<Option<i64>, StoreError> {
+        self.call(Call::Read, self.inner.shares_kept_since()).await
     }
 
     async fn position_at(&self, at_ms: i64) -> Result<ShareSeq, StoreError> {

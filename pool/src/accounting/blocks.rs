@@ -263,7 +263,8 @@ impl FoundBlocks {
     }
 
     /// Writes a block down, which takes a moment, and sends it on its way. From then on no kill loses it: not between
-    /// the share's acknowledgement and the node, and not between the node and the books.
+    /// the share's acknowledgement and the node, and not between the node and the books. The books have no part in this,
+    /// unless they have been out of reach for `MAX_UNRECORDED` blocks.
     ///
     /// # Errors
     ///

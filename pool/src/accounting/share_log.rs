@@ -22,11 +22,12 @@ use tracing::{error, info};
 use super::segments::Segments;
 use crate::mining::difficulty::Difficulty;
 
-/// Shares that wait for the disk, of all connections together. When they are so many, connections stop reading.
+/// Shares that wait for the disk, of all connections together. When they are so many, further ones wait with their
+/// connections.
 const QUEUE_CAPACITY: usize = 16_384;
 /// Most shares in one transaction.
 const MAX_BATCH: usize = 8_192;
-/// Shares of one connection that may wait for the disk.
+/// Shares of one connection that may wait for the disk, here or with it. When they are so many, it refuses further ones.
 pub const MAX_UNACKNOWLEDGED: usize = 4_096;
 /// Pause before a commit that failed is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -104,6 +105,12 @@ impl ShareLog {
         let (queue, entries) = mpsc::channel(QUEUE_CAPACITY);
         let task = tokio::spawn(commit_all(store, books, session, segments, entries));
         (Self { queue }, task)
+    }
+
+    /// Makes a log that does nothing with what comes into `queue`.
+    #[cfg(test)]
+    pub(crate) fn stuck(queue: mpsc::Sender<Entry>) -> Self {
+        Self { queue }
     }
 
     /// Returns the queue, for connections that wait for room in it.

@@ -1,5 +1,7 @@
 //! `adit account`: its arguments, and what it prints of what accounts asked for.
 
+mod workers;
+
 use std::{fmt::Write, num::NonZeroU32, str::FromStr};
 
 use anyhow::bail;
@@ -24,6 +26,9 @@ use crate::{
 pub enum AccountCommand {
     /// Print whom an address mines for, and what becomes of what it earns; the pool may be running
     Show(AccountArguments),
+    /// Print what the workers of an address have done lately; the pool may be running
+    #[command(after_help = workers::EXAMPLE)]
+    Workers(workers::WorkersArguments),
     /// Change that
     #[command(after_help = example("adit account set bc1q... --donate 150:bc1q..."))]
     Set(AccountSetArguments),
@@ -70,6 +75,7 @@ pub async fn perform(command: AccountCommand) -> anyhow::Result<String> {
             let report = show_account(&*store, &address).await?;
             if common.json { json(&report) } else { Ok(account(&report)) }
         }
+        AccountCommand::Workers(arguments) => workers::print(arguments).await,
         AccountCommand::Set(AccountSetArguments { account, scheme, donate, split }) => {
             let AccountArguments { common, address } = account;
             let changes = AccountChanges { mines_for: scheme, donation: donate, division: split };

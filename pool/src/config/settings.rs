@@ -41,6 +41,8 @@ pub const KEYS: &[&str] = &[
     "stratum.initial_difficulty",
     "stratum.min_difficulty",
     "stratum.pool_tag",
+    "stratum.supported_extensions",
+    "stratum.required_extensions",
     "payout.wallet_key_file",
     "payout.watch_only_descriptor",
     "payout.watch_only_change_descriptor",
@@ -306,6 +308,22 @@ impl Settings {
         }
     }
 
+    /// The items of a list setting in their text form: an array of numbers and texts in the file, or in the environment
+    /// a text in which commas separate them.
+    ///
+    /// # Errors
+    ///
+    /// When it is no list.
+    pub fn list(&self, key: &'static str) -> Result<Option<Vec<String>>, ConfigError> {
+        let Some(Setting { value, origin }) = self.find(key) else { return Ok(None) };
+        let items = match (value, origin) {
+            (Value::Array(items), _) => items.iter().map(item_text).collect(),
+            (Value::String(text), Origin::Environment) => Some(split_items(text)),
+            _ => None,
+        };
+        items.map(Some).ok_or_else(|| self.invalid(key, format!("{value} should be a list in square brackets")))
+    }
+
     /// The value of a path setting; a relative one is relative to the folder of the config file.
     ///
     /// # Errors
@@ -352,6 +370,21 @@ impl Settings {
 /// The environment variable of a key: `payout.fee_bp` is `ADIT__PAYOUT__FEE_BP`.
 pub fn variable_of(key: &str) -> String {
     format!("{ENVIRONMENT_PREFIX}{}", key.replace('.', "__").to_ascii_uppercase())
+}
+
+fn item_text(item: &Value) -> Option<String> {
+    match item {
+        Value::Integer(number) => Some(number.to_string()),
+        Value::String(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// Splits what an environment variable lists, with or without brackets around it: an empty list needs them, since an
+/// empty variable unsets its key.
+fn split_items(text: &str) -> Vec<String> {
+    let listed = text.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    listed.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
 }
 
 fn written(key: &str, origin: &Origin) -> String {

@@ -180,6 +180,42 @@ fn values_out_of_bounds_are_refused() {
 }
 
 #[test]
+fn extensions_are_listed_by_number_or_by_name() {
+    let stratum = load(SMALLEST, &[]).1.unwrap().stratum;
+    assert_eq!((stratum.supported_extensions, stratum.required_extensions), (vec![2], vec![]));
+    for (listed, numbers) in [
+        ("[]", vec![]),
+        ("[2]", vec![2]),
+        ("[\"0x0002\"]", vec![2]),
+        ("[\"worker-specific-hashrate-tracking\"]", vec![2]),
+    ] {
+        let stratum = load(&with_stratum(&format!("supported_extensions = {listed}")), &[]).1.unwrap().stratum;
+        assert_eq!(stratum.supported_extensions, numbers, "{listed}");
+    }
+    for (listed, numbers) in [("[]", vec![]), ("2", vec![2]), ("[ 0x0002 ]", vec![2]), ("2,2", vec![2, 2])] {
+        let stratum = load(SMALLEST, &[("ADIT__STRATUM__REQUIRED_EXTENSIONS", listed)]).1.unwrap().stratum;
+        assert_eq!(stratum.required_extensions, numbers, "{listed}");
+    }
+}
+
+#[test]
+fn unknown_extension_names_the_known_ones() {
+    let known = "is not one of the extensions that can be negotiated: 2 (worker-specific-hashrate-tracking)";
+    for (listed, reason) in [
+        ("[3]", format!("3 {known}")),
+        ("[2, \"workers\"]", format!("workers {known}")),
+        ("[-1]", format!("-1 {known}")),
+        ("2", "2 should be a list in square brackets".to_owned()),
+        ("[[2]]", "[[2]] should be a list in square brackets".to_owned()),
+    ] {
+        let said = complaint(&with_stratum(&format!("required_extensions = {listed}")), &[]);
+        assert!(said.starts_with("stratum.required_extensions in ") && said.ends_with(&reason), "{said}");
+    }
+    let said = complaint(SMALLEST, &[("ADIT__STRATUM__SUPPORTED_EXTENSIONS", "2, 0x0003")]);
+    assert_eq!(said, format!("ADIT__STRATUM__SUPPORTED_EXTENSIONS: 0x0003 {known}"));
+}
+
+#[test]
 fn scheme_is_chosen_by_its_name() {
     assert_eq!(load(SMALLEST, &[]).1.unwrap().payout.scheme, SchemeName::Pplns);
     for (scheme, name) in SchemeName::ALL {

@@ -12,8 +12,8 @@ use protocol::{
         mining::{
             CloseChannel, NewExtendedMiningJob, NewMiningJob, OpenExtendedMiningChannel,
             OpenExtendedMiningChannelSuccess, OpenMiningChannelError, OpenStandardMiningChannel,
-            OpenStandardMiningChannelSuccess, SetNewPrevHash, SetTarget, SubmitSharesError, UpdateChannel,
-            UpdateChannelError,
+            OpenStandardMiningChannelSuccess, REQUIRES_STANDARD_JOBS, REQUIRES_WORK_SELECTION, SetNewPrevHash,
+            SetTarget, SubmitSharesError, UpdateChannel, UpdateChannelError,
         },
     },
 };
@@ -50,6 +50,51 @@ pub struct SessionPolicy {
     pub max_channels: usize,
     /// Whether a share may be harder to find than a block: only where the network's difficulty means nothing.
     pub harder_than_network: bool,
+}
+
+/// What a client can work with, as its flags of `SetupConnection` say (SV2 5.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionKind {
+    /// Any channel, with the pool's jobs.
+    Any,
+    /// Standard channels: no extended channel, and no message to a group.
+    StandardJobs,
+    /// Extended channels, for which the client brings jobs of its own: it is told its target and nothing of the pool's
+    /// jobs (SV2 5.3.18).
+    WorkSelection,
+    /// Both at once, which no channel can do: custom jobs are extended jobs. Setup succeeds, for the server fulfils
+    /// either, and a client that probes with all flags has to hear so (SV2 3.6.3); but each open is refused.
+    Contradictory,
+}
+
+impl SessionKind {
+    /// Reads the client's flags.
+    pub fn of_flags(flags: u32) -> Self {
+        match (flags & REQUIRES_STANDARD_JOBS != 0, flags & REQUIRES_WORK_SELECTION != 0) {
+            (false, false) => Self::Any,
+            (true, false) => Self::StandardJobs,
+            (false, true) => Self::WorkSelection,
+            (true, true) => Self::Contradictory,
+        }
+    }
+
+    /// Refuses a channel that the client could not work with, with the code for it.
+    fn admit(self, wish: ChannelWish) -> Result<(), &'static str> {
+        match (self, wish) {
+            (Self::WorkSelection | Self::Contradictory, ChannelWish::Standard) => {
+                Err("standard-channels-not-supported-for-custom-work")
+            }
+            (Self::StandardJobs | Self::Contradictory, ChannelWish::Extended(_)) => {
+                Err("extended-channels-not-supported-for-standard-jobs")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells whether the pool's jobs are of use.
+    fn takes_jobs(self) -> bool {
+        matches!(self, Self::Any | Self::StandardJobs)
+    }
 }
 
 /// What a client asks for when it opens a channel (SV2 5.3.2, 5.3.4).
@@ -93,18 +138,19 @@ impl From<&OpenExtendedMiningChannel> for OpenRequest {
 pub struct Session {
     policy: Arc<SessionPolicy>,
     space: Arc<ExtranonceSpace>,
-    /// The client has set REQUIRES_STANDARD_JOBS: no extended channel, no message to a group.
-    standard_jobs_only: bool,
+    kind: SessionKind,
     channels: BTreeMap<u32, Channel>,
+    /// The newest job of the pool, from the first open on: its network's target bounds what is given.
+    newest_job: Option<Arc<Job>>,
     next_channel_id: u32,
     next_job_id: u32,
 }
 
 impl Session {
     /// Starts a session without channels.
-    pub fn new(policy: Arc<SessionPolicy>, space: Arc<ExtranonceSpace>, standard_jobs_only: bool) -> Self {
+    pub fn new(policy: Arc<SessionPolicy>, space: Arc<ExtranonceSpace>, kind: SessionKind) -> Self {
         let (next_channel_id, next_job_id) = (FIRST_CHANNEL_ID, 1);
-        Self { policy, space, standard_jobs_only, channels: BTreeMap::new(), next_channel_id, next_job_id }
+        Self { policy, space, kind, channels: BTreeMap::new(), newest_job: None, next_channel_id, next_job_id }
     }
 
     /// Returns how many channels are open.
@@ -121,13 +167,15 @@ impl Session {
             Ok(channel) => send_open_success(channel, request.request_id, out),
             Err(code) => refuse_open(request.request_id, code, out),
         }
-        if self.channels.values().any(|channel| channel.newest_job().is_none_or(|known| !Arc::ptr_eq(known, job))) {
+        if self.newest_job.as_ref().is_none_or(|known| !Arc::ptr_eq(known, job)) {
             self.new_job(job, now, out);
         }
         let channel = opened.ok()?;
         let channel_id = channel.id();
         self.channels.insert(channel_id, channel);
-        self.give_future(channel_id, job, out);
+        if self.kind.takes_jobs() {
+            self.give_future(channel_id, job, out);
+        }
         Some(channel_id)
     }
 
@@ -138,7 +186,8 @@ impl Session {
         let Some(channel) = self.channels.get_mut(&update.channel_id) else {
             return refuse_update(update.channel_id, "invalid-channel-id", out);
         };
-        let Some(bounds) = channel.newest_job().and_then(|job| bounds(&self.policy, job, max_target)) else {
+        let newest_job = self.newest_job.as_ref();
+        let Some(bounds) = newest_job.and_then(|job| bounds(&self.policy, job, max_target)) else {
             return refuse_update(update.channel_id, "max-target-out-of-range", out);
         };
         channel.set_max_target(max_target);
@@ -192,13 +241,18 @@ impl Session {
     }
 
     /// Gives a new job to all channels: on a new tip as a future job and then `SetNewPrevHash`, on the same tip as a
-    /// job to start at once. New targets, also those that silence has eased, go out before it.
+    /// job to start at once. New targets, also those that silence has eased, go out before it. A client that brings its
+    /// own jobs gets nothing else.
     pub fn new_job(&mut self, job: &Arc<Job>, now: Instant, out: &mut impl Outbox) {
+        self.newest_job = Some(Arc::clone(job));
         for channel in self.channels.values_mut() {
             let suited = channel.suited_difficulty(now).unwrap_or(channel.difficulty());
             retarget(&self.policy, channel, suited, job, now, out);
         }
-        let grouped = !self.standard_jobs_only && self.channels.len() > 1;
+        if !self.kind.takes_jobs() {
+            return;
+        }
+        let grouped = self.kind == SessionKind::Any && self.channels.len() > 1;
         let new_tip =
             self.channels.values().any(|channel| channel.newest_job().is_none_or(|known| !known.same_tip(job)));
         let ids: Vec<u32> = self.channels.keys().copied().collect();
@@ -221,11 +275,9 @@ impl Session {
     }
 
     fn try_open(&mut self, request: OpenRequest, job: &Arc<Job>, now: Instant) -> Result<Channel, &'static str> {
+        self.kind.admit(request.wish)?;
         let (kind, rollable_size) = match request.wish {
             ChannelWish::Standard => (ChannelKind::Standard, 0),
-            ChannelWish::Extended(_) if self.standard_jobs_only => {
-                return Err("extended-channels-not-supported-for-standard-jobs");
-            }
             ChannelWish::Extended(0) => (ChannelKind::Extended, DEFAULT_ROLLABLE_SIZE),
             ChannelWish::Extended(size) => (ChannelKind::Extended, usize::from(size)),
         };
@@ -323,7 +375,8 @@ fn refuse_update(channel_id: u32, code: &str, out: &mut impl Outbox) {
     out.send(&UpdateChannelError { channel_id, error_code: error_code(code) });
 }
 
-fn refuse_share(channel_id: u32, sequence_number: u32, code: &str, out: &mut impl Outbox) {
+/// Answers a share with an error (SV2 5.3.14).
+pub fn refuse_share(channel_id: u32, sequence_number: u32, code: &str, out: &mut impl Outbox) {
     out.send(&SubmitSharesError { channel_id, sequence_number, error_code: error_code(code) });
 }
 
@@ -422,7 +475,7 @@ fn is_hash_rate(nominal: f32) -> bool {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use protocol::{
@@ -439,7 +492,7 @@ mod tests {
 
     /// What a client would have got.
     #[derive(Default)]
-    struct Sent(Vec<ServerMessage>);
+    pub(crate) struct Sent(Vec<ServerMessage>);
 
     impl Outbox for Sent {
         fn send<M: Message>(&mut self, message: &M) {
@@ -451,12 +504,12 @@ mod tests {
     }
 
     impl Sent {
-        fn take(&mut self) -> Vec<ServerMessage> {
+        pub(crate) fn take(&mut self) -> Vec<ServerMessage> {
             std::mem::take(&mut self.0)
         }
     }
 
-    fn session(standard_jobs_only: bool) -> Session {
+    fn session(kind: SessionKind) -> Session {
         let policy = SessionPolicy {
             shares_per_minute: 6.0,
             initial_difficulty: Difficulty::from_log2(10),
@@ -464,7 +517,7 @@ mod tests {
             max_channels: 3,
             harder_than_network: false,
         };
-        Session::new(Arc::new(policy), Arc::new(ExtranonceSpace::new(1, 1, 100)), standard_jobs_only)
+        Session::new(Arc::new(policy), Arc::new(ExtranonceSpace::new(1, 1, 100)), kind)
     }
 
     fn request(wish: ChannelWish) -> OpenRequest {
@@ -484,7 +537,7 @@ mod tests {
 
     #[test]
     fn standard_channel_gets_a_future_job_and_then_the_prev_hash() {
-        let (mut session, mut sent) = (session(true), Sent::default());
+        let (mut session, mut sent) = (session(SessionKind::StandardJobs), Sent::default());
         assert_eq!(
             session.open(request(ChannelWish::Standard), &job(1, TIME, HARD), Instant::now(), &mut sent),
             Some(2)
@@ -507,7 +560,7 @@ mod tests {
 
     #[test]
     fn extended_channel_gets_the_size_it_asked_for() {
-        let (mut session, mut sent) = (session(false), Sent::default());
+        let (mut session, mut sent) = (session(SessionKind::Any), Sent::default());
         for (asked, granted) in [(2, 2), (10, 10), (0, DEFAULT_ROLLABLE_SIZE)] {
             session.open(request(ChannelWish::Extended(asked)), &job(1, TIME, HARD), Instant::now(), &mut sent);
             let ServerMessage::OpenExtendedMiningChannelSuccess(success) = &sent.take()[0] else {
@@ -524,20 +577,20 @@ mod tests {
     #[test]
     fn what_cannot_be_opened_is_answered_with_the_codes_that_clients_know() {
         assert_eq!(
-            open_error(&mut session(true), request(ChannelWish::Extended(4))),
+            open_error(&mut session(SessionKind::StandardJobs), request(ChannelWish::Extended(4))),
             "extended-channels-not-supported-for-standard-jobs"
         );
         assert_eq!(
-            open_error(&mut session(false), request(ChannelWish::Extended(17))),
+            open_error(&mut session(SessionKind::Any), request(ChannelWish::Extended(17))),
             "min-extranonce-size-too-large"
         );
         let no_target = OpenRequest { max_target: U256([0; 32]), ..request(ChannelWish::Standard) };
-        assert_eq!(open_error(&mut session(false), no_target), "max-target-out-of-range");
+        assert_eq!(open_error(&mut session(SessionKind::Any), no_target), "max-target-out-of-range");
         for nominal_hash_rate in [f32::NAN, f32::INFINITY, -1.0] {
             let request = OpenRequest { nominal_hash_rate, ..request(ChannelWish::Standard) };
-            assert_eq!(open_error(&mut session(false), request), "invalid-nominal-hashrate");
+            assert_eq!(open_error(&mut session(SessionKind::Any), request), "invalid-nominal-hashrate");
         }
-        let mut full = session(false);
+        let mut full = session(SessionKind::Any);
         for _ in 0..3 {
             full.open(request(ChannelWish::Standard), &job(1, TIME, HARD), Instant::now(), &mut Sent::default());
         }
@@ -546,7 +599,7 @@ mod tests {
 
     #[test]
     fn one_message_serves_the_group_and_a_lone_channel_is_addressed_itself() {
-        let (mut session, mut sent, now) = (session(false), Sent::default(), Instant::now());
+        let (mut session, mut sent, now) = (session(SessionKind::Any), Sent::default(), Instant::now());
         session.open(request(ChannelWish::Extended(4)), &job(1, TIME, HARD), now, &mut sent);
         sent.take();
         session.new_job(&job(1, TIME + 1, HARD), now, &mut sent);
@@ -567,7 +620,7 @@ mod tests {
 
     #[test]
     fn no_group_message_goes_to_a_client_that_requires_standard_jobs() {
-        let (mut session, mut sent, now) = (session(true), Sent::default(), Instant::now());
+        let (mut session, mut sent, now) = (session(SessionKind::StandardJobs), Sent::default(), Instant::now());
         for _ in 0..2 {
             session.open(request(ChannelWish::Standard), &job(1, TIME, HARD), now, &mut sent);
         }
@@ -583,8 +636,54 @@ mod tests {
     }
 
     #[test]
+    fn client_that_selects_its_work_gets_a_target_and_no_job() {
+        let (mut session, mut sent, now) = (session(SessionKind::of_flags(0b110)), Sent::default(), Instant::now());
+        let standard = request(ChannelWish::Standard);
+        assert_eq!(open_error(&mut session, standard), "standard-channels-not-supported-for-custom-work");
+        session.open(request(ChannelWish::Extended(10)), &job(1, TIME, HARD), now, &mut sent);
+        assert!(matches!(sent.take().as_slice(), [ServerMessage::OpenExtendedMiningChannelSuccess(success)]
+            if success.extranonce_size == 10 && success.target == target(Difficulty::from_log2(12))));
+        for (prev_hash, time) in [(1, TIME + 30), (2, TIME + 31)] {
+            session.new_job(&job(prev_hash, time, HARD), now, &mut sent);
+        }
+        assert_eq!(sent.take(), [], "the pool's jobs are of no use to it");
+
+        let update = UpdateChannel { channel_id: 2, nominal_hash_rate: 8e12, maximum_target: ANY_TARGET };
+        session.update(&update, now, &mut sent);
+        let set = |sent: &mut Sent| match sent.take().as_slice() {
+            [ServerMessage::SetTarget(set)] => set.maximum_target,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(set(&mut sent), target(Difficulty::from_log2(15)));
+        let late = now + Duration::from_secs(300);
+        session.new_job(&job(2, TIME + 300, HARD), late, &mut sent);
+        assert!(set(&mut sent) > target(Difficulty::from_log2(15)), "silence eases the target");
+        let submission =
+            Submission { sequence_number: 5, job_id: 1, nonce: 0, ntime: TIME, version: 0, extranonce: &[0; 10] };
+        assert!(session.submit(2, &submission, late, &mut sent).is_err());
+        assert!(matches!(sent.take().as_slice(), [ServerMessage::SubmitSharesError(error)]
+            if error.error_code.to_string() == "invalid-job-id"));
+    }
+
+    #[test]
+    fn client_that_requires_standard_jobs_and_selects_its_work_can_open_nothing() {
+        let mut session = session(SessionKind::of_flags(0b011));
+        let code = open_error(&mut session, request(ChannelWish::Standard));
+        assert_eq!(code, "standard-channels-not-supported-for-custom-work");
+        let code = open_error(&mut session, request(ChannelWish::Extended(4)));
+        assert_eq!(code, "extended-channels-not-supported-for-standard-jobs");
+    }
+
+    #[test]
+    fn flag_for_version_rolling_changes_no_kind() {
+        for (flags, kind) in [(0b000, SessionKind::Any), (0b001, SessionKind::StandardJobs)] {
+            assert_eq!([flags, flags | 0b100].map(SessionKind::of_flags), [kind; 2]);
+        }
+    }
+
+    #[test]
     fn answer_to_an_open_comes_first_and_open_channels_get_the_job_that_a_new_one_starts_with() {
-        let (mut session, mut sent, now) = (session(false), Sent::default(), Instant::now());
+        let (mut session, mut sent, now) = (session(SessionKind::Any), Sent::default(), Instant::now());
         session.open(request(ChannelWish::Extended(4)), &job(1, TIME, HARD), now, &mut sent);
         sent.take();
         let newer = job(2, TIME, HARD);
@@ -614,7 +713,7 @@ mod tests {
 
     #[test]
     fn update_is_answered_with_a_target_and_a_job_for_it() {
-        let (mut session, mut sent, now) = (session(false), Sent::default(), Instant::now());
+        let (mut session, mut sent, now) = (session(SessionKind::Any), Sent::default(), Instant::now());
         session.open(request(ChannelWish::Extended(4)), &job(1, TIME, HARD), now, &mut sent);
         sent.take();
         let update = UpdateChannel { channel_id: 2, nominal_hash_rate: 8e12, maximum_target: ANY_TARGET };
@@ -630,7 +729,7 @@ mod tests {
 
     #[test]
     fn job_given_again_begins_later_than_anything_hashed_before() {
-        let (mut session, mut sent, now) = (session(true), Sent::default(), Instant::now());
+        let (mut session, mut sent, now) = (session(SessionKind::StandardJobs), Sent::default(), Instant::now());
         session.open(request(ChannelWish::Standard), &job(1, TIME, HARD), now, &mut sent);
         let mut starts = Vec::new();
         // Twice within a second, and once when miners may have rolled the time further than that.
@@ -650,7 +749,7 @@ mod tests {
 
     #[test]
     fn update_never_assigns_a_target_above_the_clients() {
-        let (mut session, mut sent, now) = (session(false), Sent::default(), Instant::now());
+        let (mut session, mut sent, now) = (session(SessionKind::Any), Sent::default(), Instant::now());
         session.open(request(ChannelWish::Extended(4)), &job(1, TIME, HARD), now, &mut sent);
         sent.take();
         let maximum_target = target(Difficulty::from_log2(20));
@@ -667,7 +766,7 @@ mod tests {
 
     #[test]
     fn silence_eases_the_target_before_the_next_job() {
-        let (mut session, mut sent, now) = (session(true), Sent::default(), Instant::now());
+        let (mut session, mut sent, now) = (session(SessionKind::StandardJobs), Sent::default(), Instant::now());
         session.open(request(ChannelWish::Standard), &job(1, TIME, HARD), now, &mut sent);
         sent.take();
         session.new_job(&job(1, TIME + 300, HARD), now + Duration::from_secs(300), &mut sent);
@@ -677,7 +776,7 @@ mod tests {
 
     #[test]
     fn closing_the_group_closes_all_and_a_share_for_none_is_refused() {
-        let (mut session, mut sent, now) = (session(false), Sent::default(), Instant::now());
+        let (mut session, mut sent, now) = (session(SessionKind::Any), Sent::default(), Instant::now());
         for _ in 0..2 {
             session.open(request(ChannelWish::Standard), &job(1, TIME, HARD), now, &mut sent);
         }
@@ -694,7 +793,7 @@ mod tests {
 
     #[test]
     fn no_share_is_harder_to_find_than_a_block() {
-        let (mut session, mut sent) = (session(false), Sent::default());
+        let (mut session, mut sent) = (session(SessionKind::Any), Sent::default());
         let fast = OpenRequest { nominal_hash_rate: f32::MAX, ..request(ChannelWish::Standard) };
         let job = job(1, TIME, HARD);
         session.open(fast, &job, Instant::now(), &mut sent);

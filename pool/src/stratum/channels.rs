@@ -1,20 +1,11 @@
 //! The channels of one connection with their owners: what its messages do, and where its shares go.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use bitcoin::{Address, Network};
-use payouts::{
-    account::AccountId,
-    scheme::rule::Scheme,
-    share::{Difficulty, JobNumber, JobTerms, NewShare, Reward, ShareSeq},
-    store::{Store, StoreError},
-};
+use payouts::{scheme::rule::Scheme, share::Reward, store::Store};
 use protocol::{
-    codec::Str0_255,
+    codec::{DecodeError, Str0_255},
     connection::ServerConnection,
     messages::{
         Message,
@@ -22,30 +13,32 @@ use protocol::{
         mining::{ClientMessage, CloseChannel, SetCustomMiningJobError},
     },
 };
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinSet,
-    time::sleep,
-};
-use tracing::{debug, info, warn};
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, info};
 
-use super::connection::End;
+use super::{
+    connection::End,
+    earner::{Earner, look_up},
+    unacknowledged::{AcceptedShare, Unacknowledged},
+};
 use crate::{
     accounting::{
         blocks::{FoundBlocks, Solution},
         identity::Identity,
-        share_log::{ConnectionId, Durable, Entry, ShareLog, acknowledge, unix_time_ms},
+        share_log::{ConnectionId, Durable, Entry, ShareLog, unix_time_ms},
     },
     mining::{
         extranonce::ExtranonceSpace,
         job::Job,
-        session::{OpenRequest, Outbox, Session, SessionPolicy, refuse_open},
-        share::{Submission, ValidShare},
+        session::{OpenRequest, Outbox, Session, SessionPolicy, refuse_open, refuse_share},
+        share::Submission,
     },
 };
 
-/// Pause before an account is looked up again in a database that was out of reach.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// What a right share is told that cannot be stored, because too many wait for the disk.
+const NOT_STORED: &str = "share-not-stored";
+/// What a right share is told whose worker cannot be read (extension 0x0002).
+const INVALID_WORKER: &str = "invalid-user-identity";
 
 impl Outbox for ServerConnection {
     fn send<M: Message>(&mut self, message: &M) {
@@ -85,32 +78,11 @@ struct Owner {
     earner: Option<Earner>,
 }
 
-/// An account, and by whom its shares are paid for, as it had asked when the channel's first share came.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Earner {
-    account: AccountId,
-    reward: Reward,
-}
-
-/// A share that cannot go to the log yet. Until it can, no further message is dealt with; jobs and acknowledgements are.
-enum Waiting {
-    /// Its account is being looked up, which takes as long as the database is out of reach.
-    Account { share: Box<ValidShare>, channel_id: u32, worker: String, at_ms: i64 },
-    /// The log's queue was full.
-    Room(Entry),
-}
-
 /// The channels of one connection.
 pub(super) struct Channels {
     session: Session,
     owners: HashMap<u32, Owner>,
-    connection: ConnectionId,
-    receipts: mpsc::Sender<Vec<Durable>>,
-    /// Shares that wait for the disk.
-    unacknowledged: usize,
-    waiting: Option<Waiting>,
-    /// Looks up the account of the share that waits for it; ends with the connection.
-    lookup: JoinSet<Result<Earner, StoreError>>,
+    unacknowledged: Unacknowledged,
     /// Since when no channel is open, if none is.
     empty_since: Option<Instant>,
 }
@@ -123,9 +95,8 @@ impl Channels {
         receipts: mpsc::Sender<Vec<Durable>>,
         now: Instant,
     ) -> Self {
-        let (owners, empty_since) = (HashMap::new(), Some(now));
-        let lookup = JoinSet::new();
-        Self { session, owners, connection, receipts, unacknowledged: 0, waiting: None, lookup, empty_since }
+        let unacknowledged = Unacknowledged::new(connection, receipts);
+        Self { session, owners: HashMap::new(), unacknowledged, empty_since: Some(now) }
     }
 
     /// Returns how many are open.
@@ -138,45 +109,33 @@ impl Channels {
         self.empty_since
     }
 
-    /// Returns how many shares wait for the disk.
+    /// Returns how many shares were found right and are not acknowledged.
     pub(super) fn unacknowledged(&self) -> usize {
-        self.unacknowledged
-    }
-
-    /// Tells whether a share waits for its account or for room in the log. Until it has it, no further message may come.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.waiting.is_some()
+        self.unacknowledged.count()
     }
 
     /// Tells whether a share waits for room in the log.
     pub(super) fn waits_for_room(&self) -> bool {
-        matches!(self.waiting, Some(Waiting::Room(_)))
+        self.unacknowledged.waits_for_room()
     }
 
-    /// Passes the share that waits to the log, where there is room now.
-    pub(super) fn pass_on_waiting(&mut self, room: mpsc::OwnedPermit<Entry>) {
-        if let Some(Waiting::Room(entry)) = self.waiting.take_if(|waiting| matches!(waiting, Waiting::Room(_))) {
-            room.send(entry);
-        }
+    /// Passes the shares that wait on to the log, where there is room now.
+    pub(super) fn fill(&mut self, place: mpsc::OwnedPermit<Entry>) {
+        self.unacknowledged.fill(place);
     }
 
-    /// Waits for the account of the share that waits for one; for ever if none does. To give up waiting loses nothing.
-    pub(super) async fn earner(&mut self) -> Result<Earner, End> {
-        match self.lookup.join_next().await {
-            Some(Ok(earner)) => Ok(earner?),
-            Some(Err(_)) => Err(End::Orphaned),
-            None => std::future::pending().await,
-        }
+    /// Waits until a channel's account is known; for ever if none is being looked up. To give up waiting loses nothing.
+    pub(super) async fn earner(&mut self) -> Result<(u32, Earner), End> {
+        self.unacknowledged.earner().await
     }
 
-    /// Passes the share that waited for its account to the log.
-    pub(super) fn pass_on_owned(&mut self, earner: Earner, share_log: &ShareLog) -> Result<(), End> {
-        let waiting = self.waiting.take_if(|waiting| matches!(waiting, Waiting::Account { .. }));
-        let Some(Waiting::Account { share, channel_id, worker, at_ms }) = waiting else { return Ok(()) };
+    /// Passes the shares that waited for a channel's account on to the log.
+    pub(super) fn pass_on_owned(&mut self, channel_id: u32, earner: Earner, share_log: &ShareLog) -> Result<(), End> {
+        // The channel may have been closed meanwhile; its shares count all the same.
         if let Some(owner) = self.owners.get_mut(&channel_id) {
             owner.earner = Some(earner);
         }
-        self.log(new_share(&share, earner, &worker, at_ms), channel_id, &share, share_log)
+        self.unacknowledged.pass_on_owned(channel_id, earner, share_log.queue())
     }
 
     /// Does what a message asks for.
@@ -184,7 +143,7 @@ impl Channels {
         &mut self,
         message: ClientMessage,
         upstream: &mut Upstream,
-        out: &mut ServerConnection,
+        out: &mut impl Outbox,
     ) -> Result<(), End> {
         match message {
             ClientMessage::OpenStandardMiningChannel(open) => {
@@ -196,10 +155,10 @@ impl Channels {
             ClientMessage::UpdateChannel(update) => self.session.update(&update, Instant::now(), out),
             ClientMessage::CloseChannel(close) => self.close(&close),
             ClientMessage::SubmitSharesStandard(submit) => {
-                self.submit(submit.channel_id, &Submission::from(&submit), None, upstream, out).await?;
+                self.submit(submit.channel_id, &Submission::from(&submit), Ok(None), upstream, out).await?;
             }
             ClientMessage::SubmitSharesExtended(submit, worker) => {
-                self.submit(submit.channel_id, &Submission::from(&submit), worker.as_ref(), upstream, out).await?;
+                self.submit(submit.channel_id, &Submission::from(&submit), worker, upstream, out).await?;
             }
             ClientMessage::SetCustomMiningJob(custom) => {
                 let error_code = Str0_255::from_static("jd-not-supported");
@@ -211,15 +170,14 @@ impl Channels {
     }
 
     /// Passes the newest job on to all channels.
-    pub(super) fn pass_on_job(&mut self, upstream: &mut Upstream, out: &mut ServerConnection) {
+    pub(super) fn pass_on_job(&mut self, upstream: &mut Upstream, out: &mut impl Outbox) {
         let job = Arc::clone(&upstream.jobs.borrow_and_update());
         self.session.new_job(&job, Instant::now(), out);
     }
 
     /// Says for each channel what has become durable.
-    pub(super) fn acknowledge(&mut self, receipts: &[Durable], out: &mut ServerConnection) {
-        self.unacknowledged -= receipts.len();
-        for success in acknowledge(receipts) {
+    pub(super) fn acknowledge(&mut self, receipts: &[Durable], out: &mut impl Outbox) {
+        for success in self.unacknowledged.acknowledge(receipts) {
             out.send(&success);
         }
     }
@@ -230,7 +188,7 @@ impl Channels {
         user_identity: &Str0_255,
         request: OpenRequest,
         upstream: &mut Upstream,
-        out: &mut ServerConnection,
+        out: &mut impl Outbox,
     ) -> Result<(), End> {
         let identity = match Identity::parse(user_identity.as_bytes(), upstream.network) {
             Ok(identity) => identity,
@@ -260,115 +218,269 @@ impl Channels {
         }
     }
 
-    /// Judges a share. One that is a block goes to the node first; then every right one goes to the log.
+    /// Judges a share. One that is a block goes to the node, whatever becomes of it as a share; then every right one is
+    /// on its way to the log, or refused if too many are already.
     async fn submit(
         &mut self,
         channel_id: u32,
         submission: &Submission<'_>,
-        worker: Option<&WorkerIdentity>,
+        worker: Result<Option<WorkerIdentity>, DecodeError>,
         upstream: &Upstream,
-        out: &mut ServerConnection,
+        out: &mut impl Outbox,
     ) -> Result<(), End> {
+        let sequence_number = submission.sequence_number;
         let share = match self.session.submit(channel_id, submission, Instant::now(), out) {
             Ok(share) => share,
             Err(refusal) => {
-                let (sequence_number, code) = (submission.sequence_number, refusal.code());
-                debug!(channel_id, sequence_number, code, "share refused");
+                debug!(channel_id, sequence_number, code = refusal.code(), "share refused");
                 return Ok(());
             }
         };
         let owner = self.owners.get(&channel_id).expect("every open channel has an owner");
         let at_ms = unix_time_ms();
         if share.is_block() {
-            let scheme = owner.earner.map(|earner| match earner.reward {
-                Reward::Shared => upstream.scheme,
-                Reward::Solo => upstream.scheme.solo(),
-            });
-            let solution = Solution::new(&share, &owner.address, scheme, at_ms);
+            let solution = Solution::new(&share, &owner.address, owner.scheme(upstream.scheme), at_ms);
             upstream.found_blocks.hand_in(solution).await.map_err(|_| End::Orphaned)?;
         }
+        let worker = match worker {
+            Ok(worker) if self.unacknowledged.has_room() => worker,
+            refused => {
+                // That is its end: the channel has seen it, and does not take it again.
+                let code = if refused.is_err() { INVALID_WORKER } else { NOT_STORED };
+                debug!(channel_id, sequence_number, code, "share refused");
+                refuse_share(channel_id, sequence_number, code, out);
+                return Ok(());
+            }
+        };
         // A name that a terminal would act on is as good as none.
-        let worker = worker.map(WorkerIdentity::as_str).filter(|name| !name.contains(char::is_control));
-        let worker = worker.unwrap_or(&owner.worker);
-        if let Some(earner) = owner.earner {
-            let stored = new_share(&share, earner, worker, at_ms);
-            return self.log(stored, channel_id, &share, &upstream.share_log);
+        let named = worker.as_ref().map(WorkerIdentity::as_str);
+        let named = named.filter(|name| !name.is_empty() && !name.contains(char::is_control));
+        let accepted = AcceptedShare::new(&share, channel_id, named.unwrap_or(&owner.worker), at_ms);
+        match owner.earner {
+            Some(earner) => self.unacknowledged.credit(accepted, earner, upstream.share_log.queue())?,
+            None => {
+                let (store, address) = (&upstream.store, &owner.address);
+                self.unacknowledged.credit_when_known(accepted, || look_up(Arc::clone(store), address.clone()));
+            }
         }
-        let worker = worker.to_owned();
-        self.lookup.spawn(look_up(Arc::clone(&upstream.store), owner.address.clone()));
-        self.waiting = Some(Waiting::Account { share: Box::new(share), channel_id, worker, at_ms });
         Ok(())
     }
+}
 
-    /// Puts a share in the log's queue, or lets it wait for room there.
-    fn log(&mut self, stored: NewShare, channel_id: u32, share: &ValidShare, share_log: &ShareLog) -> Result<(), End> {
-        let entry = Entry {
-            share: stored,
-            channel_id,
-            sequence_number: share.sequence_number(),
-            difficulty: share.difficulty(),
-            connection: self.connection,
-            receipts: self.receipts.clone(),
-        };
-        self.unacknowledged += 1;
-        match share_log.queue().try_send(entry) {
-            Ok(()) => Ok(()),
-            Err(mpsc::error::TrySendError::Full(entry)) => {
-                self.waiting = Some(Waiting::Room(entry));
-                Ok(())
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(End::Orphaned),
-        }
+impl Owner {
+    /// Returns how a block of this owner's is split, if it is known yet whom he mines for.
+    fn scheme(&self, shared: Scheme) -> Option<Scheme> {
+        self.earner.map(|earner| match earner.reward {
+            Reward::Shared => shared,
+            Reward::Solo => shared.solo(),
+        })
     }
 }
 
-/// Looks up the account of an address, again and again while the database is out of reach: a miner who comes then is
-/// served all the same, and waits for his first acknowledgement.
-async fn look_up(store: Arc<dyn Store>, address: Address) -> Result<Earner, StoreError> {
-    let mut is_told = false;
-    loop {
-        match earner_at(&*store, &address).await {
-            Err(error @ StoreError::Unavailable { .. }) => {
-                if !is_told {
-                    warn!(%address, %error, "account cannot be looked up yet, its shares wait");
-                    is_told = true;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use payouts::{
+        account::AccountId,
+        scheme::{PoolFee, rule::SchemeName},
+        store::sqlite::SqliteStore,
+    };
+    use protocol::{
+        codec::{B0_32, U256},
+        messages::mining::{
+            OpenExtendedMiningChannel, OpenStandardMiningChannel, ServerMessage, SubmitSharesExtended,
+            SubmitSharesStandard,
+        },
+    };
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{
+        accounting::{blocks::Spool, share_log::MAX_UNACKNOWLEDGED},
+        mining::{
+            difficulty::Difficulty,
+            job::tests::job,
+            session::{SessionKind, tests::Sent},
+        },
+    };
+
+    const TIME: u32 = 1_700_000_000;
+    /// Regtest: every second hash is a block.
+    const EASY: u32 = 0x207f_ffff;
+    /// About the network of 2026: nothing here is a block.
+    const HARD: u32 = 0x1702_1369;
+    const ADDRESS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+    /// The first channel of a connection.
+    const CHANNEL: u32 = 2;
+
+    /// A connection in an outage: no account becomes known unless the test says so, and nothing leaves the log's queue.
+    struct Outage {
+        channels: Channels,
+        upstream: Upstream,
+        jobs: watch::Sender<Arc<Job>>,
+        solutions: mpsc::Receiver<Arc<Solution>>,
+        sent: Sent,
+        nonce: u32,
+        _entries: mpsc::Receiver<Entry>,
+        _folder: TempDir,
+    }
+
+    impl Outage {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let store = SqliteStore::open(&folder.path().join("adit.sqlite")).await.unwrap();
+            let (found_blocks, solutions) = FoundBlocks::open(Spool::open(folder.path().join("blocks")).unwrap());
+            let (queue, entries) = mpsc::channel(16);
+            let (sender, jobs) = watch::channel(job(1, TIME, HARD));
+            let policy = SessionPolicy {
+                // So many that each hash is a share, however fast they come.
+                shares_per_minute: 1e9,
+                initial_difficulty: Difficulty::MIN,
+                min_difficulty: Difficulty::MIN,
+                max_channels: 1,
+                harder_than_network: true,
+            };
+            let (policy, space) = (Arc::new(policy), Arc::new(ExtranonceSpace::new(1, 1, 10)));
+            let session = Session::new(Arc::clone(&policy), Arc::clone(&space), SessionKind::Any);
+            let upstream = Upstream {
+                network: Network::Regtest,
+                policy,
+                space,
+                jobs,
+                share_log: ShareLog::stuck(queue),
+                found_blocks,
+                scheme: Scheme::new(SchemeName::Pplns, 8.try_into().unwrap(), PoolFee::NONE),
+                store: Arc::new(store),
+                draining: watch::channel(false).1,
+            };
+            let channels = Channels::new(session, ConnectionId(1), mpsc::channel(1).0, Instant::now());
+            let (sent, nonce) = (Sent::default(), 0);
+            Self { channels, upstream, jobs: sender, solutions, sent, nonce, _entries: entries, _folder: folder }
+        }
+
+        async fn react(&mut self, message: ClientMessage) -> Vec<ServerMessage> {
+            self.channels.react(message, &mut self.upstream, &mut self.sent).await.unwrap();
+            self.sent.take()
+        }
+
+        async fn open_standard(&mut self) {
+            let (user_identity, max_target) = (Str0_255::new(ADDRESS).unwrap(), U256::MAX);
+            let open = OpenStandardMiningChannel { request_id: 1, user_identity, nominal_hash_rate: 0.0, max_target };
+            self.react(ClientMessage::OpenStandardMiningChannel(open)).await;
+        }
+
+        /// Turns to a network where every second hash is a block.
+        fn turn_easy(&mut self) {
+            self.jobs.send_replace(job(2, TIME, EASY));
+            self.channels.pass_on_job(&mut self.upstream, &mut self.sent);
+            self.sent.take();
+        }
+
+        /// Hands in a share that nobody has handed in before, and returns what it is answered.
+        async fn submit(&mut self, job_id: u32) -> Option<String> {
+            loop {
+                self.nonce += 1;
+                let (channel_id, sequence_number, nonce, version) = (CHANNEL, self.nonce, self.nonce, 0x2000_0000);
+                let share = SubmitSharesStandard { channel_id, sequence_number, job_id, nonce, ntime: TIME, version };
+                let answer = code(&self.react(ClientMessage::SubmitSharesStandard(share)).await);
+                // One hash in 65,536 is above every target.
+                if answer.as_deref() != Some("difficulty-too-low") {
+                    return answer;
                 }
-                sleep(RETRY_PAUSE).await;
             }
-            result => return result,
+        }
+
+        /// Hands in shares until one is a block. Each must get the same answer.
+        async fn find_block(&mut self, job_id: u32, expected: Option<&str>) -> Arc<Solution> {
+            loop {
+                assert_eq!(self.submit(job_id).await.as_deref(), expected);
+                if let Ok(solution) = self.solutions.try_recv() {
+                    return solution;
+                }
+            }
         }
     }
-}
 
-/// An account that has asked for nothing mines for the pool.
-async fn earner_at(store: &dyn Store, address: &Address) -> Result<Earner, StoreError> {
-    let account = store.account(address).await?;
-    let reward = store.settings(account).await?.map_or(Reward::Shared, |settings| settings.reward);
-    Ok(Earner { account, reward })
-}
-
-fn new_share(share: &ValidShare, earner: Earner, worker: &str, at_ms: i64) -> NewShare {
-    let Earner { account, reward } = earner;
-    NewShare {
-        account,
-        worker: worker.to_owned(),
-        job: terms(share.job()),
-        difficulty: Difficulty::from_log2(share.difficulty().log2()).expect("both types have the same range"),
-        reward,
-        at_ms,
+    fn code(answer: &[ServerMessage]) -> Option<String> {
+        match answer {
+            [] => None,
+            [ServerMessage::SubmitSharesError(error)] => Some(error.error_code.to_string()),
+            other => panic!("{other:?}"),
+        }
     }
-}
 
-fn terms(job: &Job) -> JobTerms {
-    let template = job.template();
-    JobTerms {
-        job: JobNumber::new(job.number().0),
-        position: ShareSeq::new(job.share_position().0),
-        opened_at_ms: job.made_at_ms(),
-        prev_hash: Some(template.prev_hash),
-        height: Some(template.height),
-        nbits: template.nbits,
-        subsidy: Some(job.subsidy()),
-        fees: Some(job.fees()),
+    #[tokio::test]
+    async fn block_goes_to_the_node_behind_as_many_shares_as_can_wait() {
+        for earner in [None, Some(Earner { account: AccountId::new(1), reward: Reward::Solo })] {
+            let mut outage = Outage::new().await;
+            outage.open_standard().await;
+            if let Some(earner) = earner {
+                outage.channels.pass_on_owned(CHANNEL, earner, &outage.upstream.share_log).unwrap();
+            }
+            for _ in 0..MAX_UNACKNOWLEDGED {
+                assert_eq!(outage.submit(1).await, None);
+            }
+            assert_eq!(outage.submit(1).await.as_deref(), Some("share-not-stored"));
+            outage.turn_easy();
+            let Solution { facts, .. } = &*outage.find_block(2, Some("share-not-stored")).await;
+            assert_eq!(facts.finder.assume_checked_ref().to_string(), ADDRESS);
+            // Whom he mines for decides how it is split; what is not known yet is looked up when it is booked.
+            assert_eq!(facts.scheme, earner.map(|_| outage.upstream.scheme.solo()));
+            assert_eq!(outage.channels.unacknowledged(), MAX_UNACKNOWLEDGED);
+        }
+    }
+
+    #[tokio::test]
+    async fn second_share_of_a_miner_whose_account_is_not_known_yet_can_be_a_block() {
+        let mut outage = Outage::new().await;
+        outage.open_standard().await;
+        outage.turn_easy();
+        for _ in 0..2 {
+            outage.find_block(2, None).await;
+        }
+        assert!(outage.channels.unacknowledged() >= 2, "they wait");
+    }
+
+    #[tokio::test]
+    async fn share_that_was_refused_is_not_taken_again() {
+        let mut outage = Outage::new().await;
+        outage.open_standard().await;
+        for _ in 0..=MAX_UNACKNOWLEDGED {
+            outage.submit(1).await;
+        }
+        outage.nonce -= 1;
+        assert_eq!(outage.submit(1).await.as_deref(), Some("duplicate-share"));
+    }
+
+    #[tokio::test]
+    async fn block_of_a_worker_who_cannot_be_read_goes_to_the_node_all_the_same() {
+        let mut outage = Outage::new().await;
+        let open = OpenExtendedMiningChannel {
+            request_id: 1,
+            user_identity: Str0_255::new(ADDRESS).unwrap(),
+            nominal_hash_rate: 0.0,
+            max_target: U256::MAX,
+            min_extranonce_size: 4,
+        };
+        outage.react(ClientMessage::OpenExtendedMiningChannel(open)).await;
+        outage.turn_easy();
+        for nonce in 0.. {
+            let share = SubmitSharesExtended {
+                channel_id: CHANNEL,
+                sequence_number: nonce,
+                job_id: 2,
+                nonce,
+                ntime: TIME,
+                version: 0x2000_0000,
+                extranonce: B0_32::new(&[0; 4]).unwrap(),
+            };
+            let unreadable = Err(DecodeError::NotUtf8 { field_type: "TLV user_identity" });
+            let answer = code(&outage.react(ClientMessage::SubmitSharesExtended(share, unreadable)).await);
+            assert!(matches!(answer.as_deref(), Some("invalid-user-identity" | "difficulty-too-low")), "{answer:?}");
+            if outage.solutions.try_recv().is_ok() {
+                break;
+            }
+        }
+        assert_eq!(outage.channels.unacknowledged(), 0);
     }
 }

@@ -1,7 +1,7 @@
 //! One miner's connection: a task that owns the socket, the protocol's state machine and the session.
 //!
 //! It waits for one thing at a time and works after the waiting, so that nothing is lost when a wait is given up. A
-//! connection that cannot pass its shares on, or cannot get rid of what it has to say, stops reading.
+//! connection that cannot get rid of what it has to say stops reading; one that cannot pass its shares on does not.
 
 use std::{
     io,
@@ -10,10 +10,7 @@ use std::{
 };
 
 use payouts::store::StoreError;
-use protocol::{
-    connection::{ConnectionError, ServerConfig, ServerConnection, ServerEvent},
-    messages::mining::REQUIRES_STANDARD_JOBS,
-};
+use protocol::connection::{ConnectionError, ServerConfig, ServerConnection, ServerEvent};
 use thiserror::Error;
 use tokio::{
     io::{AsyncWriteExt, Interest},
@@ -23,10 +20,13 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use super::channels::{Channels, Earner, Upstream};
+use super::{
+    channels::{Channels, Upstream},
+    earner::Earner,
+};
 use crate::{
     accounting::share_log::{ConnectionId, Durable, Entry, MAX_UNACKNOWLEDGED},
-    mining::session::Session,
+    mining::session::{Session, SessionKind},
 };
 
 /// How long a connection may stay without a channel: devices measure their hash rate first, probes leave on their own.
@@ -102,7 +102,7 @@ enum Wake {
     Job,
     Receipts(Vec<Durable>),
     Room(mpsc::OwnedPermit<Entry>),
-    Earner(Earner),
+    Earner { channel_id: u32, earner: Earner },
     Deadline,
     Drain,
 }
@@ -154,14 +154,14 @@ impl Connection {
                     channels.acknowledge(&receipts, &mut self.protocol);
                 }
             }
-            Wake::Room(room) => {
+            Wake::Room(place) => {
                 if let Some(channels) = &mut self.channels {
-                    channels.pass_on_waiting(room);
+                    channels.fill(place);
                 }
             }
-            Wake::Earner(earner) => {
+            Wake::Earner { channel_id, earner } => {
                 if let Some(channels) = &mut self.channels {
-                    channels.pass_on_owned(earner, &self.upstream.share_log)?;
+                    channels.pass_on_owned(channel_id, earner, &self.upstream.share_log)?;
                 }
             }
             Wake::Drain => self.draining = true,
@@ -204,7 +204,7 @@ impl Connection {
             ready = ready => Ok(if ready?.is_readable() && may_read { Wake::Readable } else { Wake::Writable }),
             changed = self.upstream.jobs.changed(), if takes_jobs => changed.map(|()| Wake::Job).map_err(|_| End::Orphaned),
             receipts = self.receipts.recv() => receipts.map(Wake::Receipts).ok_or(End::Orphaned),
-            earner = earner => earner.map(Wake::Earner),
+            earner = earner => earner.map(|(channel_id, earner)| Wake::Earner { channel_id, earner }),
             permit = room => permit.map(Wake::Room).map_err(|_| End::Orphaned),
             () = sleep_until(deadline.into()) => Ok(Wake::Deadline),
             drained = self.upstream.draining.wait_for(|draining| *draining), if !self.draining => {
@@ -300,11 +300,10 @@ impl Connection {
         self.channels.as_ref().map_or(0, Channels::unacknowledged)
     }
 
-    /// Tells whether another message of the peer could be dealt with now.
+    /// Tells whether another message of the peer could be dealt with now. Only a peer that does not read can prevent
+    /// that: shares that wait for the disk do not, for the next one may be a block.
     fn may_process(&self) -> bool {
-        !self.channels.as_ref().is_some_and(Channels::is_waiting)
-            && self.unacknowledged() < MAX_UNACKNOWLEDGED
-            && self.protocol.output().len() < MAX_UNSENT_SIZE
+        self.protocol.output().len() < MAX_UNSENT_SIZE
     }
 
     /// Deals with all messages that have arrived whole.
@@ -321,10 +320,9 @@ impl Connection {
     async fn react(&mut self, event: ServerEvent) -> Result<(), End> {
         match event {
             ServerEvent::Connected { setup, .. } => {
-                let standard_jobs_only = setup.flags & REQUIRES_STANDARD_JOBS != 0;
                 debug!(vendor = %setup.vendor, firmware = %setup.firmware, flags = setup.flags, "connection set up");
                 let (policy, space) = (Arc::clone(&self.upstream.policy), Arc::clone(&self.upstream.space));
-                let session = Session::new(policy, space, standard_jobs_only);
+                let session = Session::new(policy, space, SessionKind::of_flags(setup.flags));
                 self.channels = Some(Channels::new(session, self.id, self.receipt_sender.clone(), self.opened_at));
                 Ok(())
             }

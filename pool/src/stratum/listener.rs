@@ -7,10 +7,7 @@ use std::{
 
 use protocol::{
     connection::{Limits, ServerConfig},
-    messages::{
-        extensions::WORKER_SPECIFIC_HASHRATE_TRACKING,
-        mining::{REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING},
-    },
+    messages::mining::{REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING, REQUIRES_WORK_SELECTION},
     noise::{AuthoritySecretKey, ServerIdentity},
 };
 use tokio::{
@@ -31,20 +28,30 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long connections may take to be acknowledged and closed when the pool shuts down.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The protocol's extensions that are negotiated with clients (extension 0x0001).
+#[derive(Clone, Debug)]
+pub struct Extensions {
+    /// Those that a client may use.
+    pub supported: Vec<u16>,
+    /// Those that it must use.
+    pub required: Vec<u16>,
+}
+
 /// Makes certificates, each good for a while.
 pub struct CertificateIssuer {
     authority: AuthoritySecretKey,
     validity: Duration,
+    extensions: Extensions,
     current: Arc<ServerConfig>,
     renew_at: SystemTime,
 }
 
 impl CertificateIssuer {
     /// Issues the first certificate.
-    pub fn new(authority: AuthoritySecretKey, validity: Duration) -> Self {
+    pub fn new(authority: AuthoritySecretKey, validity: Duration, extensions: Extensions) -> Self {
         let now = SystemTime::now();
-        let current = server_config(&authority, now, validity);
-        Self { authority, validity, current, renew_at: now + validity / 2 }
+        let current = server_config(&authority, now, validity, &extensions);
+        Self { authority, validity, extensions, current, renew_at: now + validity / 2 }
     }
 
     /// Returns what a new connection is served with. Renews the certificate when half of its time is over, so that
@@ -52,22 +59,27 @@ impl CertificateIssuer {
     fn current(&mut self) -> Arc<ServerConfig> {
         let now = SystemTime::now();
         if now >= self.renew_at {
-            self.current = server_config(&self.authority, now, self.validity);
+            self.current = server_config(&self.authority, now, self.validity, &self.extensions);
             self.renew_at = now + self.validity / 2;
         }
         Arc::clone(&self.current)
     }
 }
 
-fn server_config(authority: &AuthoritySecretKey, now: SystemTime, validity: Duration) -> Arc<ServerConfig> {
+fn server_config(
+    authority: &AuthoritySecretKey,
+    now: SystemTime,
+    validity: Duration,
+    extensions: &Extensions,
+) -> Arc<ServerConfig> {
     let identity = ServerIdentity::new(authority, unix_time_s(now - BACKDATED), unix_time_s(now + validity));
     Arc::new(ServerConfig {
         identity,
-        supported_flags: REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING,
+        supported_flags: REQUIRES_STANDARD_JOBS | REQUIRES_WORK_SELECTION | REQUIRES_VERSION_ROLLING,
         // None of its own: whatever the client may ask for, an echo of it would mean something else (SV2 5.3.1).
         success_flags: 0,
-        supported_extensions: vec![WORKER_SPECIFIC_HASHRATE_TRACKING],
-        required_extensions: vec![],
+        supported_extensions: extensions.supported.clone(),
+        required_extensions: extensions.required.clone(),
         limits: Limits::default(),
     })
 }

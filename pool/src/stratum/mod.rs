@@ -2,4 +2,6 @@
 
 pub mod channels;
 pub mod connection;
+mod earner;
 pub mod listener;
+mod unacknowledged;

@@ -628,13 +628,13 @@ fn workers_names_come_with_shares_once_negotiated() {
         let mut pair = Pair::new(ClientConfig { extensions, ..client_config() }, server_config()).run();
         pair.client.send_with_worker(&extended_share(), &worker);
         pair.deliver();
-        let share = ClientMessage::SubmitSharesExtended(extended_share(), seen);
+        let share = ClientMessage::SubmitSharesExtended(extended_share(), Ok(seen));
         assert_eq!(pair.server_events.last(), Some(&ServerEvent::Message(share)));
     }
 }
 
 #[test]
-fn a_workers_name_over_32_bytes_ends_the_connection() {
+fn a_workers_name_over_32_bytes_is_at_fault_and_not_its_share() {
     let mut client = BareClient::set_up(server_config());
     client.send(&request(1, &[WORKERS]));
     assert!(matches!(client.poll(), Ok(Some(ServerEvent::ExtensionsNegotiated(_)))));
@@ -643,8 +643,9 @@ fn a_workers_name_over_32_bytes_ends_the_connection() {
     payload.extend_from_slice(&[0x00, 0x02, 0x01, 0x00, 33]);
     payload.extend_from_slice(&[b'w'; 33]);
     client.send_raw(0x8000, SubmitSharesExtended::MESSAGE_TYPE, &payload);
-    let source = TooLong { field_type: "B0_32", len: 33, max: 32 }.into();
-    assert_eq!(client.poll(), Err(ConnectionError::Decode { message: "SubmitSharesExtended", source }));
+    let error = TooLong { field_type: "B0_32", len: 33, max: 32 }.into();
+    let share = ClientMessage::SubmitSharesExtended(extended_share(), Err(error));
+    assert_eq!(client.poll(), Ok(Some(ServerEvent::Message(share))));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The Mining Protocol (SV2 5): channels, jobs and shares.
 
-use crate::codec::{B0_32, B0_64K, B0_255, Reader, Seq0_64K, Seq0_255, Str0_255, U256};
+use crate::codec::{B0_32, B0_64K, B0_255, DecodeError, Reader, Seq0_64K, Seq0_255, Str0_255, U256};
 use crate::framing::Header;
 use crate::messages::extensions::{WORKER_SPECIFIC_HASHRATE_TRACKING, WorkerIdentity};
 use crate::messages::{Message, MessageError, MessageSet};
@@ -311,8 +311,10 @@ pub enum ClientMessage {
     CloseChannel(CloseChannel),
     /// A [`SubmitSharesStandard`].
     SubmitSharesStandard(SubmitSharesStandard),
-    /// A [`SubmitSharesExtended`], and who found it, if extension 0x0002 was negotiated and the client says.
-    SubmitSharesExtended(SubmitSharesExtended, Option<WorkerIdentity>),
+    /// A [`SubmitSharesExtended`], and who found it, if extension 0x0002 was negotiated and the client says; or what is
+    /// wrong with the fields that should say it. Such a message is to be rejected (SV2 3.4.3), but it can be: the
+    /// share's own fields tell which one it is.
+    SubmitSharesExtended(SubmitSharesExtended, Result<Option<WorkerIdentity>, DecodeError>),
     /// A [`SetCustomMiningJob`].
     SetCustomMiningJob(SetCustomMiningJob),
 }
@@ -341,14 +343,14 @@ impl MessageSet for ClientMessage {
     }
 }
 
-fn decode_extended_share(payload: &[u8], extensions: &[u16]) -> Result<ClientMessage, crate::codec::DecodeError> {
+fn decode_extended_share(payload: &[u8], extensions: &[u16]) -> Result<ClientMessage, DecodeError> {
     let mut reader = Reader::new(payload);
     let share = SubmitSharesExtended::decode_fields(&mut reader)?;
     // Without negotiation, such a field is one of those that must be ignored (extension 0x0002, 1.3).
     let worker = if extensions.contains(&WORKER_SPECIFIC_HASHRATE_TRACKING) {
-        WorkerIdentity::find(reader.rest())?
+        WorkerIdentity::find(reader.rest())
     } else {
-        None
+        Ok(None)
     };
     Ok(ClientMessage::SubmitSharesExtended(share, worker))
 }
@@ -379,7 +381,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::codec::DecodeError;
     use crate::messages::tests::decodes_as;
 
     #[test]
@@ -389,7 +390,7 @@ mod tests {
         decodes_as(ClientMessage::UpdateChannel);
         decodes_as(ClientMessage::CloseChannel);
         decodes_as(ClientMessage::SubmitSharesStandard);
-        decodes_as(|share| ClientMessage::SubmitSharesExtended(share, None));
+        decodes_as(|share| ClientMessage::SubmitSharesExtended(share, Ok(None)));
         decodes_as(ClientMessage::SetCustomMiningJob);
     }
 
@@ -457,14 +458,14 @@ mod tests {
         let header = Header::of::<SubmitSharesExtended>(payload.len()).unwrap();
         let extensions = [WORKER_SPECIFIC_HASHRATE_TRACKING];
         let with = ClientMessage::decode(header, &payload, &extensions).unwrap();
-        assert_eq!(with, ClientMessage::SubmitSharesExtended(share(), Some(worker)));
+        assert_eq!(with, ClientMessage::SubmitSharesExtended(share(), Ok(Some(worker))));
         let without = ClientMessage::decode(header, &payload, &[]).unwrap();
-        assert_eq!(without, ClientMessage::SubmitSharesExtended(share(), None));
+        assert_eq!(without, ClientMessage::SubmitSharesExtended(share(), Ok(None)));
         payload.pop();
-        assert!(ClientMessage::decode(header, &payload, &[]).is_ok());
-        let error = ClientMessage::decode(header, &payload, &extensions).unwrap_err();
-        let source = DecodeError::Truncated { field_type: "TLV value", needed: 10, left: 9 };
-        assert_eq!(error, MessageError::Decode { message: "SubmitSharesExtended", source });
+        assert_eq!(ClientMessage::decode(header, &payload, &[]).unwrap(), without);
+        let cut = ClientMessage::decode(header, &payload, &extensions).unwrap();
+        let error = DecodeError::Truncated { field_type: "TLV value", needed: 10, left: 9 };
+        assert_eq!(cut, ClientMessage::SubmitSharesExtended(share(), Err(error)));
     }
 
     #[test]

@@ -280,8 +280,8 @@ async fn setup_for_another_protocol_or_version_is_refused_by_name() {
     refusal(format!("{answer:?}"), "unsupported-protocol");
     let future = SetupConnection { min_version: 3, max_version: 9, ..setup(&pool) };
     refusal(format!("{:?}", answer_to_setup::<Mining>(&pool, future)), "protocol-version-mismatch");
-    let work_selection = SetupConnection { flags: 0b10, ..setup(&pool) };
-    refusal(format!("{:?}", answer_to_setup::<Mining>(&pool, work_selection)), "unsupported-feature-flags");
+    let unheard_of = SetupConnection { flags: 0b1110, ..setup(&pool) };
+    refusal(format!("{:?}", answer_to_setup::<Mining>(&pool, unheard_of)), "unsupported-feature-flags");
     let answer = answer_to_setup::<Mining>(&pool, setup(&pool));
     assert!(matches!(answer, ClientEvent::Connected { used_version: 2, flags: 0 }), "{answer:?}");
 

@@ -15,12 +15,14 @@ use std::{
     time::Duration,
 };
 
+use bitcoin::BlockHash;
 use postgres_test::{Cluster, TestDatabase};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tests::miner::{Miner, Record};
 
 use crate::{
     books::Block,
+    handmade::Handmade,
     site::{Database, PATIENCE, Site, eventually, eventually_or, extended, hash_of, standard},
     start,
 };
@@ -261,6 +263,76 @@ async fn a_full_postgres_stops_acknowledgements_until_there_is_room() {
     let fail = async |_: &Site| fill(&disk);
     let mend = async |_: &Site| fs::remove_file(filler(&disk)).unwrap();
     outlives(&mut site, "there is no room left for the database", fail, mend).await;
+}
+
+/// In a long outage, more shares come than can wait, and miners of whom the database was never asked. A block that one
+/// of them finds then goes to the node as if nothing were wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_reaches_the_node_behind_more_shares_than_can_wait_for_the_database() {
+    /// How many shares of one connection wait.
+    const WAITING: usize = 4_096;
+    const TOO_MANY: usize = 10;
+
+    let mut server = Cluster::start().unwrap();
+    let mut site = Site::regtest_on(Database::Postgres(server.url()));
+    // Every hash is a share, so that no share need be a block.
+    site.pool.set("ADIT__STRATUM__INITIAL_DIFFICULTY", "2^-32");
+    site.node.mine(1).unwrap();
+    site.pool.start().unwrap();
+    let mut full = Handmade::open(site.miner().await, standard(&site.new_address(), 0.0)).await;
+    let found = full.find(false);
+    full.submit(found).await;
+    full.miner().wait_for_accepted(1, PATIENCE).await.unwrap();
+
+    server.stop().unwrap();
+    for _ in 0..WAITING + TOO_MANY {
+        let found = full.find(false);
+        full.submit(found).await;
+    }
+    assert_eq!(full.miner().wait_for_rejected(TOO_MANY, PATIENCE).await.unwrap(), "share-not-stored");
+    let first = full.find(true);
+    full.submit(first).await;
+    reaches_the_node(&site, first.hash()).await;
+
+    // One that the pool has never seen, whose account cannot be looked up.
+    let mut new = Handmade::open(site.miner().await, standard(&site.new_address(), 0.0)).await;
+    let found = new.find(false);
+    new.submit(found).await;
+    let second = new.find(true);
+    new.submit(second).await;
+    reaches_the_node(&site, second.hash()).await;
+    assert_eq!(full.miner().read(|record| record.accepted_count()), 1, "acknowledged while nothing could be written");
+    assert_eq!(new.miner().read(|record| (record.accepted_count(), record.rejections.len())), (0, 0));
+    assert!(site.pool.log().contains("shares cannot be stored, further ones are refused"));
+
+    server.restart().unwrap();
+    let (mut acknowledged, mut rejected) = (0, 0);
+    for handmade in [full, new] {
+        handmade.miner().wait_for_answers(PATIENCE).await.unwrap();
+        let record = handmade.close().await;
+        assert_eq!(record.faults, []);
+        assert!(record.rejections.iter().all(|rejection| rejection.error_code == "share-not-stored"));
+        acknowledged += record.accepted_count();
+        rejected += record.rejections.len();
+    }
+    // The first block's share was one too many, too.
+    assert_eq!((acknowledged, rejected), (1 + WAITING + 2, TOO_MANY + 1));
+    let books = site.agree_with_chain().await;
+    let booked: BTreeSet<_> = books.blocks().await.iter().map(Block::hash).collect();
+    assert_eq!(booked, [first.hash(), second.hash()].into());
+    assert_eq!(books.store().share_totals(None, 0).await.unwrap().count, acknowledged as u64);
+    books.assert_sound().await;
+    let verified = site.pool.ask(&["ledger", "verify"]).unwrap();
+    assert!(verified.contains("All records are as they were written"), "{verified}");
+}
+
+/// Waits until a block is the node's tip.
+async fn reaches_the_node(site: &Site, block: BlockHash) {
+    eventually("the block to reach the node", async || {
+        let height = site.node.height().unwrap();
+        (site.node.block_hash(height).unwrap() == block).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

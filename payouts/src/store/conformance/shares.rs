@@ -137,6 +137,44 @@ pub(crate) async fn share_totals_are_exact(store: AnyStore) {
     assert_eq!(store.share_totals(None, 0).await.unwrap().count, 5);
 }
 
+pub(crate) async fn workers_of_an_account_are_told_apart(store: AnyStore) {
+    let (one, other) = (store.account(&address(1)).await.unwrap(), store.account(&address(2)).await.unwrap());
+    assert_eq!(store.shares_kept_since().await.unwrap(), None);
+    let named = |worker: &str, at_ms| NewShare { worker: worker.to_owned(), ..share(one, at_ms) };
+    let (eighth, hard) = (Difficulty::from_log2(-3).unwrap(), Difficulty::from_log2(20).unwrap());
+    let first =
+        [named("rig b", 3), named("Rig b", 4), named("", 5), NewShare { difficulty: hard, ..named("rig b", 9) }];
+    append(&*store, &first).await;
+    let solo = NewShare { reward: Reward::Solo, job: job(1), ..named("rig b", 20) };
+    let elsewhere = NewShare { worker: "rig b".to_owned(), ..share(other, 30) };
+    let end = append(&*store, &[solo, elsewhere]).await;
+    let of = |worker: &str, count, work, (first_at_ms, last_at_ms)| WorkerTotals {
+        worker: worker.to_owned(),
+        count,
+        work,
+        first_at_ms,
+        last_at_ms,
+    };
+    let work = Work::of(eighth, 2).plus(Work::of(hard, 1));
+    let all = [
+        of("", 1, Work::of(eighth, 1), (5, 5)),
+        of("Rig b", 1, Work::of(eighth, 1), (4, 4)),
+        of("rig b", 3, work, (3, 20)),
+    ];
+    assert_eq!(store.worker_totals(one, 0).await.unwrap(), all);
+    // Solo work is work.
+    assert_eq!(store.worker_totals(one, 10).await.unwrap(), [of("rig b", 1, Work::of(eighth, 1), (20, 20))]);
+    assert_eq!(store.worker_totals(one, 21).await.unwrap(), []);
+    assert_eq!(store.worker_totals(other, 0).await.unwrap(), [of("rig b", 1, Work::of(eighth, 1), (30, 30))]);
+    assert_eq!(store.shares_kept_since().await.unwrap(), Some(3));
+    store.fold_segments(ShareSeq::new(0), end).await.unwrap();
+    assert_eq!(store.worker_totals(one, 0).await.unwrap(), all, "folding keeps workers apart");
+    assert_eq!(store.shares_kept_since().await.unwrap(), Some(3));
+    store.delete_segments(end, 100).await.unwrap();
+    assert_eq!(store.worker_totals(one, 0).await.unwrap(), []);
+    assert_eq!(store.shares_kept_since().await.unwrap(), None);
+}
+
 pub(crate) async fn folded_segments_keep_their_sums(store: AnyStore) {
     let (one, other) = (store.account(&address(1)).await.unwrap(), store.account(&address(2)).await.unwrap());
     let retarget = job_at(9, 0x1d00_ffff);

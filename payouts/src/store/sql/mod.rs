@@ -28,7 +28,7 @@ use crate::{
     payout::{Attempt, Batch, BatchEvent, BatchId, Due, PayoutRun, Restraint, RestraintRow},
     reserve::PoolMoney,
     scheme::{beneficiary::Wishes, pps::Earned},
-    share::{Appended, JobTerms, JobWork, Segment, SegmentSize, ShareGroup, ShareSeq, ShareTotals},
+    share::{Appended, JobTerms, JobWork, Segment, SegmentSize, ShareGroup, ShareSeq, ShareTotals, WorkerTotals},
     store::{Change, Commit, Store, StoreError},
 };
 
@@ -47,6 +47,7 @@ mod schedule;
 mod settings;
 pub(in crate::store) mod shares;
 mod windows;
+mod workers;
 
 /// Rows that one INSERT writes. SQLite allows 32,766 values in a statement, PostgreSQL 65,535; ten columns are the
 /// most here.
@@ -133,6 +134,14 @@ impl Store for Backend {
 
     async fn share_totals(&self, account: Option<AccountId>, since_ms: i64) -> Result<ShareTotals, StoreError> {
         shares::totals(&self.readers, account, since_ms).await
+    }
+
+    async fn worker_totals(&self, account: AccountId, since_ms: i64) -> Result<Vec<WorkerTotals>, StoreError> {
+        workers::totals(&self.readers, account, since_ms).await
+    }
+
+    async fn shares_kept_since(&self) -> Result<Option<i64>, StoreError> {
+        workers::kept_since(&self.readers).await
     }
 
     async fn position_at(&self, at_ms: i64) -> Result<ShareSeq, StoreError> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bitcoin::{Amount, CompactTarget};
 use sqlx::{QueryBuilder, Row as _};
 
-use super::{Connection, Db, Pool, ROWS_PER_INSERT, SqlRow, corrupt, number, sat};
+use super::{Connection, Db, Pool, ROWS_PER_INSERT, SqlRow, corrupt, folding, number, sat};
 use crate::{
     account::AccountId,
     share::{
@@ -223,13 +223,11 @@ pub(super) async fn jobs_between(pool: &Pool, after: ShareSeq, upto: ShareSeq) -
 }
 
 pub(super) async fn totals(pool: &Pool, account: Option<AccountId>, since_ms: i64) -> Result<ShareTotals, StoreError> {
-    // Jobs say where in the log that time was, so that nothing older is read.
-    let start = sqlx::query_scalar("SELECT COALESCE(MAX(position), 0) FROM share_jobs WHERE opened_at_ms <= $1");
-    let start: i64 = start.bind(since_ms.saturating_sub(CLOCK_SLACK_MS)).fetch_one(pool).await?;
+    let start = before(pool, since_ms).await?;
     let mut select = QueryBuilder::<Db>::new(
         "SELECT difficulty_log2, CAST(SUM(count) AS BIGINT) AS shares FROM shares WHERE position > ",
     );
-    select.push_bind(start).push(" AND last_at_ms >= ").push_bind(since_ms);
+    select.push_bind(start.get()).push(" AND last_at_ms >= ").push_bind(since_ms);
     if let Some(account) = account {
         select.push(" AND account = ").push_bind(account.get());
     }
@@ -241,6 +239,12 @@ pub(super) async fn totals(pool: &Pool, account: Option<AccountId>, since_ms: i6
         totals.work = totals.work.plus(Work::of(difficulty(&row)?, count));
     }
     Ok(totals)
+}
+
+/// Returns a segment before all shares that were accepted at or after a time: jobs say where in the log that was, so that
+/// nothing older need be read.
+pub(super) async fn before(pool: &Pool, since_ms: i64) -> Result<ShareSeq, StoreError> {
+    folding::position_at(pool, since_ms.saturating_sub(CLOCK_SLACK_MS)).await
 }
 
 fn job_terms(row: &SqlRow) -> Result<JobTerms, StoreError> {
@@ -266,7 +270,7 @@ fn nbits(row: &SqlRow) -> Result<CompactTarget, StoreError> {
     Ok(CompactTarget::from_consensus(number("share_jobs", row, "nbits")?))
 }
 
-fn difficulty(row: &SqlRow) -> Result<Difficulty, StoreError> {
+pub(super) fn difficulty(row: &SqlRow) -> Result<Difficulty, StoreError> {
     let log2: i8 = number("shares", row, "difficulty_log2")?;
     Difficulty::from_log2(log2).ok_or_else(|| corrupt("shares", log2))
 }

@@ -272,7 +272,7 @@ fn as_negotiated(message: ClientMessage, negotiated: &[u16]) -> ClientMessage {
     match message {
         ClientMessage::SubmitSharesExtended(share, worker) => {
             let negotiated = negotiated.contains(&WORKER_SPECIFIC_HASHRATE_TRACKING);
-            ClientMessage::SubmitSharesExtended(share, worker.filter(|_| negotiated))
+            ClientMessage::SubmitSharesExtended(share, if negotiated { worker } else { Ok(None) })
         }
         other => other,
     }

@@ -33,13 +33,13 @@ impl Words {
             }),
             1 => ClientMessage::SubmitSharesExtended(
                 SubmitSharesExtended { channel_id, sequence_number, job_id, nonce, ntime, version, extranonce },
-                None,
+                Ok(None),
             ),
             2 => ClientMessage::SubmitSharesExtended(
                 SubmitSharesExtended { channel_id, sequence_number, job_id, nonce, ntime, version, extranonce },
-                Some(
+                Ok(Some(
                     WorkerIdentity::new(&"w".repeat(usize::from(self.number % 33))).expect("that is at most 32 bytes"),
-                ),
+                )),
             ),
             3 => ClientMessage::CloseChannel(CloseChannel { channel_id, reason_code: self.text() }),
             4 => ClientMessage::UpdateChannel(UpdateChannel {
@@ -115,8 +115,8 @@ pub(super) fn client_sends(client: &mut Client, message: &ClientMessage) -> bool
         ClientMessage::UpdateChannel(message) => connection.send(message),
         ClientMessage::CloseChannel(message) => connection.send(message),
         ClientMessage::SubmitSharesStandard(message) => connection.send(message),
-        ClientMessage::SubmitSharesExtended(message, None) => connection.send(message),
-        ClientMessage::SubmitSharesExtended(message, Some(worker)) => connection.send_with_worker(message, worker),
+        ClientMessage::SubmitSharesExtended(message, Ok(Some(worker))) => connection.send_with_worker(message, worker),
+        ClientMessage::SubmitSharesExtended(message, _) => connection.send(message),
         ClientMessage::SetCustomMiningJob(message) => connection.send(message),
     })
 }
