@@ -1,6 +1,8 @@
 //! A device's strictness and patience on one connection: which frames it bears, and how long it waits for them. What
 //! jobs mean to it is in `channel`.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::{Duration, Instant};
 
 use protocol::codec::U256;
@@ -10,7 +12,7 @@ use protocol::messages::common::{Reconnect, SetupConnectionError, SetupConnectio
 use protocol::messages::extensions::EXTENSIONS_NEGOTIATION;
 use protocol::messages::mining::{
     OpenExtendedMiningChannelSuccess, OpenMiningChannelError, OpenStandardMiningChannelSuccess, REQUIRES_FIXED_VERSION,
-    SetGroupChannel,
+    SetGroupChannel, UpdateChannel,
 };
 use protocol::messages::name_of;
 
@@ -95,6 +97,13 @@ pub enum DeviceFailure {
     /// No hash meets the target.
     #[error("a target of zero")]
     ZeroTarget,
+
+    /// A job of the device's own is refused.
+    #[error("custom job refused: {error_code}")]
+    CustomJobRefused {
+        /// The code.
+        error_code: String,
+    },
 }
 
 /// A device on a connection.
@@ -105,11 +114,13 @@ pub(super) struct Device {
     heard_at: Instant,
     /// The kind of the channel that it has asked for and has no answer for, and since when. A device opens one channel.
     asked: Option<(ChannelKind, Instant)>,
+    /// Updates that wait for the answer to the one before, by channel; nothing where none waits behind one.
+    parked_updates: BTreeMap<u32, Option<UpdateChannel>>,
 }
 
 impl Device {
     pub(super) fn new(rules: Rules, now: Instant) -> Self {
-        Self { rules, heard_at: now, asked: None }
+        Self { rules, heard_at: now, asked: None, parked_updates: BTreeMap::new() }
     }
 
     /// What the server may cost it before the first channel.
@@ -197,6 +208,37 @@ impl Device {
     /// Judges a target.
     pub(super) fn check_target(&self, target: U256) -> Result<(), DeviceFailure> {
         if self.rules.refuses_zero_target && target == U256::ZERO { Err(DeviceFailure::ZeroTarget) } else { Ok(()) }
+    }
+
+    /// Judges the refusal of a custom job.
+    pub(super) fn check_custom_job_error(&self, error_code: &str) -> Result<(), DeviceFailure> {
+        match self.rules.borne_custom_job_error {
+            Some(borne) if borne != error_code => {
+                Err(DeviceFailure::CustomJobRefused { error_code: error_code.into() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes an update of a channel that it wishes for, and returns it if it may go out now.
+    pub(super) fn update(&mut self, update: UpdateChannel) -> Option<UpdateChannel> {
+        if self.rules.parks_updates {
+            match self.parked_updates.entry(update.channel_id) {
+                Entry::Occupied(mut waiting) => {
+                    // The newest says all that those before it would have said.
+                    waiting.insert(Some(update));
+                    return None;
+                }
+                Entry::Vacant(answered) => drop(answered.insert(None)),
+            }
+        }
+        Some(update)
+    }
+
+    /// Takes note that an update was answered, and returns the one that waited for that.
+    pub(super) fn updated(&mut self, channel_id: u32) -> Option<UpdateChannel> {
+        let waiting = self.parked_updates.remove(&channel_id)?;
+        self.update(waiting?)
     }
 
     /// When its patience ends, unless something comes.
@@ -352,5 +394,14 @@ mod tests {
         assert_eq!(translator.check_target(U256::ZERO), Err(DeviceFailure::ZeroTarget));
         assert_eq!(translator.check_target(U256::MAX), Ok(()));
         assert_eq!(proxy.check_target(U256::ZERO), Ok(()));
+    }
+
+    #[test]
+    fn job_declarator_client_bears_only_a_custom_job_that_came_too_late() {
+        let proxy = device(Profile::job_declarator_client(), Instant::now());
+        assert_eq!(proxy.check_custom_job_error("stale-chain-tip"), Ok(()));
+        let refused = DeviceFailure::CustomJobRefused { error_code: "invalid-mining-job-token".into() };
+        assert_eq!(proxy.check_custom_job_error("invalid-mining-job-token"), Err(refused));
+        assert_eq!(Device::new(Rules::SPECIFICATION, Instant::now()).check_custom_job_error("E42"), Ok(()));
     }
 }

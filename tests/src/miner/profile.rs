@@ -76,6 +76,8 @@ pub struct Rules {
     /// The target of difficulty 1, if it works with whole difficulties only and cuts fractions off. AxeOS before 2.15,
     /// NerdQAxe. A test with a CPU may set an easier one.
     pub whole_difficulty: Option<U256>,
+    /// The one code of `SetCustomMiningJob.Error` that it bears: it leaves at any other. The job declarator client.
+    pub borne_custom_job_error: Option<&'static str>,
     /// Whether it holds its own `UpdateChannel` back until the one before was answered by `SetTarget`. The translator.
     pub parks_updates: bool,
     /// The number of its first share.
@@ -122,6 +124,7 @@ impl Rules {
         refuses_small_extranonce: false,
         refuses_zero_target: false,
         whole_difficulty: None,
+        borne_custom_job_error: None,
         parks_updates: false,
         first_sequence_number: 1,
     };
@@ -305,6 +308,7 @@ impl Profile {
                     CloseChannel::MESSAGE_TYPE,
                 ],
                 refuses_small_extranonce: true,
+                borne_custom_job_error: Some("stale-chain-tip"),
                 ..Rules::SPECIFICATION
             },
             ..Self::translator()

@@ -2,7 +2,6 @@
 //! and the search. What they mean for the channels is decided in `channels`.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -86,8 +85,6 @@ struct Session {
     next_request_id: u32,
     channels: Channels,
     device: Device,
-    /// Updates that wait for the answer to the one before, by channel; nothing for one that has no successor yet.
-    parked_updates: HashMap<u32, Option<UpdateChannel>>,
     /// Bytes that go to the socket as they are.
     unsealed: Vec<u8>,
     farewell: Farewell,
@@ -175,7 +172,6 @@ impl Session {
             requests: HashMap::new(),
             next_request_id: 1,
             device,
-            parked_updates: HashMap::new(),
             unsealed: Vec::new(),
             farewell: Farewell::None,
         })
@@ -196,7 +192,6 @@ impl Session {
                 self.event(event)?;
             }
             self.write()?;
-            self.device.wait(Instant::now())?;
             match &mut self.farewell {
                 Farewell::None => {}
                 Farewell::Reset => {
@@ -212,13 +207,13 @@ impl Session {
                 }
             }
             match self.wait().await? {
-                Wake::Readable => match self.stream.try_read(&mut buffer) {
-                    Ok(0) => return Ok(End::ByPool),
-                    Ok(len) => self.connection.receive(&buffer[..len]),
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error.into()),
+                Wake::Readable | Wake::Deadline => match self.read(&mut buffer)? {
+                    None => return Ok(End::ByPool),
+                    // Only when nothing waits to be read has patience had its time.
+                    Some(0) => self.device.wait(Instant::now())?,
+                    Some(_) => {}
                 },
-                Wake::Writable | Wake::Deadline => {}
+                Wake::Writable => {}
                 Wake::Command(command) => self.command(command)?,
                 Wake::Found(found) => {
                     if let Some((submission, worker)) = self.channels.share(found) {
@@ -253,6 +248,19 @@ impl Session {
         }
     }
 
+    /// Reads what there is; nothing at the end of the stream.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, MinerError> {
+        match self.stream.try_read(buffer) {
+            Ok(0) => Ok(None),
+            Ok(len) => {
+                self.connection.receive(&buffer[..len]);
+                Ok(Some(len))
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Some(0)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn write(&mut self) -> Result<(), MinerError> {
         while !self.connection.output().is_empty() {
             match self.stream.try_write(self.connection.output()) {
@@ -276,7 +284,8 @@ impl Session {
             Command::Open(config, reply) => self.open(config, reply)?,
             Command::Update { channel_id, nominal_hash_rate, max_target } => {
                 self.channels.set_max_target(channel_id, max_target);
-                self.update(UpdateChannel { channel_id, nominal_hash_rate, maximum_target: max_target });
+                let update = UpdateChannel { channel_id, nominal_hash_rate, maximum_target: max_target };
+                self.device.update(update).inspect(|update| self.connection.send(update));
             }
             Command::LimitHashRate { channel_id, hashes_per_second } => {
                 self.channels.limit_hash_rate(channel_id, hashes_per_second);
@@ -333,27 +342,6 @@ impl Session {
         self.device.ask(config.kind, Instant::now());
         self.requests.insert(request_id, Request { config, reply });
         Ok(())
-    }
-
-    fn update(&mut self, update: UpdateChannel) {
-        if self.config.rules.parks_updates {
-            match self.parked_updates.entry(update.channel_id) {
-                Entry::Occupied(mut waiting) => {
-                    // The newest says all that those before it would have said.
-                    waiting.insert(Some(update));
-                    return;
-                }
-                Entry::Vacant(answered) => drop(answered.insert(None)),
-            }
-        }
-        self.connection.send(&update);
-    }
-
-    /// Sends the update that waited for this answer.
-    fn unpark_update(&mut self, channel_id: u32) {
-        if let Some(Some(update)) = self.parked_updates.remove(&channel_id) {
-            self.update(update);
-        }
     }
 
     fn event(&mut self, event: ClientEvent) -> Result<(), MinerError> {
@@ -427,7 +415,10 @@ impl Session {
             ServerMessage::SetTarget(target) => {
                 self.device.check_target(target.maximum_target)?;
                 self.channels.follow(&message)?;
-                self.unpark_update(target.channel_id);
+                self.device.updated(target.channel_id).inspect(|update| self.connection.send(update));
+            }
+            ServerMessage::SetCustomMiningJobError(error) => {
+                self.device.check_custom_job_error(&error.error_code.to_string())?;
             }
             message => self.channels.follow(&message)?,
         }

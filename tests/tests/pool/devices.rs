@@ -8,9 +8,10 @@ use bitcoin::{Address, FeeRate};
 use bitcoind_regtest::Coins;
 use protocol::codec::U256;
 use protocol::messages::mining::ServerMessage;
-use tests::miner::{ChannelConfig, Miner, MinerConfig, Profile, Record, Rejection, Submission};
+use tests::miner::{ChannelConfig, DeviceFailure, End, Miner, MinerConfig, Profile, Record, Rejection, Submission};
 
 use crate::site::{PATIENCE, Site, idle};
+use crate::work_selection::custom_job;
 
 /// How often the pool renews jobs in these tests; by default it is every 30 seconds.
 const REFRESH: Duration = Duration::from_secs(5);
@@ -150,4 +151,29 @@ async fn job_of_a_full_block_fits_the_smallest_buffers() {
         let record = miner.close().await;
         assert_eq!(record.faults, [], "{profile}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn job_declarator_client_keeps_its_channel_without_jobs_until_its_own_job_is_refused() {
+    let mut site = Site::signet();
+    site.pool.set("ADIT__BITCOIND__TEMPLATE_REFRESH_SECONDS", REFRESH.as_secs());
+    site.pool.start().unwrap();
+    let profile = Profile::job_declarator_client();
+    let miner = connect(&site, &profile).await;
+    let opened = miner.open(profile.channel(&site.new_address().to_string())).await.unwrap();
+    assert_eq!(opened.extranonce_size, Some(10));
+    // Long enough for a refresh, which is for others.
+    tokio::time::sleep(REFRESH + Duration::from_secs(2)).await;
+    miner.update_channel(opened.channel_id, 1e14, U256::MAX).await.unwrap();
+    let targets = |record: &Record| {
+        let is_target = |message: &&ServerMessage| matches!(message, ServerMessage::SetTarget(_));
+        (record.received.iter().filter(is_target).count() == 1).then_some(())
+    };
+    miner.wait_for(PATIENCE, "a target", targets).await.unwrap();
+    let record = miner.record();
+    assert_eq!((record.received.len(), record.faults, record.end), (2, vec![], None));
+
+    miner.send(custom_job(opened.channel_id)).await.unwrap();
+    let refused = DeviceFailure::CustomJobRefused { error_code: "jd-not-supported".into() };
+    assert_eq!(miner.wait_for_end(PATIENCE).await.unwrap(), End::Device(refused));
 }
