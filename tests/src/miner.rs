@@ -5,18 +5,22 @@
 //! ([`Record::faults`]). It owns no policy of a pool, and it can also misbehave on request ([`Miner::send`],
 //! [`Miner::submit`], [`Miner::reset`]).
 //!
+//! It follows the specification, or plays a device of the field with its demands and weaknesses ([`Profile`]): then it
+//! fails as that device does ([`DeviceFailure`]).
+//!
 //! One task owns the connection (`session`), one thread hashes for all of its channels (`search`), and the rules
-//! for jobs are pure (`channels`, `channel`).
+//! for frames and jobs are pure (`device`, `channels`, `channel`).
 
+mod address;
 mod channel;
 mod channels;
+mod device;
 mod header;
+mod profile;
 mod record;
 mod search;
 mod session;
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,11 +28,13 @@ use protocol::codec::{B0_32, U256};
 use protocol::connection::ClientConnection;
 use protocol::messages::Message;
 use protocol::messages::extensions::WorkerIdentity;
-use protocol::noise::AuthorityPublicKey;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+pub use self::address::PoolAddress;
+pub use self::device::DeviceFailure;
 pub use self::header::{Header, Midstate, double_sha256, meets_target, merkle_root};
+pub use self::profile::{FixedVersion, LostTip, Profile, Rules};
 pub use self::record::{End, Fault, Record, Rejection, Submission};
 
 use self::record::Log;
@@ -38,44 +44,6 @@ use self::session::Command;
 const COMMAND_CAPACITY: usize = 64;
 /// How long the server may take to answer a connection, a setup or an open.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Where a pool is: `stratum2+tcp://host:port/AUTHORITY_KEY`, or only `host:port`, whose server is then believed.
-#[derive(Clone, Debug)]
-pub struct PoolAddress {
-    /// The host's name or IP address.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// The key that must have signed the server's certificate.
-    pub authority: Option<AuthorityPublicKey>,
-}
-
-impl FromStr for PoolAddress {
-    type Err = MinerError;
-
-    fn from_str(text: &str) -> Result<Self, MinerError> {
-        let invalid = |why: &str| MinerError::Address(format!("{text}: {why}"));
-        let rest = text.strip_prefix("stratum2+tcp://").unwrap_or(text);
-        let (server, key) = rest.split_once('/').unwrap_or((rest, ""));
-        let (host, port) = server.rsplit_once(':').ok_or_else(|| invalid("no port"))?;
-        let port = port.parse().map_err(|_| invalid("the port is no number"))?;
-        let authority = if key.is_empty() {
-            None
-        } else {
-            Some(key.parse().map_err(|error| invalid(&format!("the authority key: {error}")))?)
-        };
-        Ok(Self { host: host.trim_matches(['[', ']']).into(), port, authority })
-    }
-}
-
-impl fmt::Display for PoolAddress {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // An IPv6 address needs brackets to be told from the port.
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        write!(formatter, "stratum2+tcp://{host}:{}/", self.port)?;
-        self.authority.as_ref().map_or(Ok(()), |key| write!(formatter, "{key}"))
-    }
-}
 
 /// How a miner connects and what it says of itself.
 #[derive(Clone, Debug)]
@@ -94,10 +62,12 @@ pub struct MinerConfig {
     pub firmware: String,
     /// Its serial number.
     pub device_id: String,
+    /// What it demands of the pool.
+    pub rules: Rules,
 }
 
 impl MinerConfig {
-    /// A miner without flags and extensions.
+    /// A miner without flags and extensions that follows the specification.
     pub fn new(pool: PoolAddress) -> Self {
         Self {
             pool,
@@ -107,6 +77,19 @@ impl MinerConfig {
             hardware_version: "cpu".into(),
             firmware: concat!("test-miner ", env!("CARGO_PKG_VERSION")).into(),
             device_id: String::new(),
+            rules: Rules::SPECIFICATION,
+        }
+    }
+
+    /// A device of the field. It opens the channel of [`Profile::channel`].
+    pub fn device(profile: &Profile, pool: PoolAddress) -> Self {
+        Self {
+            flags: profile.flags,
+            vendor: profile.vendor.into(),
+            hardware_version: profile.hardware_version.into(),
+            firmware: profile.firmware.into(),
+            rules: profile.rules.clone(),
+            ..Self::new(pool)
         }
     }
 
@@ -244,6 +227,19 @@ pub enum MinerError {
     #[error("channel refused: {0}")]
     OpenRefused(String),
 
+    /// The device that the miner plays gives the pool up.
+    #[error("the device gives up: {0}")]
+    Device(#[from] DeviceFailure),
+
+    /// There is no profile of this name.
+    #[error("no device is called {name}; there are {known}")]
+    UnknownDevice {
+        /// The name.
+        name: String,
+        /// The names that there are.
+        known: String,
+    },
+
     /// Text does not fit the protocol's field.
     #[error(transparent)]
     TooLong(#[from] protocol::codec::TooLong),
@@ -306,7 +302,8 @@ impl Miner {
         }
     }
 
-    /// Tells the server of another speed and another easiest target (`UpdateChannel`).
+    /// Tells the server of another speed and another easiest target (`UpdateChannel`). Some devices do so only once the
+    /// update before is answered ([`Rules::parks_updates`]).
     ///
     /// # Errors
     /// When the connection has ended.
@@ -340,7 +337,7 @@ impl Miner {
         self.command(Command::Submit(Box::new(submission))).await
     }
 
-    /// Takes a number that no share of the channel has. For an unknown channel, numbers start at 1.
+    /// Takes a number that no share of the channel has. For an unknown channel, numbers start as for any other.
     ///
     /// # Errors
     /// When the connection has ended.
@@ -462,34 +459,5 @@ impl Miner {
 impl Drop for Miner {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn pool_address_is_read_with_and_without_scheme_and_key() {
-        // The example of SV2 4.7.1.
-        let key = "9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh";
-        let address: PoolAddress = format!("stratum2+tcp://pool.example:3333/{key}").parse().unwrap();
-        assert_eq!((address.host.as_str(), address.port), ("pool.example", 3333));
-        assert_eq!(address.authority.as_ref().unwrap().to_string(), key);
-        assert_eq!(address.to_string(), format!("stratum2+tcp://pool.example:3333/{key}"));
-
-        let bare: PoolAddress = "[::1]:34255".parse().unwrap();
-        assert_eq!((bare.host.as_str(), bare.port), ("::1", 34255));
-        assert!(bare.authority.is_none());
-        assert_eq!(bare.to_string(), "stratum2+tcp://[::1]:34255/");
-    }
-
-    #[test]
-    fn pool_address_without_port_or_with_a_wrong_key_is_refused() {
-        for wrong in ["stratum2+tcp://pool.example", "pool.example:port", "pool.example:1/not-a-key"] {
-            assert!(matches!(wrong.parse::<PoolAddress>(), Err(MinerError::Address(_))), "{wrong}");
-        }
     }
 }

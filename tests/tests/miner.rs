@@ -17,10 +17,10 @@ use protocol::messages::extensions::{WORKER_SPECIFIC_HASHRATE_TRACKING, WorkerId
 use protocol::messages::mining::{
     ClientMessage, CloseChannel, NewExtendedMiningJob, NewMiningJob, OpenExtendedMiningChannelSuccess,
     OpenMiningChannelError, OpenStandardMiningChannelSuccess, REQUIRES_STANDARD_JOBS, SetNewPrevHash, SetTarget,
-    SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard, SubmitSharesSuccess,
+    SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard, SubmitSharesSuccess, UpdateChannel,
 };
 use protocol::noise::{AuthorityPublicKey, AuthoritySecretKey, ServerIdentity};
-use tests::miner::{ChannelConfig, End, Miner, MinerConfig, MinerError, PoolAddress};
+use tests::miner::{ChannelConfig, End, Miner, MinerConfig, MinerError, PoolAddress, Profile};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -444,6 +444,37 @@ async fn share_of_the_callers_own_making_goes_out_as_it_is() {
     assert!(matches!(peer.message().await, ClientMessage::CloseChannel(close) if close.channel_id == 77));
     miner.send_unsealed([0; 64]).await.unwrap();
     assert!(matches!(peer.error().await, ConnectionError::Noise(_)));
+}
+
+#[tokio::test]
+async fn translator_holds_its_updates_back_until_the_one_before_is_answered() {
+    let listener = Listener::new().await;
+    let address = listener.miner().pool;
+    let profile = Profile { flags: 0, ..Profile::translator() };
+    let (miner, mut peer) = listener.connect(MinerConfig::device(&profile, address)).await;
+    let channel = ChannelConfig::extended("proxy", 2);
+    open(&miner, &mut peer, channel, 2).await;
+    for hash_rate in [1e12, 2e12, 3e12] {
+        miner.update_channel(2, hash_rate, U256::MAX).await.unwrap();
+    }
+    // What comes through the connection after the updates shows that they were dealt with.
+    miner.send(CloseChannel { channel_id: 77, reason_code: Str0_255::from_static("a mark") }).await.unwrap();
+    let update = |hash_rate| {
+        ClientMessage::UpdateChannel(UpdateChannel {
+            channel_id: 2,
+            nominal_hash_rate: hash_rate,
+            maximum_target: U256::MAX,
+        })
+    };
+    assert_eq!(peer.message().await, update(1e12));
+    assert!(matches!(peer.message().await, ClientMessage::CloseChannel(_)));
+    peer.send(&SetTarget { channel_id: 2, maximum_target: TARGET }).await;
+    assert_eq!(peer.message().await, update(3e12));
+    // Once all is answered, the next goes out at once.
+    peer.send(&SetTarget { channel_id: 2, maximum_target: TARGET }).await;
+    miner.wait_for(PATIENCE, "the answer", |record| (record.received.len() >= 3).then_some(())).await.unwrap();
+    miner.update_channel(2, 4e12, U256::MAX).await.unwrap();
+    assert_eq!(peer.message().await, update(4e12));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::link::Link;
 use super::{ConnectionError, Deadline, Limits, Mining, Step, Subprotocol, check_deadline, decode, is_known_extension};
 use crate::codec::{Seq0_64K, Str0_255};
+use crate::framing::Header;
 use crate::messages::common::{
     ChannelEndpointChanged, Reconnect, SetupConnection, SetupConnectionError, SetupConnectionSuccess,
 };
@@ -136,6 +137,12 @@ impl<P: Subprotocol> ClientConnection<P> {
             self.state = State::Ended;
         }
         event
+    }
+
+    /// Returns the header of the last frame that was received whole, as the server sent it. After an event or an error of
+    /// [`poll`](Self::poll) that is about a frame, it is that frame's.
+    pub fn last_header(&self) -> Option<Header> {
+        self.link.last_header()
     }
 
     /// Encrypts a message into the output. One that cannot be sent ends the connection, with an error from the next

@@ -27,6 +27,8 @@ pub struct Link {
     transport: Option<Transport>,
     /// A header that has been decrypted and whose payload is not whole yet.
     header: Option<Header>,
+    /// The header of the last whole frame.
+    last_header: Option<Header>,
     limits: Limits,
     /// What went wrong in a call that returns nothing; the next poll reports it.
     fault: Option<ConnectionError>,
@@ -35,7 +37,8 @@ pub struct Link {
 impl Link {
     /// Starts a link that does not encrypt yet.
     pub fn new(limits: Limits) -> Self {
-        Self { input: Input::default(), output: Output::default(), transport: None, header: None, limits, fault: None }
+        let (input, output) = (Input::default(), Output::default());
+        Self { input, output, transport: None, header: None, last_header: None, limits, fault: None }
     }
 
     /// Appends what was read from the socket. Once the link has failed, it takes nothing more.
@@ -102,9 +105,14 @@ impl Link {
         };
         let payload = self.input.open_payload(header.payload_len(), opener)?;
         if payload.is_some() {
-            self.header = None;
+            self.last_header = self.header.take();
         }
         Ok(payload.map(|payload| (header, payload)))
+    }
+
+    /// Returns the header of the last frame that was taken.
+    pub(super) fn last_header(&self) -> Option<Header> {
+        self.last_header
     }
 
     /// Encrypts a message into the output. One that cannot be sent makes the link fail and leaves no part behind.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::codec::{B0_16M, B0_32, B0_64K, Seq0_64K, Seq0_255, Str0_255, TooLong, U256};
+use crate::codec::{B0_16M, B0_32, B0_64K, Reader, Seq0_64K, Seq0_255, Str0_255, TooLong, U256};
 use crate::framing::{ENCRYPTED_HEADER_LEN, HEADER_LEN, MAC_LEN, MAX_CHUNK_LEN};
 use crate::messages::common::*;
 use crate::messages::extensions::*;
@@ -410,6 +410,41 @@ fn the_channel_bit_is_optional_from_the_peer_and_always_sent() {
     }
     client.server.send(&SetTarget { channel_id: 2, maximum_target: U256::MAX });
     assert_eq!(client.next_frame().0, [0x00, 0x80, 0x21, 36, 0, 0]);
+}
+
+/// A [`SetTarget`] from a server that forgets the channel bit.
+struct WithoutChannelBit(SetTarget);
+
+impl Message for WithoutChannelBit {
+    const NAME: &'static str = SetTarget::NAME;
+    const EXTENSION_TYPE: u16 = SetTarget::EXTENSION_TYPE;
+    const MESSAGE_TYPE: u8 = SetTarget::MESSAGE_TYPE;
+    const CHANNEL_MSG: bool = false;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+
+    fn decode_fields(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        SetTarget::decode_fields(reader).map(Self)
+    }
+}
+
+#[test]
+fn a_client_can_see_the_header_of_each_frame_as_it_was_sent() {
+    let mut pair = Pair::new(client_config(), server_config());
+    assert_eq!(pair.client.last_header(), None);
+    pair.deliver();
+    assert!(pair.client.last_header().unwrap().is::<SetupConnectionSuccess>());
+    let message = SetTarget { channel_id: 2, maximum_target: U256::MAX };
+    pair.server.send(&message);
+    pair.deliver();
+    assert_eq!(pair.client.last_header(), Header::of::<SetTarget>(36));
+    pair.server.send(&WithoutChannelBit(message));
+    pair.deliver();
+    let header = pair.client.last_header().unwrap();
+    assert!(header.is::<SetTarget>() && !header.channel_msg);
+    assert_eq!(pair.client_events.len(), 3);
 }
 
 #[test]

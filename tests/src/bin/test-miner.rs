@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use protocol::messages::mining::{REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING};
-use tests::miner::{ChannelConfig, Miner, MinerConfig, PoolAddress};
+use tests::miner::{ChannelConfig, Miner, MinerConfig, PoolAddress, Profile};
 
 /// Pause between two reports.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
@@ -32,23 +32,45 @@ struct Arguments {
     /// Takes standard jobs only, as most devices do
     #[arg(long)]
     standard_jobs: bool,
+    /// Plays a device, such as axeos-2.15, with its channel and its demands
+    #[arg(long, conflicts_with_all = ["extended", "channels", "standard_jobs"])]
+    device: Option<Profile>,
+}
+
+impl Arguments {
+    fn miner(&self) -> MinerConfig {
+        match &self.device {
+            Some(profile) => MinerConfig::device(profile, self.pool.clone()),
+            None => {
+                let standard_jobs = if self.standard_jobs { REQUIRES_STANDARD_JOBS } else { 0 };
+                MinerConfig::new(self.pool.clone()).flags(REQUIRES_VERSION_ROLLING | standard_jobs)
+            }
+        }
+    }
+
+    fn channel(&self) -> ChannelConfig {
+        match (&self.device, self.extended) {
+            // A device declares what it declares, however fast it is.
+            (Some(profile), _) => ChannelConfig { hash_rate_limit: self.hash_rate, ..profile.channel(&self.user) },
+            (None, Some(bytes)) => self.paced(ChannelConfig::extended(&self.user, bytes)),
+            (None, None) => self.paced(ChannelConfig::standard(&self.user)),
+        }
+    }
+
+    fn paced(&self, channel: ChannelConfig) -> ChannelConfig {
+        match self.hash_rate {
+            Some(hash_rate) => channel.hash_rate(hash_rate),
+            None => channel,
+        }
+    }
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let standard_jobs = if arguments.standard_jobs { REQUIRES_STANDARD_JOBS } else { 0 };
-    let config = MinerConfig::new(arguments.pool.clone()).flags(REQUIRES_VERSION_ROLLING | standard_jobs);
-    let miner = Miner::connect(config).await.with_context(|| format!("connect to {}", arguments.pool))?;
+    let miner = Miner::connect(arguments.miner()).await.with_context(|| format!("connect to {}", arguments.pool))?;
     for _ in 0..arguments.channels {
-        let mut channel = match arguments.extended {
-            Some(bytes) => ChannelConfig::extended(&arguments.user, bytes),
-            None => ChannelConfig::standard(&arguments.user),
-        };
-        if let Some(hash_rate) = arguments.hash_rate {
-            channel = channel.hash_rate(hash_rate);
-        }
-        println!("opened {:?}", miner.open(channel).await.context("open a channel")?);
+        println!("opened {:?}", miner.open(arguments.channel()).await.context("open a channel")?);
     }
     loop {
         tokio::select! {

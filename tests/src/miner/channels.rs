@@ -10,7 +10,9 @@ use protocol::codec::{B0_32, U256};
 use protocol::messages::extensions::WorkerIdentity;
 use protocol::messages::mining::ServerMessage;
 
-use super::channel::Channel;
+use super::channel::{Breach, Channel};
+use super::device::DeviceFailure;
+use super::profile::Rules;
 use super::record::{Fault, Log, Submission};
 use super::search::{Assignment, Desk, Found};
 use super::{ChannelConfig, ChannelKind, OpenedChannel};
@@ -34,13 +36,21 @@ pub(super) struct Channels {
     /// Channels and groups that are no more: messages for them may still be under way.
     closed: BTreeSet<u32>,
     next_sequence_numbers: HashMap<u32, u32>,
+    rules: Rules,
     desk: Arc<Desk>,
     log: Arc<Log>,
 }
 
 impl Channels {
-    pub(super) fn new(desk: Arc<Desk>, log: Arc<Log>) -> Self {
-        Self { by_id: BTreeMap::new(), closed: BTreeSet::new(), next_sequence_numbers: HashMap::new(), desk, log }
+    pub(super) fn new(rules: Rules, desk: Arc<Desk>, log: Arc<Log>) -> Self {
+        Self {
+            by_id: BTreeMap::new(),
+            closed: BTreeSet::new(),
+            next_sequence_numbers: HashMap::new(),
+            rules,
+            desk,
+            log,
+        }
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = u32> {
@@ -62,6 +72,7 @@ impl Channels {
             opened.extranonce_size.map(usize::from),
         );
         channel.rolls_version = config.version_rolling;
+        channel.rules = self.rules.clone();
         self.by_id.insert(channel_id, Open { channel, config, submitted: 0 });
     }
 
@@ -95,30 +106,32 @@ impl Channels {
     }
 
     /// Follows a message about jobs, tips, targets and the channels themselves; all others are for somebody else.
-    pub(super) fn follow(&mut self, message: &ServerMessage) {
+    ///
+    /// Fails when the device gives up at it.
+    pub(super) fn follow(&mut self, message: &ServerMessage) -> Result<(), DeviceFailure> {
         match message {
             ServerMessage::NewMiningJob(job) => {
-                self.change(job.channel_id, Addressed::Channel, |channel| channel.standard_job(job));
+                self.change(job.channel_id, Addressed::Channel, |channel| channel.standard_job(job))?;
             }
             ServerMessage::NewExtendedMiningJob(job) => {
-                self.change(job.channel_id, Addressed::ChannelOrGroup, |channel| channel.extended_job(job));
+                self.change(job.channel_id, Addressed::ChannelOrGroup, |channel| channel.extended_job(job))?;
             }
             ServerMessage::SetNewPrevHash(tip) => {
-                self.change(tip.channel_id, Addressed::ChannelOrGroup, |channel| channel.new_prev_hash(tip));
+                self.change(tip.channel_id, Addressed::ChannelOrGroup, |channel| channel.new_prev_hash(tip))?;
             }
-            ServerMessage::SetTarget(message) => self.set_target(message.channel_id, message.maximum_target),
+            ServerMessage::SetTarget(message) => self.set_target(message.channel_id, message.maximum_target)?,
             ServerMessage::SetExtranoncePrefix(message) => {
                 self.change(message.channel_id, Addressed::Channel, |channel| {
                     channel.extranonce_prefix = message.extranonce_prefix.as_slice().to_vec();
                     Ok(())
-                });
+                })?;
             }
             ServerMessage::SetGroupChannel(message) => {
                 for channel_id in message.channel_ids.as_slice() {
                     self.change(*channel_id, Addressed::Channel, |channel| {
                         channel.group_id = message.group_channel_id;
                         Ok(())
-                    });
+                    })?;
                 }
             }
             ServerMessage::CloseChannel(message) => {
@@ -126,9 +139,10 @@ impl Channels {
             }
             _ => {}
         }
+        Ok(())
     }
 
-    fn set_target(&mut self, id: u32, target: U256) {
+    fn set_target(&mut self, id: u32, target: U256) -> Result<(), DeviceFailure> {
         let is_easier =
             |open: &Open| [open.channel.id, open.channel.group_id].contains(&id) && target > open.config.max_target;
         if self.by_id.values().any(is_easier) {
@@ -137,25 +151,36 @@ impl Channels {
         self.change(id, Addressed::ChannelOrGroup, |channel| {
             channel.target = target;
             Ok(())
-        });
+        })
     }
 
     /// Applies a message to the channels that it is addressed to and hands their work to the search.
-    fn change(&mut self, id: u32, addressed: Addressed, mut change: impl FnMut(&mut Channel) -> Result<(), Fault>) {
+    fn change(
+        &mut self,
+        id: u32,
+        addressed: Addressed,
+        mut change: impl FnMut(&mut Channel) -> Result<(), Breach>,
+    ) -> Result<(), DeviceFailure> {
         let mut found = false;
         for open in self.by_id.values_mut() {
             if open.channel.id != id && (addressed == Addressed::Channel || open.channel.group_id != id) {
                 continue;
             }
             found = true;
-            if let Err(fault) = change(&mut open.channel) {
-                self.log.fault(fault);
+            if let Err(breach) = change(&mut open.channel) {
+                self.log.fault(breach.fault().clone());
+                match breach {
+                    Breach::Fault(_) => {}
+                    Breach::Flush(_) => self.log.pipeline_flush(),
+                    Breach::Fatal(_, failure) => return Err(failure),
+                }
             }
             assign(&self.desk, open);
         }
         if !found && !self.closed.contains(&id) {
             self.fault(id, "message for a channel that is not open".into());
         }
+        Ok(())
     }
 
     /// Forgets all channels, so that nothing more is hashed.
@@ -217,7 +242,7 @@ impl Channels {
     }
 
     pub(super) fn take_sequence_number(&mut self, channel_id: u32) -> u32 {
-        let next = self.next_sequence_numbers.entry(channel_id).or_insert(1);
+        let next = self.next_sequence_numbers.entry(channel_id).or_insert(self.rules.first_sequence_number);
         let taken = *next;
         *next = next.wrapping_add(1);
         taken

@@ -11,13 +11,14 @@ use protocol::messages::mining::{ServerMessage, SubmitSharesError, SubmitSharesS
 use tokio::sync::watch;
 
 use super::MinerError;
+use super::device::DeviceFailure;
 
 /// A share that was submitted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Submission {
     /// The channel.
     pub channel_id: u32,
-    /// The number of the submission within the channel; the first is 1.
+    /// The number of the submission within the channel; the first is 1, or what the device begins with.
     pub sequence_number: u32,
     /// The job.
     pub job_id: u32,
@@ -78,6 +79,8 @@ pub enum End {
     ByPool,
     /// The miner closed it.
     ByMiner,
+    /// The device that the miner plays gave the pool up.
+    Device(DeviceFailure),
     /// It broke, or a side broke the protocol.
     Failed(String),
 }
@@ -99,6 +102,8 @@ pub struct Record {
     pub faults: Vec<Fault>,
     /// Shares that were found and not submitted, because their job had ended meanwhile.
     pub outdated: u64,
+    /// How often the device's pipeline was emptied for nothing.
+    pub pipeline_flushes: u64,
     /// How the connection ended; nothing while it lasts.
     pub end: Option<End>,
     /// When the shares that are still unanswered were submitted, by channel and number.
@@ -248,6 +253,10 @@ impl Log {
 
     pub(super) fn fault(&self, fault: Fault) {
         self.write(|record| record.faults.push(fault));
+    }
+
+    pub(super) fn pipeline_flush(&self) {
+        self.write(|record| record.pipeline_flushes += 1);
     }
 
     pub(super) fn outdated(&self) {

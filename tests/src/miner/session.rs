@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use protocol::codec::{B0_32, Str0_255, U256};
-use protocol::connection::{ClientConfig, ClientConnection, ClientEvent, Limits};
+use protocol::connection::{ClientConfig, ClientConnection, ClientEvent};
 use protocol::messages::common::{PROTOCOL_VERSION, Protocol, SetupConnection};
 use protocol::messages::extensions::WorkerIdentity;
 use protocol::messages::mining::{
@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::channels::Channels;
+use super::device::{Device, DeviceFailure};
 use super::record::{End, Fault, Log, Submission};
 use super::search::{self, Desk, FOUND_CAPACITY, Found};
 use super::{ChannelConfig, ChannelKind, MinerConfig, MinerError, OpenedChannel};
@@ -83,6 +84,7 @@ struct Session {
     requests: HashMap<u32, Request>,
     next_request_id: u32,
     channels: Channels,
+    device: Device,
     /// Bytes that go to the socket as they are.
     unsealed: Vec<u8>,
     farewell: Farewell,
@@ -109,7 +111,11 @@ pub(super) async fn run(
     };
     session.ready = Some(ready);
     let outcome = session.serve().await;
-    log.end(outcome.as_ref().map_or_else(|error| End::Failed(error.to_string()), Clone::clone));
+    log.end(match &outcome {
+        Ok(end) => end.clone(),
+        Err(MinerError::Device(failure)) => End::Device(failure.clone()),
+        Err(error) => End::Failed(error.to_string()),
+    });
     if let Some(ready) = session.ready.take() {
         let _ = ready.send(Err(outcome.err().unwrap_or(MinerError::Closed)));
     }
@@ -144,25 +150,28 @@ impl Session {
             firmware: Str0_255::new(&config.firmware)?,
             device_id: Str0_255::new(&config.device_id)?,
         };
+        let now = Instant::now();
+        let device = Device::new(config.rules.clone(), now);
         let client = ClientConfig {
             authority: config.pool.authority,
             setup,
             extensions: config.extensions.clone(),
-            limits: Limits::default(),
+            limits: device.limits(),
         };
         let (sender, found) = mpsc::channel(FOUND_CAPACITY);
         search::start(desk.clone(), sender)?;
         Ok(Self {
             stream,
-            connection: ClientConnection::new(client, Instant::now()),
+            connection: ClientConnection::new(client, now),
+            channels: Channels::new(config.rules.clone(), desk, log.clone()),
             config,
             commands,
             found,
-            channels: Channels::new(desk, log.clone()),
             log,
             ready: None,
             requests: HashMap::new(),
             next_request_id: 1,
+            device,
             unsealed: Vec::new(),
             farewell: Farewell::None,
         })
@@ -179,7 +188,7 @@ impl Session {
     async fn carry(&mut self) -> Result<End, MinerError> {
         let mut buffer = vec![0; READ_BYTES];
         loop {
-            while let Some(event) = self.connection.poll(Instant::now(), unix_now())? {
+            while let Some(event) = self.poll()? {
                 self.event(event)?;
             }
             self.write()?;
@@ -198,13 +207,13 @@ impl Session {
                 }
             }
             match self.wait().await? {
-                Wake::Readable => match self.stream.try_read(&mut buffer) {
-                    Ok(0) => return Ok(End::ByPool),
-                    Ok(len) => self.connection.receive(&buffer[..len]),
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error.into()),
+                Wake::Readable | Wake::Deadline => match self.read(&mut buffer)? {
+                    None => return Ok(End::ByPool),
+                    // Only when nothing waits to be read has patience had its time.
+                    Some(0) => self.device.wait(Instant::now())?,
+                    Some(_) => {}
                 },
-                Wake::Writable | Wake::Deadline => {}
+                Wake::Writable => {}
                 Wake::Command(command) => self.command(command)?,
                 Wake::Found(found) => {
                     if let Some((submission, worker)) = self.channels.share(found) {
@@ -215,6 +224,10 @@ impl Session {
         }
     }
 
+    fn poll(&mut self) -> Result<Option<ClientEvent>, MinerError> {
+        self.connection.poll(Instant::now(), unix_now()).map_err(|error| self.device.blame(error))
+    }
+
     async fn wait(&mut self) -> Result<Wake, MinerError> {
         let unsent = self.connection.output().len() + self.unsealed.len();
         let farewell_until = match self.farewell {
@@ -222,7 +235,8 @@ impl Session {
             Farewell::None | Farewell::Reset => None,
         };
         let leaving = farewell_until.is_some();
-        let deadline = self.connection.deadline().into_iter().chain(farewell_until).min();
+        let deadlines = [self.connection.deadline(), self.device.deadline(), farewell_until];
+        let deadline = deadlines.into_iter().flatten().min();
         let sleep_until = deadline.unwrap_or_else(Instant::now);
         // A closed queue is no event: its owner is about to abort this task.
         tokio::select! {
@@ -231,6 +245,19 @@ impl Session {
             Some(command) = self.commands.recv() => Ok(Wake::Command(command)),
             Some(found) = self.found.recv(), if unsent < MAX_UNSENT_BYTES && !leaving => Ok(Wake::Found(found)),
             () = tokio::time::sleep_until(sleep_until.into()), if deadline.is_some() => Ok(Wake::Deadline),
+        }
+    }
+
+    /// Reads what there is; nothing at the end of the stream.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, MinerError> {
+        match self.stream.try_read(buffer) {
+            Ok(0) => Ok(None),
+            Ok(len) => {
+                self.connection.receive(&buffer[..len]);
+                Ok(Some(len))
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Some(0)),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -258,7 +285,7 @@ impl Session {
             Command::Update { channel_id, nominal_hash_rate, max_target } => {
                 self.channels.set_max_target(channel_id, max_target);
                 let update = UpdateChannel { channel_id, nominal_hash_rate, maximum_target: max_target };
-                self.connection.send(&update);
+                self.device.update(update).inspect(|update| self.connection.send(update));
             }
             Command::LimitHashRate { channel_id, hashes_per_second } => {
                 self.channels.limit_hash_rate(channel_id, hashes_per_second);
@@ -312,34 +339,50 @@ impl Session {
                 min_extranonce_size,
             }),
         }
+        self.device.ask(config.kind, Instant::now());
         self.requests.insert(request_id, Request { config, reply });
         Ok(())
     }
 
     fn event(&mut self, event: ClientEvent) -> Result<(), MinerError> {
+        if let ClientEvent::Message(message) = &event {
+            // Recorded first, so that whoever is woken by what follows finds it there.
+            self.log.receive(message);
+        }
+        let is_heeded = match self.connection.last_header() {
+            Some(header) => self.device.hear(header, Instant::now())?,
+            None => true,
+        };
         match event {
-            ClientEvent::Connected { .. } if !self.config.extensions.is_empty() => {}
-            ClientEvent::Connected { .. } | ClientEvent::ExtensionsNegotiated(_) => {
-                if let Some(ready) = self.ready.take() {
-                    let _ = ready.send(Ok(()));
+            ClientEvent::Connected { flags, .. } => {
+                self.device.connected(flags)?;
+                if self.config.extensions.is_empty() {
+                    self.set_up();
                 }
             }
+            ClientEvent::ExtensionsNegotiated(_) => self.set_up(),
             ClientEvent::SetupRefused { code, flags } => {
                 return Err(MinerError::SetupRefused { error_code: code.to_string(), flags });
             }
             ClientEvent::ExtensionsRefused { unsupported, required } => {
                 return Err(MinerError::ExtensionsRefused { unsupported, required });
             }
-            ClientEvent::Message(message) => self.message(message),
+            ClientEvent::Message(message) if is_heeded => self.message(message)?,
+            ClientEvent::Message(_) => {}
             // This miner stays where it is, as most devices do.
             ClientEvent::Reconnect(_) | ClientEvent::ChannelEndpointChanged(_) => {}
         }
         Ok(())
     }
 
-    fn message(&mut self, message: ServerMessage) {
-        // Recorded first, so that whoever is woken by what follows finds it there.
-        self.log.receive(&message);
+    /// Tells whoever connected that channels may be opened.
+    fn set_up(&mut self) {
+        if let Some(ready) = self.ready.take() {
+            let _ = ready.send(Ok(()));
+        }
+    }
+
+    fn message(&mut self, message: ServerMessage) -> Result<(), DeviceFailure> {
         match message {
             ServerMessage::OpenStandardMiningChannelSuccess(opened) => self.opened(
                 opened.request_id,
@@ -350,7 +393,7 @@ impl Session {
                     extranonce_prefix: opened.extranonce_prefix,
                     extranonce_size: None,
                 },
-            ),
+            )?,
             ServerMessage::OpenExtendedMiningChannelSuccess(opened) => self.opened(
                 opened.request_id,
                 OpenedChannel {
@@ -360,7 +403,7 @@ impl Session {
                     extranonce_prefix: opened.extranonce_prefix,
                     extranonce_size: Some(opened.extranonce_size),
                 },
-            ),
+            )?,
             ServerMessage::OpenMiningChannelError(error) => {
                 if let Some(request) = self.answered(error.request_id) {
                     let _ = request.reply.send(Err(MinerError::OpenRefused(error.error_code.to_string())));
@@ -369,15 +412,27 @@ impl Session {
             ServerMessage::NewExtendedMiningJob(job) if self.config.flags & REQUIRES_STANDARD_JOBS != 0 => {
                 self.fault(job.channel_id, "extended job, though only standard jobs can be worked on".into());
             }
-            message => self.channels.follow(&message),
+            ServerMessage::SetTarget(target) => {
+                self.device.check_target(target.maximum_target)?;
+                self.channels.follow(&message)?;
+                self.device.updated(target.channel_id).inspect(|update| self.connection.send(update));
+            }
+            ServerMessage::SetCustomMiningJobError(error) => {
+                self.device.check_custom_job_error(&error.error_code.to_string())?;
+            }
+            message => self.channels.follow(&message)?,
         }
+        Ok(())
     }
 
-    fn opened(&mut self, request_id: u32, opened: OpenedChannel) {
+    fn opened(&mut self, request_id: u32, opened: OpenedChannel) -> Result<(), DeviceFailure> {
         if let Some(request) = self.answered(request_id) {
+            self.device.check_grant(request.config.kind, opened.extranonce_size)?;
+            self.device.check_target(opened.target)?;
             self.channels.open(&opened, *request.config);
             let _ = request.reply.send(Ok(opened));
         }
+        Ok(())
     }
 
     fn answered(&mut self, request_id: u32) -> Option<Request> {

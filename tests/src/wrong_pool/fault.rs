@@ -138,4 +138,23 @@ pub enum Fault {
     ControlCharacters,
     /// Error codes are the pool's own, which no firmware explains.
     OwnCodes,
+
+    /// `SetupConnection.Success` fixes the version also for clients that require rolling (SV2 5.3.1).
+    FixesVersion,
+    /// Clients that select their own work get jobs all the same.
+    JobsDespiteWorkSelection,
+    /// The `SetNewPrevHash` of a new tip names a job that was never given (SV2 5.3.17). The first one is right.
+    PrevHashForUnknownJob,
+    /// Extended jobs are over 8,192 bytes, the limit of AxeOS 2.15.
+    HugeFrames,
+
+    /// With a new tip, a `Reconnect` comes: AxeOS ignores it, the translator crashes (SV2 3.6.5).
+    SendsReconnect,
+    /// With a new tip, all channels are closed: AxeOS ignores that, and its shares are lost (SV2 5.3.9).
+    ClosesChannels,
+    /// With a new tip, all channels get another extranonce prefix: AxeOS ignores that, and its shares are wrong
+    /// (SV2 5.3.10).
+    ChangesPrefixes,
+    /// With a new tip, all channels move to another group, which old firmware does not know of (SV2 5.3.22).
+    MovesChannels,
 }

@@ -13,7 +13,10 @@ use protocol::{
         Message, MessageSet,
         common::{PROTOCOL_VERSION, SetupConnection, SetupConnectionError, SetupConnectionSuccess},
         extensions::{RequestExtensions, RequestExtensionsError, RequestExtensionsSuccess},
-        mining::{ClientMessage, REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING, UpdateChannel},
+        mining::{
+            ClientMessage, REQUIRES_FIXED_VERSION, REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING,
+            REQUIRES_WORK_SELECTION, UpdateChannel,
+        },
     },
     noise,
 };
@@ -33,8 +36,8 @@ use super::{
 const GROUP_ID: u32 = 1;
 /// The first channel.
 const FIRST_CHANNEL_ID: u32 = 2;
-/// What the pool can do for a client.
-const SUPPORTED_FLAGS: u32 = REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING;
+/// What the pool can do for a client. Custom jobs are not answered.
+const SUPPORTED_FLAGS: u32 = REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING | REQUIRES_WORK_SELECTION;
 /// How long a connection may be without channels with [`Fault::ClosesIdleEarly`].
 const EARLY: Duration = Duration::from_secs(2);
 
@@ -147,7 +150,7 @@ impl Session {
         }
         if now >= self.refresh_at {
             self.refresh_at = now + self.shared.refresh;
-            if !self.has(Fault::Silence) && !self.has(Fault::NoJob) {
+            if !self.has(Fault::Silence) && self.gives_jobs() {
                 self.refresh();
             }
         }
@@ -206,7 +209,11 @@ impl Session {
             return Err(Close);
         }
         let used_version = if self.has(Fault::VersionNotOffered) { 7 } else { PROTOCOL_VERSION };
-        let flags = if self.has(Fault::EchoesFlags) { setup.flags } else { 0 };
+        let flags = match () {
+            () if self.has(Fault::EchoesFlags) => setup.flags,
+            () if self.has(Fault::FixesVersion) => REQUIRES_FIXED_VERSION,
+            () => 0,
+        };
         self.send(&SetupConnectionSuccess { used_version, flags });
         self.setup = Some(setup.flags);
         Ok(())
@@ -262,6 +269,11 @@ impl Session {
 
     fn requires_standard_jobs(&self) -> bool {
         self.setup.is_some_and(|flags| flags & REQUIRES_STANDARD_JOBS != 0)
+    }
+
+    fn gives_jobs(&self) -> bool {
+        let selects_work = self.setup.is_some_and(|flags| flags & REQUIRES_WORK_SELECTION != 0);
+        !self.has(Fault::NoJob) && (!selects_work || self.has(Fault::JobsDespiteWorkSelection))
     }
 
     fn send<M: Message>(&mut self, message: &M) {

@@ -23,7 +23,9 @@ const BIP_320: u32 = 0x1fff_e000;
 /// The second leaf of the merkle tree.
 const SIBLING: [u8; 32] = [0x5b; 32];
 /// How much the coinbase outgrows small devices with [`Fault::LargeFrames`], in bytes.
-const PADDING: usize = 3_000;
+const PADDING: u16 = 3_000;
+/// How much the coinbase outgrows the next generation with [`Fault::HugeFrames`], in bytes.
+const HUGE_PADDING: u16 = 9_000;
 
 /// The target of a share of a few thousand hashes.
 pub(super) fn default_target() -> U256 {
@@ -69,16 +71,20 @@ impl Work {
         prefix.extend(script);
 
         let mut suffix = vec![0xff; 4];
-        let is_large = faults.contains(&Fault::LargeFrames);
-        suffix.push(1 + u8::from(is_large));
+        let padding = match () {
+            () if faults.contains(&Fault::HugeFrames) => Some(HUGE_PADDING),
+            () if faults.contains(&Fault::LargeFrames) => Some(PADDING),
+            () => None,
+        };
+        suffix.push(1 + u8::from(padding.is_some()));
         suffix.extend(5_000_000_000_u64.to_le_bytes());
         suffix.extend([22, 0, 20]);
         suffix.extend([0x77; 20]);
-        if is_large {
+        if let Some(padding) = padding {
             suffix.extend(0_u64.to_le_bytes());
             suffix.push(0xfd);
-            suffix.extend((PADDING as u16).to_le_bytes());
-            suffix.extend([0x6a; PADDING]);
+            suffix.extend(padding.to_le_bytes());
+            suffix.extend(vec![0x6a; usize::from(padding)]);
         }
         if has_witness {
             suffix.extend([1, 32]);

@@ -12,6 +12,7 @@ mod blocks;
 mod books;
 mod crash;
 mod crash_points;
+mod devices;
 mod elsewhere;
 mod extensions;
 mod handmade;

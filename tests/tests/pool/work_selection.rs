@@ -13,7 +13,7 @@ use tests::miner::{Miner, MinerConfig, Submission};
 
 use crate::site::{PATIENCE, Site, extended, idle, standard};
 
-fn custom_job(channel_id: u32) -> SetCustomMiningJob {
+pub(crate) fn custom_job(channel_id: u32) -> SetCustomMiningJob {
     SetCustomMiningJob {
         channel_id,
         request_id: 9,

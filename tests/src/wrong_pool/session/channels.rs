@@ -6,10 +6,12 @@ use std::{
 };
 
 use protocol::{
-    codec::{B0_32, U256},
+    codec::{B0_32, Seq0_64K, Str0_255, U256},
+    messages::common::Reconnect,
     messages::mining::{
-        NewMiningJob, OpenExtendedMiningChannelSuccess, OpenMiningChannelError, OpenStandardMiningChannelSuccess,
-        SetTarget, SubmitSharesError, SubmitSharesSuccess, UpdateChannel, UpdateChannelError,
+        CloseChannel, NewMiningJob, OpenExtendedMiningChannelSuccess, OpenMiningChannelError,
+        OpenStandardMiningChannelSuccess, SetExtranoncePrefix, SetGroupChannel, SetTarget, SubmitSharesError,
+        SubmitSharesSuccess, UpdateChannel, UpdateChannelError,
     },
 };
 use tokio::time::Instant;
@@ -22,11 +24,10 @@ use crate::wrong_pool::{
 
 /// The most of an extranonce that a client can have.
 const MAX_ROLLABLE: u16 = 12;
+/// The group to which channels move with [`Fault::MovesChannels`].
+const OTHER_GROUP_ID: u32 = 1_000;
 /// How late acknowledgements are with [`Fault::AcknowledgesLate`].
 const LATE: Duration = Duration::from_secs(3);
-
-/// Numbers the extranonce prefixes of all connections.
-static PREFIXES: AtomicU32 = AtomicU32::new(1);
 
 impl Session {
     /// Opens a channel, with this many bytes of extranonce if it is an extended one.
@@ -75,7 +76,7 @@ impl Session {
             }),
         }
         self.channels.insert(channel_id, channel);
-        if !self.has(Fault::NoJob) {
+        if self.gives_jobs() {
             self.give_first(channel_id);
         }
     }
@@ -86,12 +87,10 @@ impl Session {
             size = size.saturating_sub(1);
         }
         let full = if rollable.is_none() && self.has(Fault::UnequalExtranonces) { 12 } else { EXTRANONCE_SIZE };
-        let number = match self.has(Fault::SamePrefix) {
-            true => 0,
-            false => PREFIXES.fetch_add(1, Ordering::Relaxed),
-        };
         let mut prefix = vec![0; full - size];
-        prefix[..4].copy_from_slice(&number.to_be_bytes());
+        if !self.has(Fault::SamePrefix) {
+            prefix[..4].copy_from_slice(&next_prefix());
+        }
         let target = match () {
             () if self.has(Fault::ZeroTarget) => U256::ZERO,
             () if self.has(Fault::TargetAboveMax) => default_target().max(twice(max_target)),
@@ -99,6 +98,32 @@ impl Session {
             () => default_target().min(max_target),
         };
         Channel::new(rollable.is_some(), prefix, size, target)
+    }
+
+    /// Sends what clients rarely get, and some cannot bear.
+    pub(super) fn change_channels(&mut self) {
+        let ids: Vec<u32> = self.channels.keys().copied().collect();
+        if self.has(Fault::SendsReconnect) {
+            self.send(&Reconnect { new_host: Str0_255::default(), new_port: 0 });
+        }
+        if self.has(Fault::ChangesPrefixes) {
+            for &channel_id in &ids {
+                let Some(channel) = self.channels.get_mut(&channel_id) else { continue };
+                channel.prefix[..4].copy_from_slice(&next_prefix());
+                let extranonce_prefix = B0_32::new(&channel.prefix).expect("a prefix is short");
+                self.send(&SetExtranoncePrefix { channel_id, extranonce_prefix });
+            }
+        }
+        if self.has(Fault::MovesChannels) {
+            let channel_ids = Seq0_64K::new(ids.as_slice()).expect("there are few channels");
+            self.send(&SetGroupChannel { group_channel_id: OTHER_GROUP_ID, channel_ids });
+        }
+        if self.has(Fault::ClosesChannels) {
+            self.channels.clear();
+            for channel_id in ids {
+                self.send(&CloseChannel { channel_id, reason_code: self.code("closed-by-pool") });
+            }
+        }
     }
 
     pub(super) fn group_id(&self) -> u32 {
@@ -173,6 +198,12 @@ impl Session {
             new_shares_sum: u64::from(count),
         });
     }
+}
+
+/// What an extranonce prefix begins with, different for each.
+fn next_prefix() -> [u8; 4] {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes()
 }
 
 fn twice(target: U256) -> U256 {

@@ -113,7 +113,8 @@ impl Session {
 
     pub(super) fn turn_to(&mut self, tip: u32) {
         self.tip = tip;
-        if !self.has(Fault::NoJob) {
+        self.change_channels();
+        if self.gives_jobs() {
             let work = self.new_work();
             self.give_all(&work, None);
         }
@@ -125,7 +126,10 @@ impl Session {
         }
         let ids: Vec<u32> = self.channels.keys().copied().collect();
         for channel_id in ids {
-            let job_id = self.give(channel_id, work, min_ntime);
+            let mut job_id = self.give(channel_id, work, min_ntime);
+            if self.has(Fault::PrevHashForUnknownJob) {
+                job_id = u32::MAX;
+            }
             if min_ntime.is_none() {
                 self.send_prev_hash(channel_id, job_id);
             }
