@@ -242,7 +242,7 @@ cookie_file = {cookie}
 # ...or a user of rpcauth, with the password in a file of mode 0600 or in ADIT__BITCOIND__PASSWORD.
 # user = "adit"
 # password_file = "rpc.password"
-# Without a new block, miners get new work this often, in seconds, 5 to 30: devices give up on a silent pool.
+# Without a new block, miners get new work at least this often, in seconds, 5 to 30: devices give up on a silent pool.
 template_refresh_seconds = 30
 
 [stratum]
