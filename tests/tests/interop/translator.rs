@@ -165,3 +165,29 @@ async fn aggregating_translator_follows_the_targets_of_the_pool() {
 async fn translator_with_a_channel_for_each_miner_follows_the_targets_of_the_pool() {
     follows_the_targets_of_the_pool(false, &["miner1", "miner2", "miner3"]).await;
 }
+
+/// The translator takes a refusal for the end of the pool: it leaves, with all its miners, and comes again to the same end.
+/// So `stratum.max_channels_per_connection` has to allow for all miners of a translator that does not aggregate.
+#[tokio::test(flavor = "multi_thread")]
+async fn translator_leaves_with_all_miners_when_one_is_refused_a_channel() {
+    let mut site = Site::signet();
+    site.pool.set("ADIT__STRATUM__MAX_CHANNELS_PER_CONNECTION", WORKERS.len() - 1);
+    let pool = site.pool.start().unwrap();
+    let options = TranslatorOptions {
+        user: site.new_address().to_string(),
+        aggregate: false,
+        min_hash_rate: 500.0,
+        shares_per_minute: 600.0,
+        vardiff: false,
+        names_workers: false,
+    };
+    let mut translator = start(&pool, &options).await;
+    let miners = miners(&translator, 0.0);
+    let refused = |log: &str| log.contains("channel-capacity-exhausted").then_some(());
+    translator.process.wait_for(PATIENCE, "the refusal", refused).await.unwrap();
+    translator.wait_until_listening(2, PATIENCE).await.unwrap();
+    for miner in &miners {
+        let back = |record: &Record| (record.connections > 1).then_some(());
+        miner.wait_for(PATIENCE, "to have to connect again", back).await.unwrap();
+    }
+}
