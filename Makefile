@@ -26,8 +26,8 @@ test: bitcoind postgres
 	target/debug/calamity --minutes 0.3
 	target/debug/postgres-test target/debug/calamity --minutes 0.3 --store postgres
 
-# The reference implementation's miner, translator and pool against Adit. They are built into the user's cache folder, once for
-# each version: 10 to 20 minutes.
+# The reference implementation's miner, translator and pool against Adit. They are built into the user's cache folder,
+# once for each version: 10 to 30 minutes.
 test-interop: bitcoind interop-tools
 	$(CARGO) build --workspace --bins
 	target/debug/foreign-clients

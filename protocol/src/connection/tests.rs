@@ -734,6 +734,30 @@ fn frames_of_another_implementation_are_understood() {
     assert_eq!((header, payload), (vec![0, 0, 1, 6, 0, 0], vec![2, 0, 0, 0, 0, 0]));
 }
 
+#[test]
+fn frame_of_a_link_arrives_as_it_was_sent_whatever_the_rules_say() {
+    let (initiator, act_1) = Initiator::start();
+    let (act_2, transport) = crate::noise::respond(&server_config().identity, &act_1).unwrap();
+    let (mut client, mut server) = (Link::new(Limits::default()), Link::new(Limits::default()));
+    client.encrypt_with(initiator.finish(&act_2, None, NOW_UNIX).unwrap());
+    server.encrypt_with(transport);
+
+    // A message to a channel without the channel bit, one of nobody's extension, and one as it should be.
+    let mut bare = Header::of::<SubmitSharesStandard>(3).unwrap();
+    bare.channel_msg = false;
+    let unknown = Header::new(0x7abc, 0x42, 0).unwrap();
+    client.send_frame(bare, &[1, 2, 3]);
+    client.send_frame(unknown, &[]);
+    client.send(&standard_share(1));
+    server.receive(client.output());
+    assert_eq!(server.next_frame().unwrap(), Some((bare, &[1, 2, 3][..])));
+    assert_eq!(server.next_frame().unwrap(), Some((unknown, &[][..])));
+    let (header, payload) = server.next_frame().unwrap().unwrap();
+    assert!(header.channel_msg && header.is::<SubmitSharesStandard>());
+    assert_eq!(SubmitSharesStandard::decode(payload).unwrap(), standard_share(1));
+    assert_eq!(server.next_frame().unwrap(), None);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

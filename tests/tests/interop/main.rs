@@ -3,7 +3,8 @@
 //!
 //! `make test-interop` builds the clients and runs these tests; without the feature `interop` nothing here is built. What
 //! a client believes is read from its log, or from the miners behind it, and compared with the chain and the books. What
-//! is odd about a client is said where a test has to put up with it.
+//! is odd about a client is said where a test has to put up with it. In [`reference_pool`] it is the other way round: Adit's
+//! probe looks at their pool.
 
 #![allow(clippy::unwrap_used)]
 
