@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     fs::File,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
@@ -56,7 +57,18 @@ fn build() -> anyhow::Result<()> {
     // The cargo that runs this program, or that of the path: a toolchain's own cargo, named when this was compiled,
     // would let a dependency's rust-toolchain file choose the compiler.
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    // What the runner of a test says of its package. Build scripts that look at it, such as ring's, would run again, and
+    // all that depends on them would be built anew.
+    let names = env::vars_os().map(|(name, _)| name);
+    let of_a_package = |name: &OsString| {
+        let name = name.to_string_lossy();
+        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+    };
+    names.filter(of_a_package).for_each(|name| {
+        command.env_remove(name);
+    });
+    let output = command
         .args(["build", "--quiet", "--workspace", "--bin", "adit"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()?;
