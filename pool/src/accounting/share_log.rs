@@ -30,7 +30,8 @@ use crate::mining::difficulty::Difficulty;
 const QUEUE_CAPACITY: usize = 16_384;
 /// Most shares in one transaction.
 const MAX_BATCH: usize = 8_192;
-/// Shares of one connection that may wait for the disk, here or with it. When they are so many, it refuses further ones.
+/// Shares of one connection that may wait for the disk, here or with it. When they are so many, it reads no further for a
+/// moment, and then refuses further ones.
 pub const MAX_UNACKNOWLEDGED: usize = 4_096;
 /// Shares that may wait with their connections, of all together: about 250 MB. When they are so many, connections refuse
 /// further ones.
@@ -48,6 +49,14 @@ pub struct Durable {
     channel_id: u32,
     sequence_number: u32,
     difficulty: Difficulty,
+}
+
+#[cfg(test)]
+impl Durable {
+    /// Pretends that a share is on disk.
+    pub(crate) fn pretended(channel_id: u32, sequence_number: u32) -> Self {
+        Self { channel_id, sequence_number, difficulty: Difficulty::MIN }
+    }
 }
 
 /// Builds the acknowledgements for what has become durable: one for each channel, in the order of first appearance.

@@ -115,6 +115,11 @@ impl Channels {
         self.unacknowledged.count()
     }
 
+    /// Returns until when nothing more is to be read, so that the log can catch up, if it needs to.
+    pub(super) fn catches_up_until(&self) -> Option<Instant> {
+        self.unacknowledged.catches_up_until()
+    }
+
     /// Tells whether a share waits for room in the log.
     pub(super) fn waits_for_room(&self) -> bool {
         self.unacknowledged.waits_for_room()

@@ -1,7 +1,8 @@
 //! One miner's connection: a task that owns the socket, the protocol's state machine and the session.
 //!
 //! It waits for one thing at a time and works after the waiting, so that nothing is lost when a wait is given up. A
-//! connection that cannot get rid of what it has to say stops reading; one that cannot pass its shares on does not.
+//! connection that cannot get rid of what it has to say stops reading; one that cannot pass its shares on does so only
+//! for a moment.
 
 use std::{
     io,
@@ -277,8 +278,9 @@ impl Connection {
     fn deadline(&self) -> Instant {
         let open = self.channelless_since().map(|since| since + OPEN_TIMEOUT);
         let write = self.unsent_since.map(|since| since + WRITE_TIMEOUT);
-        let far = Instant::now() + OPEN_TIMEOUT;
-        [self.protocol.deadline(), open, write].into_iter().flatten().fold(far, Instant::min)
+        let now = Instant::now();
+        let read_on = self.catches_up_until().filter(|until| *until > now);
+        [self.protocol.deadline(), open, write, read_on].into_iter().flatten().fold(now + OPEN_TIMEOUT, Instant::min)
     }
 
     fn check_deadlines(&self) -> Result<(), End> {
@@ -300,10 +302,16 @@ impl Connection {
         self.channels.as_ref().map_or(0, Channels::unacknowledged)
     }
 
-    /// Tells whether another message of the peer could be dealt with now. Only a peer that does not read can prevent
-    /// that: shares that wait for the disk do not, for the next one may be a block.
+    /// Returns until when the log is given time to catch up with this connection's shares, if it is.
+    fn catches_up_until(&self) -> Option<Instant> {
+        self.channels.as_ref().and_then(Channels::catches_up_until)
+    }
+
+    /// Tells whether another message of the peer could be dealt with now. A peer that does not read can prevent that, and
+    /// for a moment a log that is slow; one that is stuck does not, for the next share may be a block.
     fn may_process(&self) -> bool {
         self.protocol.output().len() < MAX_UNSENT_SIZE
+            && self.catches_up_until().is_none_or(|until| until <= Instant::now())
     }
 
     /// Deals with all messages that have arrived whole.

@@ -1,6 +1,6 @@
 //! The shares of one connection that are not on disk yet: in the log's queue, or here until they can go there.
 //!
-//! None of them keeps the connection from reading on, for the next share may be a block. A channel's first share waits
+//! None of them keeps the connection from reading on for long, for the next share may be a block. A channel's first share waits
 //! here until its account is known, those that follow it behind it; what finds the log's queue full waits for room in it.
 //! All together are [`MAX_UNACKNOWLEDGED`] at most, and those that wait here are few enough for the memory of the pool,
 //! however many connections there are ([`WaitingShares`]).
@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     future::pending,
+    time::{Duration, Instant},
 };
 
 use payouts::{
@@ -23,6 +24,10 @@ use crate::{
     accounting::share_log::{ConnectionId, Durable, Entry, MAX_UNACKNOWLEDGED, WaitingShares, acknowledge},
     mining::{difficulty::Difficulty, job::Job, share::ValidShare},
 };
+
+/// How long a connection with [`MAX_UNACKNOWLEDGED`] shares reads no further, so that the log can catch up. If it does
+/// not acknowledge any in that time, it is no longer slow but stuck, and a block must not wait for it.
+pub(super) const CATCH_UP_TIME: Duration = Duration::from_secs(2);
 
 /// What is stored of a right share, but for whom it is credited to. It holds no job: an outage can outlast many.
 #[derive(Clone, Debug)]
@@ -43,6 +48,8 @@ pub(super) struct Unacknowledged {
     waiting: WaitingShares,
     /// All of them, also those that are in the log's queue.
     count: usize,
+    /// Since when there are as many as may be, without one being acknowledged.
+    full_since: Option<Instant>,
     /// Whether the log was told that there is no room.
     is_told: bool,
     /// Shares of channels whose accounts are being looked up, each channel's in their order.
@@ -57,12 +64,17 @@ impl Unacknowledged {
     /// Starts with none. Their receipts go to `receipts`.
     pub(super) fn new(connection: ConnectionId, receipts: mpsc::Sender<Vec<Durable>>, waiting: WaitingShares) -> Self {
         let (unowned, lookups, roomless) = (BTreeMap::new(), JoinSet::new(), VecDeque::new());
-        Self { connection, receipts, waiting, count: 0, is_told: false, unowned, lookups, roomless }
+        Self { connection, receipts, waiting, count: 0, full_since: None, is_told: false, unowned, lookups, roomless }
     }
 
     /// Returns how many there are.
     pub(super) fn count(&self) -> usize {
         self.count
+    }
+
+    /// Returns until when the log is given time to catch up, if it is.
+    pub(super) fn catches_up_until(&self) -> Option<Instant> {
+        self.full_since.map(|since| since + CATCH_UP_TIME)
     }
 
     /// Tells whether another share can be taken in, and says in the log when none can, once a connection.
@@ -82,7 +94,7 @@ impl Unacknowledged {
         earner: Earner,
         log: &mpsc::Sender<Entry>,
     ) -> Result<(), End> {
-        self.count += 1;
+        self.count_one();
         self.pass_on(share, earner, log)
     }
 
@@ -99,7 +111,7 @@ impl Unacknowledged {
         });
         shares.push(share);
         self.waiting.add_one();
-        self.count += 1;
+        self.count_one();
     }
 
     /// Waits until a channel's account is known; for ever if none is being looked up. To give up waiting loses nothing.
@@ -142,7 +154,15 @@ impl Unacknowledged {
     /// Lets go of those that are on disk, and returns what is said of them.
     pub(super) fn acknowledge(&mut self, receipts: &[Durable]) -> Vec<SubmitSharesSuccess> {
         self.count -= receipts.len();
+        self.full_since = None;
         acknowledge(receipts)
+    }
+
+    fn count_one(&mut self) {
+        self.count += 1;
+        if self.count >= MAX_UNACKNOWLEDGED {
+            self.full_since.get_or_insert_with(Instant::now);
+        }
     }
 
     /// Puts a share in the log's queue, behind all that wait for room there.
@@ -209,8 +229,6 @@ fn terms(job: &Job) -> JobTerms {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::time::Duration;
-
     use payouts::{account::AccountId, share::Reward};
     use tokio::{sync::oneshot, time::timeout};
 
@@ -311,6 +329,23 @@ mod tests {
             }
         }
         assert!(!shares.has_room());
+    }
+
+    #[tokio::test]
+    async fn a_full_connection_gives_the_log_time_from_when_it_became_full_or_heard_of_it_last() {
+        let (log, _entries) = mpsc::channel(16);
+        let mut shares = unacknowledged();
+        for sequence_number in 1..MAX_UNACKNOWLEDGED as u32 {
+            shares.credit(share(2, sequence_number), earner(1), &log).unwrap();
+        }
+        assert_eq!(shares.catches_up_until(), None);
+        let before = Instant::now();
+        shares.credit(share(2, 0), earner(1), &log).unwrap();
+        let until = shares.catches_up_until().unwrap();
+        assert!(until >= before + CATCH_UP_TIME && until <= Instant::now() + CATCH_UP_TIME);
+
+        shares.acknowledge(&[Durable::pretended(2, 1)]);
+        assert_eq!((shares.catches_up_until(), shares.has_room()), (None, true));
     }
 
     #[tokio::test]
