@@ -4,8 +4,8 @@
 //! and NerdQAxe; each line has cost somebody a day. A test is named by its crate, its module and its function; what no
 //! test can hold says why behind "not tested".
 //!
-//! Here the pool's side is held. What devices make of it is shown by their profiles in the test miner (`devices`), and
-//! what the reference's programs make of it by those programs themselves (`interop`).
+//! The pool's side is held, and the devices' where their profiles in the test miner show it; what the reference's
+//! programs make of the pool is shown by those programs themselves (`make test-interop`).
 //!
 //! # Connection
 //!
@@ -47,6 +47,9 @@
 //!    - Standard jobs and version rolling may be required; exactly the flags that cannot be served come back with
 //!      `unsupported-feature-flags`:
 //!      `tests::pool::practice::connection::flags_of_a_setup_are_never_echoed_and_named_when_refused`
+//!    - Work selection, which job declarator clients require, is served:
+//!      `tests::pool::work_selection::client_that_selects_its_work_gets_a_target_and_no_job`,
+//!      `tests::pool::devices::job_declarator_client_keeps_its_channel_without_jobs_until_its_own_job_is_refused`
 //!    - Another protocol and another version are refused by their names:
 //!      `tests::pool::bad_input::setup_for_another_protocol_or_version_is_refused_by_name`,
 //!      `protocol::connection::tests::setup_is_refused_with_the_reason`
@@ -56,10 +59,14 @@
 //!    between.
 //!    - `tests::pool::practice::connection::answers_come_first_although_jobs_come_all_the_time`,
 //!      `pool::mining::session::answer_to_an_open_comes_first_and_open_channels_get_the_job_that_a_new_one_starts_with`
+//!    - A device that gets anything else leaves:
+//!      `tests::devices::small_devices_take_only_the_success_as_the_next_frame_and_leave_after_silence`
 //! 6. What clients leave out or add.
 //!    - The channel bit is not needed, and always set on what is sent:
 //!      `tests::pool::practice::connection::channel_bit_is_always_set_and_never_asked_for`,
 //!      `protocol::connection::tests::the_channel_bit_is_optional_from_the_peer_and_always_sent`
+//!    - A device that gets a message without it leaves:
+//!      `tests::devices::braiins_os_leaves_at_what_it_does_not_know_and_after_five_seconds_without_an_answer`
 //!    - Unknown extensions and unknown fields are ignored:
 //!      `tests::pool::practice::connection::unknown_extensions_and_fields_are_ignored`,
 //!      `protocol::messages::extensions::an_unknown_field_is_skipped_in_the_order_of_bytes_of_the_reference_too`
@@ -82,6 +89,9 @@
 //! 10. Messages that devices ignore or fall over are never sent, and a drain closes the socket.
 //!     - `tests::pool::practice::connection::no_device_is_told_to_move_and_a_drain_closes_the_socket`,
 //!       `tests::pool::shutdown::sigterm_acknowledges_all_that_is_stored_and_then_closes`
+//!     - Devices ignore them or crash:
+//!       `tests::devices::small_devices_ignore_what_they_do_not_know_and_their_shares_are_lost`,
+//!       `tests::devices::translator_leaves_at_grants_and_jobs_of_no_use_and_crashes_at_a_reconnect`
 //!
 //! # Channels and jobs
 //!
@@ -93,6 +103,9 @@
 //!     - No tip names a job that has started already; the test miner notices one that does:
 //!       `tests::pool::jobs::tip_made_elsewhere_comes_as_a_future_job_and_its_prev_hash_and_makes_old_shares_stale`,
 //!       `tests::miner::channel::server_that_breaks_the_order_of_jobs_is_noticed`
+//!     - Devices leave at one or hash on for nothing:
+//!       `tests::devices::small_devices_hash_on_after_a_tip_for_an_unknown_job_and_their_shares_are_stale`,
+//!       `tests::devices::translator_leaves_at_grants_and_jobs_of_no_use_and_crashes_at_a_reconnect`
 //! 12. Groups.
 //!     - The group is 1, channels begin at 2:
 //!       `tests::pool::practice::channels_and_jobs::group_is_1_and_channels_begin_at_2`
@@ -122,6 +135,8 @@
 //!     - In `DeclareMiningJob` it stays; not tested: the pool takes no declared jobs.
 //! 15. What a miner may roll.
 //!     - The version, on every extended job: `pool::mining::session::version_may_be_rolled_on_every_extended_job`
+//!     - Devices that may not leave:
+//!       `tests::devices::nerdqaxe_leaves_a_pool_that_fixes_the_version_and_drops_jobs_that_do`
 //!     - The 24 bits of BIP 323, of which devices roll 16, and no other:
 //!       `pool::mining::channel::all_24_bits_of_bip_323_roll_and_no_other`,
 //!       `tests::pool::practice::channels_and_jobs::shares_with_a_rolled_version_count`
@@ -136,8 +151,15 @@
 //!       `tests::pool::practice::channels_and_jobs::jobs_come_although_the_node_is_away_and_each_is_other_work`,
 //!       `pool::mining::session::job_given_again_begins_later_than_anything_hashed_before`,
 //!       `tests::pool::shares::miner_that_starts_anew_on_a_new_target_finds_no_share_twice`
+//!     - Devices bear the pool longer than their patience, leave a silent one, and lose their pipeline to repeated work:
+//!       `tests::pool::devices::every_device_is_served_from_its_first_share_to_a_new_tip_and_through_a_long_silence_of_its_own`,
+//!       `tests::devices::small_devices_take_only_the_success_as_the_next_frame_and_leave_after_silence`,
+//!       `tests::devices::braiins_os_loses_its_pipeline_to_work_that_is_repeated`
 //! 17. No payload is over 2,048 bytes, the least that devices take.
-//!     - `pool::mining::session::messages_fit_into_the_smallest_frames_that_devices_take`
+//!     - `pool::mining::session::messages_fit_into_the_smallest_frames_that_devices_take`,
+//!       `tests::pool::devices::job_of_a_full_block_fits_the_smallest_buffers`
+//!     - A device whose buffer is too small leaves:
+//!       `tests::devices::small_devices_leave_at_frames_that_do_not_fit_their_buffers`
 //!
 //! # Targets and shares
 //!
@@ -162,6 +184,8 @@
 //!       `pool::mining::difficulty::a_target_above_max_target_is_never_assigned`
 //! 20. Difficulties are powers of two, rounded up.
 //!     - `pool::mining::difficulty::each_step_halves_the_target`, `pool::mining::difficulty::hash_rate_rounds_up`
+//!     - Devices that cut fractions off lose shares to them:
+//!       `tests::devices::devices_with_whole_difficulties_lose_shares_at_a_fractional_one`
 //! 21. How a difficulty is found.
 //!     - A claimed hash rate is a hint:
 //!       `pool::mining::vardiff::claim_is_only_where_the_search_for_the_real_rate_begins`,
@@ -174,12 +198,17 @@
 //!       number with `stratum.shares_per_minute`.
 //! 22. Identities.
 //!     - `address.worker`, up to 127 characters: `pool::accounting::identity::worker_follows_the_first_dot`,
-//!       `pool::accounting::identity::malformed_identity_is_invalid`
+//!       `pool::accounting::identity::text_is_printable_and_of_bounded_length`
 //!     - Cut at 63 characters it still names its address:
 //!       `pool::accounting::identity::identity_that_firmware_has_cut_at_63_characters_names_the_same_address`
 //!     - The worker's field of a share holds 32 bytes:
 //!       `protocol::messages::extensions::a_name_over_32_bytes_or_not_utf8_or_cut_short_is_an_error`
-//!     - A difficulty wished for in the identity, and names of accounts; not tested: the pool knows addresses alone.
+//!     - `account.worker`: `tests::pool::identity::work_for_a_name_is_credited_to_the_account_that_is_called_so`
+//!     - A difficulty wished for is kept to: `tests::pool::identity::difficulty_that_a_user_wishes_for_is_kept_to`,
+//!       `pool::mining::session::wish_is_where_a_channel_starts_whatever_hash_rate_it_claims`,
+//!       `pool::accounting::identity::difficulty_is_rounded_up_to_a_power_of_two`
+//!     - What is wrong is told by its code:
+//!       `tests::pool::identity::every_wrong_identity_gets_its_code_and_the_connection_goes_on`
 //! 23. Acknowledgements.
 //!     - Within a second, also for a share that nothing follows:
 //!       `tests::pool::shares::share_of_a_slow_miner_is_acknowledged_within_a_second`
@@ -197,8 +226,12 @@
 //!       `extended-channels-not-supported-for-standard-jobs`:
 //!       `tests::pool::practice::targets_and_shares::open_is_refused_by_code`
 //!     - `version-rolling-not-allowed`; not tested: every job allows it, see 15.
-//!     - `standard-channels-not-supported-for-custom-work`; not tested: who requires work selection is refused at the
-//!       setup, see 4.
+//!     - `standard-channels-not-supported-for-custom-work`:
+//!       `tests::pool::work_selection::client_that_selects_its_work_gets_a_target_and_no_job`
+//!     - `share-not-stored`, the pool's own, while too many shares wait for a database that is away:
+//!       `tests::pool::outages::a_block_reaches_the_node_behind_more_shares_than_can_wait_for_the_database`
+//!     - A device has words for each code that it is answered:
+//!       `tests::pool::devices::small_device_has_words_for_each_code_that_it_can_be_answered`
 //!     - `invalid-mining-job-token`, `stale-chain-tip` and the codes of single fields of a custom job; not tested: every
 //!       custom job is refused with `jd-not-supported`.
 //!     - Devices do not show why a setup or an open was refused, so the log has it:
