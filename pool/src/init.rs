@@ -256,7 +256,8 @@ authority_key_file = "{AUTHORITY_KEY_FILE}"
 certificate_validity_hours = 168
 # Another number, 0 to 65535, for each server of one pool.
 server_id = 0
-# More connections, and more channels of one connection, are refused.
+# More connections, and more channels of one connection, are refused. A translator that opens a channel for each of its
+# miners leaves with all of them when one is refused: allow for all.
 max_connections = 10000
 max_channels_per_connection = 1000
 # Difficulty follows each channel's hash rate to so many shares a minute. More give a finer measure, and more load.
