@@ -22,7 +22,7 @@ pub use self::{
     translator::{Translator, TranslatorOptions},
 };
 
-/// A program of a crate on crates.io, at one version.
+/// A program of a published crate, at one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Program {
     /// The crate.
