@@ -55,7 +55,7 @@ pub struct ProbeConfig {
 
 /// There is no pool to check.
 #[derive(Debug, Error)]
-#[error("cannot connect to {url}: {source}")]
+#[error("cannot connect to {url}")]
 pub struct Unreachable {
     url: PoolUrl,
     source: ConnectError,

@@ -259,7 +259,7 @@ fn books_that_are_not_there_are_not_made() {
     let dir = new_pool();
     let output = adit(dir.path(), &["ledger", "show"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(one_complaint(&output).contains("cannot read the books in "));
+    assert!(one_complaint(&output).contains("there are no books in "));
     assert!(!dir.path().join("data/adit.sqlite").exists());
 }
 

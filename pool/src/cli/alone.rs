@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 
 use crate::{
-    config::{Config, StoreConfig},
+    config::Config,
     control::SOCKET_FILE,
     lock::DataLock,
     operations::{self, Outcome, Request, open_payer},
@@ -26,11 +26,7 @@ pub(super) async fn perform(config: &Config, request: Request) -> anyhow::Result
         );
     };
     // Opening would make an empty database of a wrong path.
-    if let StoreConfig::Sqlite(path) = &config.store
-        && !path.exists()
-    {
-        bail!("there are no books in {}: start the pool once", path.display());
-    }
+    store::check_exists(&config.store)?;
     let keys = config.payout.wallet.read(config.network)?;
     let store = store::open(&config.store).await.context("this is decided where the pool runs, or while none does")?;
     let node = Node::new(&config.bitcoind, config.network);

@@ -7,7 +7,10 @@ use payouts::store::{copy, postgres::PgStore, sqlite::SqliteStore};
 use secrecy::ExposeSecret;
 
 use super::table::{Align, Table};
-use crate::config::{PostgresUrl, StoreConfig};
+use crate::{
+    config::{PostgresUrl, StoreConfig},
+    store::check_exists,
+};
 
 /// Writes a copy of the books to a new file, also while the pool runs, and says what is in it.
 ///
@@ -44,9 +47,7 @@ pub async fn copy(store: &StoreConfig, url_file: &Path) -> anyhow::Result<String
     };
     let url = PostgresUrl::in_file("--to", url_file).read()?;
     // Opening would make an empty database of a wrong path.
-    if !path.exists() {
-        bail!("there are no books in {}", path.display());
-    }
+    check_exists(store)?;
     let source = SqliteStore::open(path).await.with_context(|| format!("cannot open {}", path.display()))?;
     let target = PgStore::open(url.expose_secret())
         .await
