@@ -11,13 +11,13 @@ build:
 
 # Everything once on a private regtest network. ONCE=1 ends after the summary, with an exit status.
 demo: tools
-	$(CARGO) build --release --bin adit --bin demo
-	target/release/demo $(if $(ONCE),--once)
+	$(CARGO) build --profile quick --bin adit --bin demo
+	target/quick/demo $(if $(ONCE),--once)
 
 # All tests, with a real bitcoind and a real PostgreSQL: one that is reachable, or one that is started for the tests and
 # stopped after them. cargo-nextest is used where it is installed. Then pools to which everything happens at random; a
 # longer run of those is `cargo run -p tests --bin calamity -- --minutes 60`.
-test: bitcoind postgres
+test: bitcoind postgres faketime
 	$(CARGO) build --workspace --bins
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
 		then target/debug/postgres-test $(CARGO) nextest run --workspace --no-fail-fast; \
@@ -25,6 +25,15 @@ test: bitcoind postgres
 	$(CARGO) test --workspace --doc
 	target/debug/calamity --minutes 0.3
 	target/debug/postgres-test target/debug/calamity --minutes 0.3 --store postgres
+
+# A pool under load to which everything happens, for MINUTES, on SQLite and then on PostgreSQL; then a recount to the
+# share. SEED=7 repeats what happened under that seed.
+MINUTES ?= 20
+.PHONY: soak
+soak: bitcoind postgres faketime
+	$(CARGO) build --profile quick --bin adit --bin soak --bin postgres-test
+	target/quick/soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+	target/quick/postgres-test target/quick/soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) --store postgres
 
 # The reference implementation's miner, translator and pool against Adit. They are built into the user's cache folder,
 # once for each version: 10 to 30 minutes.
@@ -35,9 +44,18 @@ test-interop: bitcoind interop-tools
 		then $(CARGO) nextest run --workspace --features tests/interop --test interop --no-fail-fast; \
 		else $(CARGO) test --workspace --features tests/interop --test interop --no-fail-fast; fi
 
-# What a block of a large pool costs: minutes, and a gigabyte in the folder for temporary files.
-bench: tools
-	$(CARGO) bench -p payouts
+# What the pool costs: its pieces beside their floors, then the whole under load, into BENCHMARKS.md. Half an hour, and a
+# gigabyte in the folder for temporary files.
+bench: bitcoind
+	$(CARGO) build --release --bin adit --bin bench
+	target/release/bench
+
+# The same loads on the reference implementation's pool and on this one, in turn. That pool is built into the user's cache
+# folder first, once: 10 to 30 minutes.
+.PHONY: bench-vs-reference
+bench-vs-reference: bitcoind interop-tools
+	$(CARGO) build --release --bin adit --bin bench
+	target/release/bench --reference
 
 lint:
 	$(CARGO) fmt --all --check
@@ -75,6 +93,13 @@ postgres: tools
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || { \
 		as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
 		$$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends postgresql; }
+
+# Installs the library by which tests set the clock of a pool.
+.PHONY: faketime
+faketime:
+	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || { \
+		as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
+		$$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends libfaketime; }
 
 # What the build scripts of the reference implementation run.
 .PHONY: interop-tools

@@ -22,7 +22,7 @@ use crate::options::Chain;
 /// Blocks on top of a coinbase before it can be spent.
 const COINBASE_MATURITY: u32 = 100;
 /// Outputs of one transaction that splits a coin: below the size limit of a standard transaction.
-const MAX_SPLIT: usize = 2_000;
+pub const MAX_SPLIT: usize = 2_000;
 /// Outputs below this would be refused as dust; with room for a fee on top.
 const SMALLEST_CHANGE: Amount = Amount::from_sat(1_000);
 /// What a coin made by [`Coins::split`] must hold to be worth spending.

@@ -27,7 +27,7 @@ mod node;
 mod options;
 
 pub use blocks::Reorganisation;
-pub use coins::Coins;
+pub use coins::{Coins, MAX_SPLIT};
 pub use error::{Error, Result};
 pub use executable::{cached_executable, find_or_build};
 pub use node::Node;

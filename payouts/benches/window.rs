@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use bitcoin::{Amount, CompactTarget};
-use criterion::{BenchmarkId, Criterion, SamplingMode};
+use criterion::{BenchmarkGroup, Criterion, SamplingMode, measurement::WallTime};
 use payouts::{
     account::AccountId,
     scheme::{
@@ -106,45 +106,36 @@ struct Figure {
     per: Per,
     floor: &'static str,
     floor_time: Duration,
-    samples: Vec<Duration>,
+    median: Duration,
 }
 
 /// All figures, for the table at the end.
 struct Figures(Vec<Figure>);
 
 impl Figures {
-    /// Measures what `run` returns for itself, so that what it has to prepare is not counted, and `floor` once.
+    /// Measures what `run` returns for itself, so that what it has to prepare is not counted, and then the floor.
     fn measure(
         &mut self,
         criterion: &mut Criterion,
         (what, size, per): (&'static str, Size, Per),
-        floor: (&'static str, impl FnOnce() -> Duration),
-        mut run: impl FnMut() -> Duration,
+        (floor, run_floor): (&'static str, impl FnMut() -> Duration),
+        run: impl FnMut() -> Duration,
     ) {
-        let samples = RefCell::new(Vec::new());
         let mut group = criterion.benchmark_group(what);
         group.sample_size(SAMPLES).sampling_mode(SamplingMode::Flat);
         group.warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_secs(2));
-        let id = BenchmarkId::from_parameter(format!("{} accounts x {} rows", size.accounts, size.rows()));
-        group.bench_function(id, |bencher| {
-            bencher.iter_custom(|times| {
-                let elapsed: Duration = (0..times).map(|_| run()).sum();
-                samples.borrow_mut().push(elapsed.div_f64(times as f64));
-                elapsed
-            });
-        });
+        let name = format!("{} accounts x {} rows", size.accounts, size.rows());
+        let median = median_of(&mut group, &name, run);
+        let floor_time = median_of(&mut group, &format!("{name}/floor"), run_floor);
         group.finish();
-        let mut samples = samples.into_inner();
-        samples.sort_unstable();
-        if !samples.is_empty() {
-            self.0.push(Figure { what, size, per, floor: floor.0, floor_time: floor.1(), samples });
+        if let (Some(median), Some(floor_time)) = (median, floor_time) {
+            self.0.push(Figure { what, size, per, floor, floor_time, median });
         }
     }
 
     fn print(&self) {
         println!("\n{:<14} {:>8} {:>9} {:>11} {:>15}   floor", "", "accounts", "rows", "median", "each");
-        for Figure { what, size, per, floor, floor_time, samples } in &self.0 {
-            let median = samples[samples.len() / 2];
+        for Figure { what, size, per, floor, floor_time, median } in &self.0 {
             let (count, per) = match per {
                 Per::Account => (size.accounts.unsigned_abs(), "account"),
                 Per::Row => (size.rows(), "row"),
@@ -154,6 +145,25 @@ impl Figures {
             println!("{what:<14} {accounts:>8} {rows:>9} {median:>11} {each:>15}   {floor_time:.2?} {floor}");
         }
     }
+}
+
+/// Measures what `run` returns. None if only other benchmarks were asked for.
+fn median_of(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    mut run: impl FnMut() -> Duration,
+) -> Option<Duration> {
+    let samples = RefCell::new(Vec::new());
+    group.bench_function(name, |bencher| {
+        bencher.iter_custom(|times| {
+            let elapsed: Duration = (0..times).map(|_| run()).sum();
+            samples.borrow_mut().push(elapsed.div_f64(times as f64));
+            elapsed
+        });
+    });
+    let mut samples = samples.into_inner();
+    samples.sort_unstable();
+    samples.get(samples.len() / 2).copied()
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> Duration {
@@ -205,7 +215,7 @@ fn rebuild(
     figures: &mut Figures,
     runtime: &Runtime,
     (what, size, store): (&'static str, Size, &dyn Store),
-    floor: (&'static str, impl FnOnce() -> Duration),
+    floor: (&'static str, impl FnMut() -> Duration),
 ) {
     let rule = size.rule();
     figures.measure(criterion, (what, size, Per::Row), floor, || {

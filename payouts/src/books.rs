@@ -21,7 +21,7 @@ use crate::{
         running::RunningWindow,
         window::Window,
     },
-    share::{NewShare, Reward, Segment, ShareGroup, ShareRow, ShareSeq},
+    share::{Reward, Segment, ShareGroup, ShareRow, ShareRun, ShareSeq},
     store::{Change, Commit, Row, Store, StoreError},
 };
 
@@ -154,14 +154,14 @@ impl Books {
     /// Takes note of shares that are on disk now. Groups come in their order, each once.
     pub async fn shares_stored(&self, group: &ShareGroup) {
         let Some(running) = &self.running else { return };
-        let shares = group.shares.iter().filter(|share| share.reward == Reward::Shared);
-        let row = |share: &NewShare| ShareRow {
-            account: share.account,
-            difficulty: share.difficulty,
-            nbits: share.job.nbits,
-            count: 1,
+        let runs = group.runs.iter().filter(|run| run.reward == Reward::Shared);
+        let row = |run: &ShareRun| ShareRow {
+            account: run.account,
+            difficulty: run.difficulty,
+            nbits: run.job.nbits,
+            count: run.count.into(),
         };
-        let segment = Segment { position: group.segment, rows: shares.map(row).collect() };
+        let segment = Segment { position: group.segment, rows: runs.map(row).collect() };
         running.lock().await.push(&segment);
     }
 

@@ -39,6 +39,8 @@ pub use period::{
 };
 pub use statement::{PeriodStatement, StatementError, explain};
 
+/// By how much the clock may be set back without a period beginning anew: less than anybody notices.
+const CLOCK_SLACK_MS: i64 = 60_000;
 /// Times a change is worked out anew because another came first.
 const COMMIT_ATTEMPTS: u32 = 16;
 
@@ -183,6 +185,11 @@ impl Crediting {
             return Ok(None);
         };
         let goes_on = open.scheme == self.scheme;
+        if goes_on && now_ms < open.from_ms - CLOCK_SLACK_MS {
+            // The clock was set back. A period that begins in the future would not end for as long as that is away.
+            self.store.save_periods(&[Period { from_ms: now_ms, ..open }]).await?;
+            return Ok(None);
+        }
         if goes_on && !self.is_over(&open, now_ms) {
             return Ok(None);
         }

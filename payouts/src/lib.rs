@@ -26,12 +26,13 @@ pub mod payout;
 pub mod reserve;
 pub mod scheme;
 pub mod share;
+mod slow_step;
 pub mod store;
 pub mod wallet;
 
 pub use account::{Account, AccountId};
 pub use books::{BlockRecord, Books, BooksError, ChainPosition, FoundBlock};
 pub use payout::{Payer, PayoutEvent, PayoutPolicy};
-pub use share::{Appended, Difficulty, NewShare, ShareGroup, ShareSeq};
+pub use share::{Appended, Difficulty, ShareGroup, ShareRun, ShareSeq};
 pub use store::{Store, StoreError, sqlite::SqliteStore};
 pub use wallet::{Wallet, WalletKey};

@@ -1,10 +1,10 @@
 //! Share records: what accepted shares are worth, as the share log keeps them.
 //!
-//! Validation happens elsewhere; a [`NewShare`] is the account of a share that was found right. The log does not keep
+//! Validation happens elsewhere; a [`ShareRun`] is the account of shares that were found right. The log does not keep
 //! single shares but sums: how many of one worker, job and difficulty there are in each *segment*. A segment ends where
 //! a job is made, so what a job's block pays for is always a whole number of segments.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bitcoin::{Amount, BlockHash, CompactTarget};
 use ruint::{
@@ -152,21 +152,25 @@ pub struct JobTerms {
     pub fees: Option<Amount>,
 }
 
-/// An accepted share that is not stored yet.
+/// Accepted shares that are not stored yet, and differ in nothing that is but their times: a run of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewShare {
-    /// Who earned it.
+pub struct ShareRun {
+    /// Who earned them.
     pub account: AccountId,
     /// The part of the user identity after the account; may be empty.
-    pub worker: String,
-    /// The job that it was found on.
+    pub worker: Arc<str>,
+    /// The job that they were found on.
     pub job: JobTerms,
-    /// The difficulty that was in force for its job; never that of its hash.
+    /// The difficulty that was in force for their job; never that of a hash.
     pub difficulty: Difficulty,
-    /// Whom it is paid for by.
+    /// Whom they are paid for by.
     pub reward: Reward,
-    /// When it was accepted, in milliseconds since 1970 UTC.
-    pub at_ms: i64,
+    /// How many there are, at least one.
+    pub count: u32,
+    /// When the first of them was accepted, in milliseconds since 1970 UTC.
+    pub first_at_ms: i64,
+    /// When the last of them was accepted.
+    pub last_at_ms: i64,
 }
 
 /// Shares that are stored together or not at all.
@@ -178,8 +182,8 @@ pub struct ShareGroup {
     pub number: i64,
     /// The segment that the shares belong to.
     pub segment: ShareSeq,
-    /// The shares.
-    pub shares: Vec<NewShare>,
+    /// The shares, in no particular order.
+    pub runs: Vec<ShareRun>,
 }
 
 /// A segment of the share log, as far as it counts in windows.

@@ -6,7 +6,9 @@
 pub mod account;
 mod alone;
 pub mod books;
+pub mod check;
 pub mod payout;
+pub mod port;
 pub mod probe;
 mod report;
 pub mod request;
@@ -53,6 +55,8 @@ pub enum Command {
     Init(InitArguments),
     /// Run the pool until SIGINT or SIGTERM
     Run(ConfigArguments),
+    /// Check the configuration, and whether each of its nodes can be used
+    Check(ConfigArguments),
     /// Look at the books; the pool may be running
     #[command(subcommand)]
     Ledger(LedgerCommand),
@@ -71,6 +75,11 @@ pub enum Command {
     /// Look at or fill the reserve out of which PPS, FPPS and PPS+ pay work; the pool may be running
     #[command(subcommand)]
     Reserve(reserve::ReserveCommand),
+    /// Print what the running pool has counted, in the OpenMetrics text format
+    Metrics(ConfigArguments),
+    /// Look at or lift bans of addresses; the pool must be running
+    #[command(subcommand)]
+    Bans(port::BansCommand),
     /// Check whether a Stratum V2 pool, this or another, keeps the rules that miners depend on
     Probe(probe::ProbeArguments),
 }

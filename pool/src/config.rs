@@ -5,6 +5,7 @@
 //! they cannot be read.
 
 mod extensions;
+mod limits;
 mod payout;
 pub mod secret_file;
 pub mod settings;
@@ -27,8 +28,9 @@ use protocol::noise::{AuthorityPublicKey, AuthoritySecretKey};
 use secrecy::{ExposeSecret, SecretString};
 use tracing_subscriber::EnvFilter;
 
-use self::settings::Settings;
+use self::settings::{Settings, node_key};
 pub use self::{
+    limits::LimitsConfig,
     payout::WalletConfig,
     settings::ConfigError,
     store::{PostgresUrl, StoreConfig},
@@ -42,6 +44,9 @@ pub const NETWORKS: [(&str, Network); 4] = [
     ("signet", Network::Signet),
     ("regtest", Network::Regtest),
 ];
+
+/// Most nodes beside the preferred one. A found block goes to all of them.
+const MAX_BACKUPS: usize = 8;
 
 /// Where miners are heard unless the config file says otherwise.
 pub const DEFAULT_LISTEN: &str = "0.0.0.0:34254";
@@ -59,6 +64,8 @@ pub struct Config {
     pub bitcoind: BitcoindConfig,
     /// The miners' side.
     pub stratum: StratumConfig,
+    /// What a peer may cost the pool.
+    pub limits: LimitsConfig,
     /// Who may mine.
     pub accounts: AccountsConfig,
     /// The money.
@@ -76,15 +83,35 @@ pub struct BitcoindConfig {
     pub credentials: NodeCredentials,
     /// A template lives this long at most before a fresh one takes its place.
     pub template_refresh: Duration,
+    /// The nodes that take its place when it fails, the preferred one first.
+    pub backups: Vec<BackupConfig>,
+}
+
+/// How a further node is reached.
+#[derive(Clone, Debug)]
+pub struct BackupConfig {
+    /// Its section, by which it is known in the log.
+    pub section: &'static str,
+    /// `http://host:port`.
+    pub url: String,
+    /// How the pool proves to the node who it is.
+    pub credentials: NodeCredentials,
 }
 
 /// How the pool proves to the node who it is.
 #[derive(Clone, Debug)]
 pub enum NodeCredentials {
     /// The cookie that bitcoind writes anew at each start.
-    CookieFile(PathBuf),
+    CookieFile {
+        /// The setting that names it.
+        key: &'static str,
+        /// The file.
+        file: PathBuf,
+    },
     /// `rpcuser` or `rpcauth`, with the password in a file of mode 0600.
     PasswordFile {
+        /// The setting that names it.
+        key: &'static str,
         /// The user.
         user: String,
         /// The file.
@@ -124,6 +151,8 @@ pub struct StratumConfig {
     pub min_difficulty: Difficulty,
     /// What the pool writes into its coinbases.
     pub pool_tag: PoolTag,
+    /// Whether miners get an empty job on a new tip at once, for which most hold it already, and the full one after it.
+    pub job_ahead: bool,
     /// The protocol's extensions that clients may use, beside the negotiation itself.
     pub supported_extensions: Vec<u16>,
     /// The extensions that clients must use. They count as supported.
@@ -216,6 +245,7 @@ impl Config {
             log,
             bitcoind: bitcoind(&settings)?,
             stratum: stratum(&settings, network)?,
+            limits: limits::read(&settings)?,
             accounts: AccountsConfig {
                 open_registration: settings.boolean("accounts.open_registration")?.unwrap_or(true),
             },
@@ -263,22 +293,19 @@ impl NodeCredentials {
     /// When their file cannot be read.
     pub fn read(&self) -> Result<(String, SecretString), ConfigError> {
         match self {
-            NodeCredentials::CookieFile(path) => {
-                let key = "bitcoind.cookie_file";
-                let cookie = std::fs::read_to_string(path).map_err(|source| ConfigError::UnreadableFile {
+            NodeCredentials::CookieFile { key, file } => {
+                let cookie = std::fs::read_to_string(file).map_err(|source| ConfigError::UnreadableFile {
                     key,
-                    path: path.clone(),
+                    path: file.clone(),
                     source,
                 })?;
                 let (user, password) = cookie.trim().split_once(':').ok_or_else(|| ConfigError::Invalid {
-                    key: key.to_owned(),
-                    reason: format!("{} is not a cookie of bitcoind", path.display()),
+                    key: (*key).to_owned(),
+                    reason: format!("{} is not a cookie of bitcoind", file.display()),
                 })?;
                 Ok((user.to_owned(), SecretString::from(password)))
             }
-            NodeCredentials::PasswordFile { user, file } => {
-                Ok((user.clone(), secret_file::read("bitcoind.password_file", file)?))
-            }
+            NodeCredentials::PasswordFile { key, user, file } => Ok((user.clone(), secret_file::read(key, file)?)),
             NodeCredentials::Password { user, password } => Ok((user.clone(), password.clone())),
         }
     }
@@ -298,38 +325,59 @@ fn network(settings: &Settings) -> Result<Network, ConfigError> {
     })
 }
 
+/// The section of the node that is preferred.
+const MAIN_NODE: &str = "bitcoind";
+
 fn bitcoind(settings: &Settings) -> Result<BitcoindConfig, ConfigError> {
-    let url = settings.text("bitcoind.url")?.ok_or_else(|| settings.missing("bitcoind.url"))?;
+    let (url, credentials) = node(settings, MAIN_NODE)?;
+    let refresh = settings.integer("bitcoind.template_refresh_seconds", 5..=30)?.unwrap_or(30);
+    let backups = settings.backup_sections().into_iter().map(|section| {
+        let (url, credentials) = node(settings, section)?;
+        Ok(BackupConfig { section, url, credentials })
+    });
+    let backups: Vec<BackupConfig> = backups.collect::<Result<_, ConfigError>>()?;
+    if let Some(surplus) = backups.get(MAX_BACKUPS) {
+        let reason = format!("is one backup too many: there may be {MAX_BACKUPS}");
+        return Err(settings.invalid(node_key(surplus.section, "url"), reason));
+    }
+    Ok(BitcoindConfig { url, credentials, template_refresh: Duration::from_secs(refresh), backups })
+}
+
+/// Reads how the node of a section is reached.
+fn node(settings: &Settings, section: &str) -> Result<(String, NodeCredentials), ConfigError> {
+    let key = node_key(section, "url");
+    let url = settings.text(key)?.ok_or_else(|| settings.missing(key))?;
     // Encryption on the way to the node is a tunnel's work: bitcoind itself speaks plain HTTP only.
     let Some(authority) = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')) else {
-        return Err(settings.invalid("bitcoind.url", format!("{url} does not start with http://")));
+        return Err(settings.invalid(key, format!("{url} does not start with http://")));
     };
     if authority.is_empty() || authority.contains('@') {
         let reason = "should be http://host:port; user and password have their own settings";
-        return Err(settings.invalid("bitcoind.url", reason));
+        return Err(settings.invalid(key, reason));
     }
-    let refresh = settings.integer("bitcoind.template_refresh_seconds", 5..=30)?.unwrap_or(30);
-    Ok(BitcoindConfig { url, credentials: credentials(settings)?, template_refresh: Duration::from_secs(refresh) })
+    Ok((url, credentials(settings, section)?))
 }
 
-fn credentials(settings: &Settings) -> Result<NodeCredentials, ConfigError> {
-    let cookie = settings.path("bitcoind.cookie_file")?;
-    let user = settings.text("bitcoind.user")?;
-    let file = settings.path("bitcoind.password_file")?;
-    let password = settings.text("bitcoind.password")?.map(SecretString::from);
+fn credentials(settings: &Settings, section: &str) -> Result<NodeCredentials, ConfigError> {
+    let keys = ["cookie_file", "user", "password_file", "password"].map(|setting| node_key(section, setting));
+    let [cookie_key, user_key, file_key, password_key] = keys;
+    let cookie = settings.path(cookie_key)?;
+    let user = settings.text(user_key)?;
+    let file = settings.path(file_key)?;
+    let password = settings.text(password_key)?.map(SecretString::from);
     match (cookie, user, file, password) {
-        (Some(cookie), None, None, None) => Ok(NodeCredentials::CookieFile(cookie)),
-        (None, Some(user), Some(file), None) => Ok(NodeCredentials::PasswordFile { user, file }),
+        (Some(file), None, None, None) => Ok(NodeCredentials::CookieFile { key: cookie_key, file }),
+        (None, Some(user), Some(file), None) => Ok(NodeCredentials::PasswordFile { key: file_key, user, file }),
         (None, Some(user), None, Some(password)) => Ok(NodeCredentials::Password { user, password }),
-        (None, None, None, None) => Err(settings.missing("bitcoind.cookie_file")),
-        (None, Some(_), None, None) => Err(settings.missing("bitcoind.password_file")),
-        (None, None, _, _) => Err(settings.missing("bitcoind.user")),
+        (None, None, None, None) => Err(settings.missing(cookie_key)),
+        (None, Some(_), None, None) => Err(settings.missing(file_key)),
+        (None, None, _, _) => Err(settings.missing(user_key)),
         (None, Some(_), Some(_), Some(_)) => {
-            Err(settings.invalid("bitcoind.password", "and bitcoind.password_file exclude each other"))
+            Err(settings.invalid(password_key, format!("and {file_key} exclude each other")))
         }
         (Some(_), ..) => {
-            let reason = "excludes bitcoind.user and its password: set the one or the other";
-            Err(settings.invalid("bitcoind.cookie_file", reason))
+            let reason = format!("excludes {user_key} and its password: set the one or the other");
+            Err(settings.invalid(cookie_key, reason))
         }
     }
 }
@@ -364,10 +412,11 @@ fn stratum(settings: &Settings, network: Network) -> Result<StratumConfig, Confi
         max_channels_per_connection: narrow(
             settings.integer("stratum.max_channels_per_connection", 1..=100_000)?.unwrap_or(1_000),
         ),
-        shares_per_minute: narrow(settings.integer("stratum.shares_per_minute", 1..=600)?.unwrap_or(6)),
+        shares_per_minute: narrow(settings.integer("stratum.shares_per_minute", 1..=600_000_000)?.unwrap_or(6)),
         initial_difficulty,
         min_difficulty,
         pool_tag,
+        job_ahead: settings.boolean("stratum.job_ahead")?.unwrap_or(true),
         supported_extensions: extensions::read(settings, "stratum.supported_extensions")?
             .unwrap_or_else(extensions::all),
         required_extensions: extensions::read(settings, "stratum.required_extensions")?.unwrap_or_default(),

@@ -245,6 +245,13 @@ cookie_file = {cookie}
 # Without a new block, miners get new work at least this often, in seconds, 5 to 30: devices give up on a silent pool.
 template_refresh_seconds = 30
 
+# More nodes, up to eight, in the order of their names. When the one above stops answering or falls behind, the next takes
+# its place until it is well again. A found block goes to all of them.
+# [bitcoind.backup.berlin]
+# url = "http://10.0.0.1:8332"
+# user = "adit"
+# password_file = "berlin.password"
+
 [stratum]
 # Where miners are heard.
 listen = {listen}
@@ -260,17 +267,46 @@ server_id = 0
 # miners leaves with all of them when one is refused: allow for all.
 max_connections = 10000
 max_channels_per_connection = 1000
-# Difficulty follows each channel's hash rate to so many shares a minute. More give a finer measure, and more load.
+# Difficulty follows each channel's hash rate to so many shares a minute. More give a finer measure, and more load:
+# above 600, it is for load tests.
 shares_per_minute = 6
 # The difficulty of a new channel whose hash rate is not known, and the least of any: powers of two.
 initial_difficulty = {initial}
 min_difficulty = {min}
 # What the pool writes into its blocks.
 pool_tag = "Adit"
+# Whether miners turn to a new tip within milliseconds, while the node still puts together its template: for that moment
+# with a block without transactions, worth the subsidy alone, whose job most of them hold in advance. With false they go
+# on with the old block, which is worth nothing, until the node's template is there.
+job_ahead = true
 # Extensions of the protocol that miners may use: 2, worker-specific-hashrate-tracking, by which a proxy names the worker
 # of each share. Miners that do not ask for all of the required ones are sent away.
 supported_extensions = [2]
 required_extensions = []
+
+[limits]
+# What a peer may cost the pool. Connections of one address (IPv6: one /64) at a time, and connections that are not set up
+# yet: of all, and of one address. When one of these is reached, silent ones and those of the address with most give way.
+connections_per_address = 1024
+handshakes = 2048
+handshakes_per_address = 512
+# Addresses and networks that have no bounds of their own and are never banned: for farms and proxies that are known.
+unlimited_addresses = ["127.0.0.0/8", "::1/128"]
+# What one connection may send each second; to open or change a channel counts as ten messages. One that sends more is
+# read more slowly, and closed after a minute of that.
+messages_per_second = 4000
+bytes_per_second = 1048576
+# The longest payload of a frame.
+frame_bytes = 147456
+# A connection without a channel is closed after this time. Devices need some seconds for their first one.
+idle_seconds = 120
+# Shares of one channel for one job that are remembered to find duplicates, each in some 18 bytes. More are refused; at the
+# pace that stratum.shares_per_minute sets nobody comes near it.
+shares_per_job = 1048576
+# A connection is closed when it has handed in so many more invalid shares than valid ones within ten minutes; late shares
+# do not count. When three connections of an address were closed for that, it is banned for so long; 0 for never.
+invalid_shares = 1000
+ban_seconds = 300
 
 [accounts]
 # Whether any address of the network may mine. If not, only accounts may: addresses that have mined before, and those that

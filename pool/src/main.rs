@@ -16,12 +16,12 @@ use payouts::{crediting::PeriodNumber, store::Store};
 use pool::{
     cli::{
         Cli, Command, ExplainArguments, ExplainPeriodArguments, ExportCommand, LedgerCommand, StoreCommand, account,
-        books, payout, probe, reserve, store,
+        books, check, payout, port, probe, reserve, store,
     },
     config::{Config, ConfigError},
     init::init,
     probe::Unreachable,
-    template::node::Node,
+    template::nodes::Nodes,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -49,15 +49,26 @@ fn perform(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Init(arguments) => print(&format!("{}\n", init(&arguments.into())?)),
         Command::Run(arguments) => run(&arguments.config),
+        Command::Check(arguments) => {
+            let config = Config::load(&arguments.config)?;
+            let mut unfit = 0;
+            answer(async {
+                let (report, found) = check::perform(&config).await;
+                unfit = found;
+                Ok(report)
+            })?;
+            ensure!(unfit == 0, "nodes that cannot be used: {unfit}");
+            Ok(())
+        }
         Command::Ledger(LedgerCommand::Show(arguments)) => {
             read_books(&arguments.config.config, async |store| books::show_ledger(store, arguments.last).await)
         }
         Command::Ledger(LedgerCommand::Verify(arguments)) => {
             let config = Config::load(&arguments.config.config)?;
-            let node = (!arguments.offline).then(|| Node::new(&config.bitcoind, config.network));
+            let nodes = (!arguments.offline).then(|| Nodes::new(&config.bitcoind, config.network));
             answer(async {
                 let store = pool::store::open_read_only(&config.store).await?;
-                books::verify(&*store, node.as_ref()).await
+                books::verify(&*store, nodes.as_ref()).await
             })
         }
         Command::Ledger(LedgerCommand::Explain(arguments)) => {
@@ -75,6 +86,8 @@ fn perform(command: Command) -> anyhow::Result<()> {
         }
         Command::Account(command) => answer(account::perform(command)),
         Command::Reserve(command) => answer(reserve::perform(command)),
+        Command::Metrics(arguments) => answer(port::metrics(&arguments)),
+        Command::Bans(command) => answer(port::bans(command)),
         Command::Probe(arguments) => {
             let mut violations = 0;
             answer(async {

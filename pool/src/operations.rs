@@ -9,11 +9,12 @@ mod desk;
 mod log;
 mod open;
 mod perform;
+pub mod port;
 pub mod report;
 pub mod reserve;
 pub mod workers;
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use bitcoin::{Address, address::NetworkUnchecked};
 use payouts::{
@@ -29,6 +30,7 @@ pub use self::{
     log::tell,
     open::open_payer,
     perform::perform,
+    port::Port,
     report::{Outcome, PsbtBytes},
 };
 
@@ -145,12 +147,24 @@ pub enum Request {
         /// The operator's name for it: the same again gives nothing twice.
         reference: Words,
     },
+    /// What the running pool has counted.
+    Metrics,
+    /// Which addresses the running pool has banned.
+    Bans,
+    /// Let a banned address connect again.
+    LiftBan {
+        /// The address; of IPv6, any of its network.
+        address: IpAddr,
+    },
 }
 
 impl Request {
     /// Whether it may change something, so that settlement has reason to look.
     pub fn changes(&self) -> bool {
-        !matches!(self, Request::Status | Request::List { .. } | Request::Show { .. })
+        !matches!(
+            self,
+            Request::Status | Request::List { .. } | Request::Show { .. } | Request::Metrics | Request::Bans
+        )
     }
 
     /// Whether it may change which accounts there are, or what they are called.
@@ -187,6 +201,9 @@ impl fmt::Display for Request {
                 write!(f, "fund the reserve with {sat} sat of {}: {reference}", PoolMoney::from(*from))
             }
             Request::AssignDeposits { sat, reference } => write!(f, "assign {sat} sat of deposits: {reference}"),
+            Request::Metrics => f.write_str("metrics"),
+            Request::Bans => f.write_str("bans"),
+            Request::LiftBan { address } => write!(f, "lift the ban of {address}"),
         }
     }
 }

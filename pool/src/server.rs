@@ -3,16 +3,17 @@
 use std::{
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, bail};
-use bitcoin::{Network, ScriptBuf};
+use bitcoin::Network;
 use payouts::{
     books::Books,
     crediting::{Crediting, CreditingPolicy, NodeNetwork},
     scheme::{PoolFee, rule::Scheme},
     share::ShareSeq,
+    wallet::settled_block,
 };
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -26,31 +27,33 @@ use tracing::{info, warn};
 use crate::{
     accounting::{
         blocks::{Booking, FoundBlocks, Spool, submit_all},
+        metrics::ShareLogMetrics,
         registry::{Registration, Registry},
         segments::Segments,
         settlement::{Signals, Work, settle_all},
         share_log::{ShareLog, unix_time_ms},
         upkeep::Upkeep,
     },
-    config::{AccountsConfig, Config, PayoutConfig, StratumConfig},
+    config::{AccountsConfig, Config, LimitsConfig, PayoutConfig, StratumConfig},
     control::ControlSocket,
+    descriptors,
+    jobs::{JobMaker, make_jobs},
     lock::DataLock,
-    mining::{
-        coinbase::{Coinbase, PoolTag},
-        extranonce::ExtranonceSpace,
-        job::{Job, JobNumber, JobOrigin},
-        session::SessionPolicy,
-    },
-    operations::{Desk, Order, Refusal, RefusalCode, open_payer},
+    metrics::Metrics,
+    mining::{extranonce::ExtranonceSpace, session::SessionPolicy},
+    operations::{Desk, Order, Port, Refusal, RefusalCode, open_payer},
     store,
     stratum::{
+        addresses::{AddressLimits, Addresses},
         channels::Upstream,
         listener::{CertificateIssuer, Extensions, accept_all},
+        metrics::PortMetrics,
+        turns::Turns,
     },
     template::{
-        LatestTemplate, Template,
-        bitcoind::{follow_templates, wait_until_ready},
-        node::Node,
+        LatestTemplate,
+        bitcoind::{OnNewTip, follow_templates, wait_until_ready},
+        nodes::Nodes,
     },
 };
 
@@ -82,47 +85,51 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
         required: config.stratum.required_extensions.clone(),
     };
     let validity = config.stratum.certificate_validity;
-    let issuer = CertificateIssuer::new(authority, validity, extensions, SystemTime::now());
+    let issuer = CertificateIssuer::new(authority, validity, extensions, SystemTime::now())
+        .with_max_frame_bytes(config.limits.frame_bytes);
     let wallet_keys = config.payout.wallet.read(config.network)?;
     let store = store::open(&config.store).await?;
-    let node = Node::new(&config.bitcoind, config.network);
+    let nodes = Nodes::new(&config.bitcoind, config.network);
+    if let Some(settled) = settled_block(&*store).await.context("the stored wallet cannot be read")? {
+        nodes.expect_block(settled);
+    }
 
-    let (desk, mut orders) = Desk::open();
+    let max_connections = descriptors::fit(config.stratum.max_connections);
+    let addresses = Arc::new(Addresses::new(address_limits(&config.limits, max_connections)));
+    let mut metrics = Metrics::new();
+    let port_metrics = Arc::new(PortMetrics::register(&mut metrics));
+    let share_log_metrics = ShareLogMetrics::register(&mut metrics);
+    let port = Port { addresses: Arc::clone(&addresses), metrics: Arc::new(metrics) };
+
+    let (desk, mut orders) = Desk::open(port);
     // Not yet a task: if the start fails, the socket ends with it.
     let mut served = Box::pin(control.serve(desk, draining.clone()));
     let templates = tokio::select! {
-        templates = first_template(&node, config.bitcoind.template_refresh) => templates?,
+        templates = first_template(&nodes, &config) => templates?,
         () = async { tokio::join!(&mut served, refuse_all(&mut orders)); } => return Ok(()),
         _ = draining.wait_for(|draining| *draining) => return Ok(()),
     };
 
     let session = store.begin_session().await?;
-    let payer = open_payer(&config.payout, Arc::clone(&store), wallet_keys, Arc::new(node.client())).await?;
+    let payer = open_payer(&config.payout, Arc::clone(&store), wallet_keys, Arc::new(nodes.client())).await?;
     let segments = Segments::of_session(session).context("the pool was started too often")?;
     // Before the first share, so that it has heard of all.
     let scheme = scheme(&config.payout)?;
     let books = Books::new(Arc::clone(&store), scheme).with_running_window().await?;
     let books = Arc::new(books);
     let (share_log, share_log_task) =
-        ShareLog::start(Arc::clone(&store), Arc::clone(&books), session, segments.clone());
-    let jobs = make_jobs(
-        templates.clone(),
-        JobMaker {
-            script: payer.wallet().coinbase_script(),
-            tag: config.stratum.pool_tag.clone(),
-            segments: segments.clone(),
-            session,
-            made: 0,
-        },
-        config.bitcoind.template_refresh,
-    )?;
+        ShareLog::start(Arc::clone(&store), Arc::clone(&books), session, segments.clone(), share_log_metrics);
+    let (script, tag) = (payer.wallet().coinbase_script(), config.stratum.pool_tag.clone());
+    let ahead_on = config.stratum.job_ahead.then_some(config.network);
+    let maker = JobMaker::new(script, tag, segments.clone(), session, ahead_on);
+    let jobs = make_jobs(templates.clone(), maker, config.bitcoind.template_refresh)?;
 
     let policy = CreditingPolicy {
         period_ms: i64::try_from(config.payout.credit_period.as_millis())
             .context("payout.credit_minutes is too long")?,
         average: config.payout.fpps_average,
     };
-    let network = Arc::new(NodeNetwork::new(Arc::new(node.client())));
+    let network = Arc::new(NodeNetwork::new(Arc::new(nodes.client())));
     let crediting = Crediting::new(Arc::clone(&store), scheme, policy, network);
     // All shares of earlier runs lie before this one's first segment.
     let begin = ShareSeq::of_session(session, 0).context("the pool was started too often")?;
@@ -132,7 +139,7 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
     let (found_blocks, solutions) = FoundBlocks::open(spool.clone());
     let (found_sender, found) = watch::channel(());
     let blocks_task = tokio::spawn(submit_all(
-        node.clone(),
+        nodes.clone(),
         Booking { store: Arc::clone(&store), books: Arc::clone(&books), segments: segments.clone() },
         spool.clone(),
         left_over,
@@ -140,6 +147,7 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
         found_sender,
     ));
     let upkeep = Upkeep {
+        segments: segments.clone(),
         store: Arc::clone(&store),
         books: Arc::clone(&books),
         spool,
@@ -150,13 +158,13 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
     let work = Work { crediting, segments };
     let registry = Registry::load(&*store, config.network, registration(config.accounts)).await;
     let registry = Arc::new(registry.context("the accounts cannot be read")?);
-    let settlement = settle_all(node, Arc::clone(&store), books, payer, work, Arc::clone(&registry), signals);
+    let settlement = settle_all(nodes, Arc::clone(&store), books, payer, work, Arc::clone(&registry), signals);
     let settlement_task = tokio::spawn(settlement);
     let control_task = tokio::spawn(served);
 
     let upstream = Upstream {
         registry,
-        policy: Arc::new(session_policy(&config.stratum, config.network)),
+        policy: Arc::new(session_policy(&config.stratum, &config.limits, config.network)),
         // The session is a part of the prefix; after 65,536 starts it repeats, long after the jobs of the first.
         space: Arc::new(ExtranonceSpace::new(config.stratum.server_id, session as u16, MAX_CHANNELS)),
         jobs,
@@ -165,11 +173,14 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
         scheme,
         store,
         draining,
+        limits: config.limits.connection,
+        turns: Arc::new(Turns::new(Turns::suited())),
+        metrics: port_metrics,
     };
     let listener = socket.listen(BACKLOG).with_context(|| format!("cannot listen on {}", config.stratum.listen))?;
     announce(&listener, &miner_url);
     // Ends when the pool shuts down and all connections are closed; with them end the queues behind them.
-    accept_all(listener, issuer, config.stratum.max_connections, upstream).await;
+    accept_all(listener, issuer, addresses, upstream).await;
     info!("shutting down");
     let tasks = [
         ("share log", share_log_task),
@@ -186,9 +197,10 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
 }
 
 /// Waits for the node and its first template: until there is one, nobody may connect.
-async fn first_template(node: &Node, refresh: Duration) -> anyhow::Result<watch::Receiver<LatestTemplate>> {
-    wait_until_ready(node).await;
-    let mut templates = follow_templates(node.clone(), refresh);
+async fn first_template(nodes: &Nodes, config: &Config) -> anyhow::Result<watch::Receiver<LatestTemplate>> {
+    wait_until_ready(nodes).await;
+    let on_new_tip = if config.stratum.job_ahead { OnNewTip::EmptyFirst } else { OnNewTip::Wait };
+    let mut templates = follow_templates(nodes, config.bitcoind.template_refresh, on_new_tip);
     templates.wait_for(Option::is_some).await.context("templates have ended")?;
     Ok(templates)
 }
@@ -211,69 +223,6 @@ fn bind(address: SocketAddr) -> anyhow::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// What turns a template into a job.
-struct JobMaker {
-    script: ScriptBuf,
-    tag: PoolTag,
-    segments: Segments,
-    session: i64,
-    made: u32,
-}
-
-impl JobMaker {
-    fn make(&mut self, template: &Arc<Template>) -> Arc<Job> {
-        let (value, commitment) = (template.coinbase_value, &template.witness_commitment);
-        let coinbase = Coinbase::new(template.height, value, &self.script, commitment, &self.tag, self.made);
-        let origin = JobOrigin {
-            number: JobNumber(self.session << 32 | i64::from(self.made)),
-            share_position: self.segments.cut(),
-            made_at: Instant::now(),
-            made_at_ms: unix_time_ms(),
-        };
-        self.made = self.made.checked_add(1).expect("a job a second makes 2^32 of them in 136 years");
-        Arc::new(Job::new(Arc::clone(template), coinbase, origin))
-    }
-
-    /// Makes another job of the same template, with the time that it has become.
-    fn renew(&mut self, job: &Job) -> Arc<Job> {
-        let template = Template { curtime: job.time_at(Instant::now()), ..job.template().clone() };
-        self.make(&Arc::new(template))
-    }
-}
-
-/// Makes a job of the present template, and of each that follows until nobody wants jobs any more.
-///
-/// No job becomes older than `longest`: when the node gives nothing new, the last template serves again. Devices take
-/// a pool that says nothing for a dead one, and leave it after one to three minutes.
-fn make_jobs(
-    mut templates: watch::Receiver<LatestTemplate>,
-    mut maker: JobMaker,
-    longest: Duration,
-) -> anyhow::Result<watch::Receiver<Arc<Job>>> {
-    let first = templates.borrow_and_update().clone().context("there is no template")?;
-    let (sender, jobs) = watch::channel(maker.make(&first));
-    tokio::spawn(async move {
-        loop {
-            let changed = tokio::select! {
-                changed = timeout(longest, templates.changed()) => changed,
-                () = sender.closed() => return,
-            };
-            let job = match changed {
-                Ok(Ok(())) => templates.borrow_and_update().clone().map(|template| maker.make(&template)),
-                Ok(Err(_)) => return,
-                Err(_) => {
-                    let last = Arc::clone(&sender.borrow());
-                    Some(maker.renew(&last))
-                }
-            };
-            if let Some(job) = job {
-                sender.send_replace(job);
-            }
-        }
-    });
-    Ok(jobs)
-}
-
 /// Tells a person where miners connect, also when the log is off.
 #[allow(clippy::print_stdout)]
 fn announce(listener: &TcpListener, miner_url: &str) {
@@ -282,13 +231,25 @@ fn announce(listener: &TcpListener, miner_url: &str) {
     }
 }
 
-fn session_policy(config: &StratumConfig, network: Network) -> SessionPolicy {
+fn session_policy(config: &StratumConfig, limits: &LimitsConfig, network: Network) -> SessionPolicy {
     SessionPolicy {
         shares_per_minute: f64::from(config.shares_per_minute),
         initial_difficulty: config.initial_difficulty,
         min_difficulty: config.min_difficulty,
         max_channels: config.max_channels_per_connection,
+        max_shares_per_job: limits.shares_per_job,
         harder_than_network: network == Network::Regtest,
+    }
+}
+
+fn address_limits(config: &LimitsConfig, max_connections: usize) -> AddressLimits {
+    AddressLimits {
+        max_connections,
+        max_connections_per_address: config.connections_per_address,
+        max_handshakes: config.handshakes,
+        max_handshakes_per_address: config.handshakes_per_address,
+        unlimited: config.unlimited_addresses.clone(),
+        ban: config.ban,
     }
 }
 
@@ -324,43 +285,5 @@ async fn end(name: &str, task: JoinHandle<()>) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => warn!(%error, "{name} failed"),
         Err(_) => warn!("{name} did not end within {} s and is cut off", END_TIMEOUT.as_secs()),
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use crate::mining::{extranonce::FULL_EXTRANONCE_SIZE, job::tests::template};
-
-    #[tokio::test]
-    async fn job_is_renewed_with_a_later_time_when_the_node_gives_no_template() {
-        const LONGEST: Duration = Duration::from_millis(1_100);
-
-        let (node, templates) = watch::channel(Some(template(1, 1_700_000_000, 0x1702_1369)));
-        let session = 1;
-        let segments = Segments::of_session(session).unwrap();
-        let maker =
-            JobMaker { script: ScriptBuf::new(), tag: PoolTag::new("/Adit/").unwrap(), segments, session, made: 0 };
-        let mut jobs = make_jobs(templates, maker, LONGEST).unwrap();
-        let mut known = vec![Arc::clone(&jobs.borrow_and_update())];
-        for _ in 0..2 {
-            let begun = Instant::now();
-            timeout(10 * LONGEST, jobs.changed()).await.unwrap().unwrap();
-            assert!(begun.elapsed() > LONGEST / 2, "{:?}", begun.elapsed());
-            known.push(Arc::clone(&jobs.borrow_and_update()));
-        }
-        for pair in known.windows(2) {
-            let [before, after] = pair else { panic!("windows of two") };
-            assert!(after.same_tip(before) && after.number() > before.number());
-            assert!(after.template().curtime > before.template().curtime);
-            // Not the same work once more: it cannot even be told apart from new transactions.
-            let root = |job: &Job| job.merkle_root(&[7; FULL_EXTRANONCE_SIZE]);
-            assert_ne!(root(after), root(before));
-        }
-
-        node.send_replace(Some(template(2, 1_700_000_100, 0x1702_1369)));
-        jobs.changed().await.unwrap();
-        assert!(!jobs.borrow().same_tip(&known[0]), "a template is taken at once");
     }
 }

@@ -114,7 +114,7 @@ impl Sealer {
     /// `block` is at most [`MAX_CHUNK_LEN`](crate::framing::MAX_CHUNK_LEN) bytes long.
     pub fn seal(&mut self, block: &mut [u8]) -> [u8; MAC_LEN] {
         let nonce = self.0.next_nonce();
-        let tag = self.0.key.seal_in_place_separate_tag(nonce, Aad::empty(), block);
+        let tag = self.0.expanded().seal_in_place_separate_tag(nonce, Aad::empty(), block);
         let tag = tag.expect("a block is far below the cipher's limit of 256 GiB");
         let mut mac = [0; MAC_LEN];
         mac.copy_from_slice(tag.as_ref());
@@ -134,21 +134,29 @@ impl Opener {
     /// If the block is not the next one that the peer encrypted. The direction is of no use afterwards.
     pub fn open(&mut self, block: &mut [u8]) -> Result<usize, NoiseError> {
         let nonce = self.0.next_nonce();
-        let plaintext = self.0.key.open_in_place(nonce, Aad::empty(), block);
+        let key = self.0.expanded();
+        let plaintext = key.open_in_place(nonce, Aad::empty(), block);
         plaintext.map(|plaintext| plaintext.len()).map_err(|_| NoiseError::Decryption)
     }
 }
 
-/// A key with its counter. Keeps the key expanded, which the handshake's own cipher state does anew for each block.
+/// A key with its counter.
+///
+/// The cipher's own form of the key has room for any cipher's: 544 bytes, of which this one uses 32. Two of them would be
+/// a quarter of what an idle connection costs, while to make one anew takes 30 ns a block.
 struct Cipher {
-    key: LessSafeKey,
+    key: [u8; 32],
     nonce: u64,
 }
 
 impl Cipher {
     fn new(state: noise_protocol::CipherState<ChaChaPoly>) -> Self {
         let (key, nonce) = state.extract();
-        Self { key: expand(&key), nonce }
+        Self { key, nonce }
+    }
+
+    fn expanded(&self) -> LessSafeKey {
+        expand(&self.key)
     }
 
     fn next_nonce(&mut self) -> Nonce {
@@ -165,6 +173,7 @@ impl fmt::Debug for Cipher {
     }
 }
 
+#[inline]
 fn expand(key: &[u8; 32]) -> LessSafeKey {
     LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, key).expect("the key has the cipher's length"))
 }

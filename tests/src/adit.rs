@@ -214,6 +214,15 @@ impl Pool {
         Ok(self.running.as_ref().context("the pool does not run")?.address.clone())
     }
 
+    /// Returns the process id of the running pool.
+    ///
+    /// # Errors
+    ///
+    /// If it does not run.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        Ok(self.running.as_ref().context("the pool does not run")?.child.id())
+    }
+
     /// Asks the pool to end with SIGTERM and waits until it has.
     ///
     /// # Errors

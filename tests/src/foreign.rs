@@ -18,7 +18,7 @@ pub use self::{
     install::{install_missing, is_installed},
     mining_device::{MiningDevice, MiningDeviceOptions},
     process::Process,
-    reference_pool::ReferencePool,
+    reference_pool::{ReferencePool, ReferencePoolOptions},
     translator::{Translator, TranslatorOptions},
 };
 
@@ -33,6 +33,8 @@ pub struct Program {
     pub binary: &'static str,
     /// The environment variable that names an executable to use instead.
     pub variable: &'static str,
+    /// Whether its speed is measured, so that it is built as users build it, however long that takes.
+    pub is_measured: bool,
 }
 
 /// A Stratum V2 miner on the CPU, of the reference implementation's own tests. It opens a standard channel.
@@ -41,15 +43,21 @@ pub const MINING_DEVICE: Program = Program {
     version: "0.6.0",
     binary: "mining_device",
     variable: "MINING_DEVICE_EXE",
+    is_measured: false,
 };
 
 /// The proxy between Stratum V1 miners and a Stratum V2 pool.
-pub const TRANSLATOR: Program =
-    Program { package: "translator_sv2", version: "0.6.0", binary: "translator_sv2", variable: "TRANSLATOR_EXE" };
+pub const TRANSLATOR: Program = Program {
+    package: "translator_sv2",
+    version: "0.6.0",
+    binary: "translator_sv2",
+    variable: "TRANSLATOR_EXE",
+    is_measured: false,
+};
 
 /// The pool.
 pub const REFERENCE_POOL: Program =
-    Program { package: "pool_sv2", version: "0.7.0", binary: "pool_sv2", variable: "POOL_SV2_EXE" };
+    Program { package: "pool_sv2", version: "0.7.0", binary: "pool_sv2", variable: "POOL_SV2_EXE", is_measured: true };
 
 /// All programs that the tests need.
 pub const CLIENTS: [Program; 3] = [MINING_DEVICE, TRANSLATOR, REFERENCE_POOL];
@@ -67,7 +75,13 @@ impl Program {
         }
         let Program { package, version, binary, .. } = self;
         ensure!(is_installed(self)?, "there is no {binary} of {package} {version}: `make test-interop` builds it");
-        Ok(cache_folder()?.join("bin").join(binary))
+        Ok(self.root()?.join("bin").join(binary))
+    }
+
+    /// Returns the folder that it is installed to. Builds that are measured have one of their own, so that none that was
+    /// made in a hurry is taken for one.
+    fn root(&self) -> anyhow::Result<PathBuf> {
+        Ok(if self.is_measured { cache_folder()?.join("measured") } else { cache_folder()? })
     }
 
     fn named(&self) -> Option<PathBuf> {
@@ -75,7 +89,7 @@ impl Program {
     }
 }
 
-/// Returns the folder of the builds: `adit/interop` in `XDG_CACHE_HOME` or `~/.cache`.
+/// Returns the folder of all builds: `adit/interop` in `XDG_CACHE_HOME` or `~/.cache`.
 ///
 /// # Errors
 ///

@@ -6,8 +6,13 @@
 #![forbid(unsafe_code)]
 
 pub mod adit;
+pub mod clock;
 pub mod crash_points;
 pub mod foreign;
+pub mod load;
 pub mod miner;
+pub mod node_proxy;
+pub mod small_disk;
+pub mod store_lock;
 pub mod sv1_miner;
 pub mod wrong_pool;

@@ -19,7 +19,7 @@ use crate::{
         pplns::Pplns,
         rule::SchemeName,
     },
-    share::NewShare,
+    share::ShareRun,
     store::{
         conformance::{address, append, append_each, block_hash, job_at, pay, share},
         sqlite::SqliteStore,
@@ -118,8 +118,8 @@ async fn a_window_over_many_pages_loses_no_share_of_one_moment() {
     let fixture = fixture().await;
     let [one, other, _] = fixture.miners;
     // In segments of a thousand shares, each by another rig, all at the same moment.
-    let rig = |index: u32| NewShare {
-        worker: format!("rig {index}"),
+    let rig = |index: u32| ShareRun {
+        worker: format!("rig {index}").into(),
         job: job_at(1, 0x1d01_fffe),
         ..share(if index.is_multiple_of(2) { one } else { other }, 7)
     };
@@ -144,7 +144,10 @@ async fn an_empty_day_does_not_end_the_window() {
     const DAY_MS: i64 = 86_400_000;
     let fixture = fixture().await;
     let mut later: Vec<_> = (500..505).map(|hash| share(fixture.miners[2], hash)).collect();
-    later.iter_mut().for_each(|share| share.at_ms += 30 * DAY_MS);
+    for share in &mut later {
+        share.first_at_ms += 30 * DAY_MS;
+        share.last_at_ms += 30 * DAY_MS;
+    }
     let found = FoundBlock { share_position: append(&*fixture.store, &later).await, ..fixture.found(1) };
     fixture.books.record_found(&found).await.unwrap();
     let [a, b, c] = fixture.miners.map(LedgerAccount::MinerImmature);

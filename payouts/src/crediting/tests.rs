@@ -22,7 +22,7 @@ use crate::{
         network_fees::NetworkBlock,
         pps::Pps,
     },
-    share::{Appended, Difficulty, JobTerms, NewShare, Reward, ShareGroup},
+    share::{Appended, Difficulty, JobTerms, Reward, ShareGroup, ShareRun},
     store::{
         conformance::{address, block_hash, job_at, pay, share},
         sqlite::SqliteStore,
@@ -100,9 +100,9 @@ impl Fixture {
             *groups
         };
         let segment = ShareSeq::of_session(self.session, number as u32).unwrap();
-        let of = |&(account, count): &(AccountId, u32)| (0..count).map(move |_| NewShare { job, ..share(account, 1) });
+        let of = |&(account, count): &(AccountId, u32)| (0..count).map(move |_| ShareRun { job, ..share(account, 1) });
         let shares = counts.iter().flat_map(of).collect();
-        let group = ShareGroup { session: self.session, number, segment, shares };
+        let group = ShareGroup { session: self.session, number, segment, runs: shares };
         assert_eq!(self.store.append_shares(&group).await.unwrap(), Appended::Stored);
         segment
     }
@@ -318,6 +318,25 @@ async fn periods_of_two_schemes_are_paid_each_by_its_own() {
     fixture.crediting(pps(0)).step(START_MS + 2 * DAY_MS, third).await.unwrap();
     let status = reserve::status(&*fixture.store).await.unwrap();
     assert_eq!(status.open.map(|open| (open.number.get(), open.after)), Some((3, third)));
+    audit::verify_books(&*fixture.store).await.unwrap();
+}
+
+#[tokio::test]
+async fn period_that_begins_in_the_future_begins_anew_when_the_clock_is_set_back() {
+    let fixture = fixture().await;
+    let [a, ..] = fixture.miners;
+    fixture.block(pps(0), 1, 312_500_000).await;
+    let crediting = fixture.crediting(pps(0));
+    // A clock that is a year ahead for a while.
+    let ahead = START_MS + 365 * DAY_MS;
+    crediting.step(ahead, ShareSeq::new(0)).await.unwrap();
+    let first = fixture.work(job_at(1, NBITS), &[(a, 1)]).await;
+    assert_eq!(crediting.step(START_MS, first).await.unwrap(), []);
+    let second = fixture.work(job_at(2, NBITS), &[(a, 1)]).await;
+    assert_eq!(crediting.step(START_MS + HOUR_MS - 1, second).await.unwrap(), []);
+    // All of its work is paid, once, an hour after that.
+    let events = crediting.step(START_MS + HOUR_MS, second).await.unwrap();
+    assert_eq!(events, [closed(1), credited(1, 2 * 39_062_500, 1)]);
     audit::verify_books(&*fixture.store).await.unwrap();
 }
 

@@ -116,7 +116,16 @@ impl Slices {
     }
 
     /// Returns the slice of the next job, which builds on `tip` and holds `fees`.
+    ///
+    /// A job without fees opens the slice of the next one on its tip, and none of its own: pools give such a job for a
+    /// moment after a tip, until there is a full one. A slice of that moment would get as large a part of the fees as a
+    /// long one, and whoever goes on with the empty job could take it all.
     pub fn slice_of_job(&mut self, tip: BlockHash, fees: Amount) -> SliceIndex {
+        if let Some(empty) =
+            self.slices.last_mut().filter(|slice| slice.tip == tip && slice.opening_fees == Amount::ZERO)
+        {
+            empty.opening_fees = fees;
+        }
         let fits = |slice: &Slice| {
             slice.tip == tip && fees.checked_sub(slice.opening_fees).is_none_or(|grown| grown < self.growth)
         };
@@ -286,6 +295,24 @@ mod tests {
         let jobs = [(1, 500), (1, 599), (1, 400), (1, 600), (1, 699), (1, 700), (2, 10), (2, 109), (2, 110), (1, 110)];
         let slice_of = |(id, fees)| slices.slice_of_job(tip(id), Amount::from_sat(fees)).0;
         assert_eq!(jobs.map(slice_of), [0, 0, 0, 1, 1, 2, 3, 3, 4, 5]);
+    }
+
+    #[test]
+    fn an_empty_job_has_no_slice_of_its_own_and_no_part_of_the_fees_of_the_full_one() {
+        let mut slices = Slices::new(Amount::from_sat(100));
+        let slice_of = |(id, fees)| slices.slice_of_job(tip(id), Amount::from_sat(fees)).0;
+        let jobs = [(1, 0), (1, 0), (1, 5_000), (1, 5_099), (1, 0), (1, 5_100), (2, 0), (3, 0), (3, 700)];
+        assert_eq!(jobs.map(slice_of), [0, 0, 0, 0, 0, 1, 2, 3, 3]);
+
+        let mut slices = Slices::new(Amount::from_sat(100));
+        let empty = slices.slice_of_job(tip(1), Amount::ZERO);
+        count(&mut slices, empty, ALICE, (9, 0), 0);
+        let full = slices.slice_of_job(tip(1), Amount::from_sat(5_000));
+        count(&mut slices, full, BOB, (1, 0), 5_000);
+        for parts in [FeeParts::Equal, FeeParts::ByWork] {
+            let split = split(rule(parts), Amount::from_sat(1_000), Amount::from_sat(80), &slices);
+            assert_eq!(sats(&split), [(ALICE, 900), (BOB, 180)]);
+        }
     }
 
     #[test]

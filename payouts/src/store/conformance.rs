@@ -37,8 +37,8 @@ use crate::{
         window::{Counted, EdgeSegment},
     },
     share::{
-        Appended, Difficulty, JobNumber, JobTerms, JobWork, NewShare, Reward, Segment, SegmentSize, ShareGroup,
-        ShareRow, ShareSeq, Work, WorkerTotals,
+        Appended, Difficulty, JobNumber, JobTerms, JobWork, Reward, Segment, SegmentSize, ShareGroup, ShareRow,
+        ShareRun, ShareSeq, Work, WorkerTotals,
     },
     store::{Change, Commit, Row, Store, StoreError},
 };
@@ -62,14 +62,16 @@ pub(crate) fn block_hash(id: u8) -> BlockHash {
 }
 
 /// A share of an eighth; `at_ms` tells it from others.
-pub(crate) fn share(account: AccountId, at_ms: u32) -> NewShare {
-    NewShare {
+pub(crate) fn share(account: AccountId, at_ms: u32) -> ShareRun {
+    ShareRun {
         account,
-        worker: "rig".to_owned(),
+        worker: "rig".into(),
         job: job(0),
         difficulty: Difficulty::from_log2(-3).unwrap(),
         reward: Reward::Shared,
-        at_ms: i64::from(at_ms),
+        count: 1,
+        first_at_ms: i64::from(at_ms),
+        last_at_ms: i64::from(at_ms),
     }
 }
 
@@ -93,21 +95,21 @@ pub(crate) fn job_at(made: u32, nbits: u32) -> JobTerms {
 }
 
 /// Stores shares in one segment of a new session, and returns its position.
-pub(crate) async fn append(store: &dyn Store, shares: &[NewShare]) -> ShareSeq {
+pub(crate) async fn append(store: &dyn Store, runs: &[ShareRun]) -> ShareSeq {
     let session = store.begin_session().await.unwrap();
     let segment = ShareSeq::of_session(session, 1).unwrap();
-    let group = ShareGroup { session, number: 1, segment, shares: shares.to_vec() };
+    let group = ShareGroup { session, number: 1, segment, runs: runs.to_vec() };
     assert_eq!(store.append_shares(&group).await.unwrap(), Appended::Stored);
     segment
 }
 
 /// Stores each share in a segment of its own, in a new session, and returns their positions.
-pub(crate) async fn append_each(store: &dyn Store, shares: &[NewShare]) -> Vec<ShareSeq> {
+pub(crate) async fn append_each(store: &dyn Store, runs: &[ShareRun]) -> Vec<ShareSeq> {
     let session = store.begin_session().await.unwrap();
-    let mut positions = Vec::with_capacity(shares.len());
-    for (share, segment) in shares.iter().zip(1..) {
+    let mut positions = Vec::with_capacity(runs.len());
+    for (run, segment) in runs.iter().zip(1..) {
         let segment = ShareSeq::of_session(session, segment).unwrap();
-        let group = ShareGroup { session, number: segment.get() & 0xffff_ffff, segment, shares: vec![share.clone()] };
+        let group = ShareGroup { session, number: segment.get() & 0xffff_ffff, segment, runs: vec![run.clone()] };
         assert_eq!(store.append_shares(&group).await.unwrap(), Appended::Stored);
         positions.push(segment);
     }
@@ -376,7 +378,7 @@ pub(crate) async fn register_rows_are_read_as_they_were_written(store: AnyStore)
 /// Puts something into every table: books that pass the audit, with 2,500 rows of shares, a block, and a payout of a part of it.
 pub(crate) async fn everything_is_in_use(store: AnyStore) {
     let account = store.account(&address(1)).await.unwrap();
-    let rig = |index| NewShare { worker: format!("rig {index}"), ..share(account, index) };
+    let rig = |index| ShareRun { worker: format!("rig {index}").into(), ..share(account, index) };
     append(&*store, &(0..2_500).map(rig).collect::<Vec<_>>()).await;
     matured_block(&store, 1, account, 100).await;
     let wishes = Wishes { donation: Donation::new(account, 1), division: [(account, NonZeroU32::MIN)].into() };
@@ -429,6 +431,8 @@ macro_rules! for_each_requirement {
             a_name_stays_with_the_account_that_had_it_first,
             a_group_of_shares_is_stored_once_and_in_turn,
             shares_of_one_kind_are_one_row,
+            a_run_counts_as_so_many_shares,
+            a_group_of_any_size_is_stored_whole,
             a_group_larger_than_a_statement_is_stored_whole,
             segments_are_read_back_in_whole_from_a_position,
             share_totals_are_exact,

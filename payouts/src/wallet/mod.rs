@@ -20,10 +20,10 @@ use bdk_wallet::{
     keys::KeyMap,
 };
 use bitcoin::{Amount, BlockHash, Network, OutPoint, ScriptBuf, Transaction, Txid};
-use bitcoincore_rpc::{Client, RpcApi};
+use bitcoincore_rpc::{Client, RpcApi, jsonrpc};
 
 use crate::{
-    books::COINBASE_MATURITY,
+    books::{COINBASE_MATURITY, REORG_WATCH_DEPTH},
     deposits::ChainDeposit,
     payout::ConfirmationBlock,
     store::{Store, StoreError},
@@ -39,6 +39,8 @@ pub use watch_only::{WatchOnly, WatchOnlyError};
 
 /// How far below the tip a new wallet begins to look at blocks: deeper than any reorganisation.
 const BIRTHDAY_DEPTH: u32 = 100;
+/// Bitcoin Core's code for a parameter out of its range, such as a height above its tip.
+const RPC_INVALID_PARAMETER: i32 = -8;
 /// Blocks taken in between two saves of the wallet.
 const SYNC_SAVE_BLOCKS: usize = 500;
 /// The index of the address that all coinbases pay.
@@ -217,11 +219,17 @@ impl Wallet {
         coins.list_output().filter_map(deposit).collect()
     }
 
+    /// Returns the block that a node must have to be on this wallet's chain.
+    pub fn settled_block(&self) -> SettledBlock {
+        settled_in(&self.coins())
+    }
+
     /// Takes in the node's blocks up to its tip and returns the tip's height.
     ///
     /// # Errors
     ///
-    /// If store or node fail. What was taken in before stays.
+    /// If store or node fail, or the node does not have [`Wallet::settled_block`]: then it is another chain's, and
+    /// nothing is taken in. What was taken in before stays.
     pub async fn sync(&mut self, rpc: &Arc<Client>) -> Result<u32, WalletError> {
         // Whoever made a proposal was stopped before its end: its locks must not be saved unless the store has it.
         if self.proposed {
@@ -294,6 +302,33 @@ impl Wallet {
     fn coins(&self) -> MutexGuard<'_, bdk_wallet::Wallet> {
         locked(&self.coins)
     }
+}
+
+/// A block so deep in the chain that the books follow no reorganisation that replaces it: a node without it is on another
+/// chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettledBlock {
+    /// Its height.
+    pub height: u32,
+    /// Its hash.
+    pub hash: BlockHash,
+}
+
+/// Reads the settled block of the stored wallet; nothing if no wallet was ever stored.
+///
+/// # Errors
+///
+/// If the store fails, or what is stored cannot be read.
+pub async fn settled_block(store: &dyn Store) -> Result<Option<SettledBlock>, WalletError> {
+    let load = bdk_wallet::Wallet::load().load_wallet_no_persist(stored(store).await?);
+    Ok(load.map_err(|error| WalletError::Load(Box::new(error)))?.as_ref().map(settled_in))
+}
+
+fn settled_in(coins: &bdk_wallet::Wallet) -> SettledBlock {
+    let tip = coins.latest_checkpoint();
+    let deepest = tip.height().saturating_sub(REORG_WATCH_DEPTH);
+    let settled = tip.floor_at(deepest).unwrap_or(tip);
+    SettledBlock { height: settled.height(), hash: settled.hash() }
 }
 
 /// A transaction in the chain that spends a coin.
@@ -411,6 +446,12 @@ fn birthday(rpc: &Client, genesis: BlockHash) -> Result<BlockId, WalletError> {
 
 /// Takes in up to [`SYNC_SAVE_BLOCKS`] blocks; true once there are no more.
 fn take_blocks(coins: &mut bdk_wallet::Wallet, rpc: &Client) -> Result<bool, WalletError> {
+    let settled = settled_in(coins);
+    let found = rpc.get_block_hash(settled.height.into()).map(Some).or_else(nothing_so_high)?;
+    if found != Some(settled.hash) {
+        let SettledBlock { height, hash } = settled;
+        return Err(WalletError::Chain(format!("it does not have block {hash} at height {height}")));
+    }
     let checkpoint = coins.latest_checkpoint();
     let start = checkpoint.height();
     let mut emitter = Emitter::new(rpc, checkpoint, start, NO_EXPECTED_MEMPOOL_TXS);
@@ -419,4 +460,12 @@ fn take_blocks(coins: &mut bdk_wallet::Wallet, rpc: &Client) -> Result<bool, Wal
         coins.apply_block_connected_to(&event.block, event.block_height(), event.connected_to())?;
     }
     Ok(false)
+}
+
+/// Turns the node's refusal of a height above its tip into the news that it has no block there.
+fn nothing_so_high(error: bitcoincore_rpc::Error) -> Result<Option<BlockHash>, WalletError> {
+    match error {
+        bitcoincore_rpc::Error::JsonRpc(jsonrpc::Error::Rpc(error)) if error.code == RPC_INVALID_PARAMETER => Ok(None),
+        error => Err(error.into()),
+    }
 }

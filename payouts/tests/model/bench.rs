@@ -14,7 +14,7 @@ use bitcoin::{
     hashes::Hash,
 };
 use payouts::{
-    AccountId, Books, Difficulty, NewShare, Payer, PayoutPolicy, ShareGroup, SqliteStore, Store, Wallet, WalletKey,
+    AccountId, Books, Difficulty, Payer, PayoutPolicy, ShareGroup, ShareRun, SqliteStore, Store, Wallet, WalletKey,
     payout::Approval,
     scheme::{PoolFee, pplns::Pplns},
     share::{JobNumber, JobTerms, Reward},
@@ -165,16 +165,20 @@ pub(crate) fn share_group(group: &ModelGroup) -> ShareGroup {
         subsidy: None,
         fees: None,
     };
-    let share = NewShare {
+    let share = ShareRun {
         account: group.account,
-        worker: "rig".to_owned(),
+        worker: "rig".into(),
         job,
         difficulty: Difficulty::from_log2(group.log2).expect("the model's shares are ordinary"),
         reward: Reward::Shared,
-        at_ms: group.number,
+        count: 1,
+        first_at_ms: group.number,
+        last_at_ms: group.number,
     };
-    let shares = vec![share; group.count.into()];
-    ShareGroup { session: group.session, number: group.number, segment: group.segment, shares }
+    // As a connection hands them over that gathers what comes at once: the first alone, the others together.
+    let rest = ShareRun { count: u32::from(group.count).saturating_sub(1), ..share.clone() };
+    let runs = [share, rest].into_iter().take(group.count.into()).collect();
+    ShareGroup { session: group.session, number: group.number, segment: group.segment, runs }
 }
 
 /// Returns the target of a network of difficulty 1 or 2.

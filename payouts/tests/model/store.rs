@@ -125,8 +125,8 @@ impl Store for FallibleStore {
 
     async fn append_shares(&self, group: &ShareGroup) -> Result<Appended, StoreError> {
         let mut group = group.clone();
-        if self.makes(Mistake::ShareDropped) && group.shares.len() > 1 {
-            group.shares.remove(0);
+        if self.makes(Mistake::ShareDropped) && group.runs.len() > 1 {
+            group.runs.remove(0);
         }
         self.call(Call::Write, self.inner.append_shares(&group)).await
     }

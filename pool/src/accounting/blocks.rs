@@ -30,7 +30,10 @@ use tracing::{error, info, warn};
 use super::segments::Segments;
 use crate::{
     mining::share::ValidShare,
-    template::node::{Node, NodeError, SubmitOutcome},
+    template::{
+        node::{NodeError, SubmitOutcome},
+        nodes::Nodes,
+    },
 };
 
 /// Found blocks that wait for the node. When they are so many, the connections that found them wait.
@@ -293,7 +296,7 @@ pub struct Booking {
 ///
 /// The next block goes to the node while the last one waits for the books: a database that is down costs no block.
 pub async fn submit_all(
-    node: Node,
+    nodes: Nodes,
     booking: Booking,
     spool: Spool,
     left_over: Vec<Solution>,
@@ -307,21 +310,21 @@ pub async fn submit_all(
         for solution in left_over {
             let Facts { hash, height, .. } = solution.facts;
             info!(block_hash = %hash, height, "block was kept by an earlier run");
-            submit(&node, &spool, &solution, &submitted).await;
+            submit(&nodes, &spool, &solution, &submitted).await;
         }
         while let Some(solution) = solutions.recv().await {
-            submit(&node, &spool, &solution, &submitted).await;
+            submit(&nodes, &spool, &solution, &submitted).await;
         }
     };
     tokio::join!(submitting, record_all(&booking, &spool, unrecorded, &changed));
 }
 
 /// Submits one block until its fate is known, and sends it to the books unless it is invalid.
-async fn submit(node: &Node, spool: &Spool, solution: &Solution, submitted: &mpsc::Sender<Facts>) {
+async fn submit(nodes: &Nodes, spool: &Spool, solution: &Solution, submitted: &mpsc::Sender<Facts>) {
     let Facts { hash, height, .. } = solution.facts;
     // The disk works while the node does.
     let syncer = spool.clone();
-    let (synced, outcome) = tokio::join!(run_blocking(move || syncer.sync(hash)), until_answered(node, solution));
+    let (synced, outcome) = tokio::join!(run_blocking(move || syncer.sync(hash)), until_answered(nodes, solution));
     log_failure(synced, hash, "kept safe from a loss of power");
     match &outcome {
         SubmitOutcome::Accepted => info!(block_hash = %hash, height, "block found and accepted"),
@@ -418,9 +421,9 @@ async fn scheme_of(booking: &Booking, finder: AccountId) -> Result<Scheme, Books
     })
 }
 
-async fn until_answered(node: &Node, solution: &Solution) -> SubmitOutcome {
+async fn until_answered(nodes: &Nodes, solution: &Solution) -> SubmitOutcome {
     loop {
-        match node.submit_block(&solution.block).await {
+        match nodes.submit_block(&solution.block).await {
             Ok(outcome) => return outcome,
             Err(NodeError::Refused { message, .. }) => return SubmitOutcome::Rejected { reason: message },
             Err(error) => {

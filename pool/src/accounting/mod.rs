@@ -2,6 +2,8 @@
 
 pub mod blocks;
 pub mod identity;
+pub mod metrics;
+pub mod receipts;
 pub mod registry;
 pub mod segments;
 pub mod settlement;

@@ -64,7 +64,7 @@ impl Segments {
     }
 
     /// Returns the segment of a group that goes to the disk now. One group is on its way at a time.
-    pub(super) fn begin_group(&self) -> ShareSeq {
+    pub(crate) fn begin_group(&self) -> ShareSeq {
         let mut segment = ShareSeq::new(0);
         self.state.send_modify(|state| {
             state.is_used = true;
@@ -75,7 +75,7 @@ impl Segments {
     }
 
     /// Notes that the group is on disk.
-    pub(super) fn end_group(&self) {
+    pub(crate) fn end_group(&self) {
         self.state.send_modify(|state| state.in_flight = None);
     }
 }

@@ -26,10 +26,7 @@ use tracing::{error, info, warn};
 use super::{registry::Registry, segments::Segments};
 use crate::{
     operations::{self, Order, Outcome, Refusal, Request},
-    template::{
-        LatestTemplate,
-        node::{BlockStatus, Node},
-    },
+    template::{LatestTemplate, node::BlockStatus, nodes::Nodes},
 };
 
 /// How often the chain is looked at although nothing was heard.
@@ -56,7 +53,7 @@ pub struct Signals {
 /// Settles after each new tip, each found block and each order that changes something, until the pool shuts down. What
 /// fails is tried again the next time; each step may be repeated.
 pub async fn settle_all(
-    node: Node,
+    nodes: Nodes,
     store: Arc<dyn Store>,
     books: Arc<Books>,
     mut payer: Payer,
@@ -68,31 +65,51 @@ pub async fn settle_all(
     let mut paused = None;
     let mut balances = BalanceCheck::default();
     while !*signals.draining.borrow() {
-        let followed = follow_blocks(&node, &books).await;
-        match &followed {
-            Ok(moved) => balances.due |= *moved == Moved::Matured,
-            Err(error) => warn!(%error, "blocks could not be followed, will try again"),
-        }
         if let Err(error) = work.credit(&mut paused).await {
             warn!(%error, "work could not be credited, will try again");
         }
-        let paid = payer.step().await;
-        match &paid {
-            Ok(events) => events.iter().for_each(operations::tell),
-            Err(error) => warn!(%error, "payouts could not be made, will try again"),
-        }
-        if paid.is_ok() {
-            match deposits::follow(&*store, &payer.wallet().deposits()).await {
-                Ok(events) => events.iter().for_each(tell_deposit),
-                Err(error) => warn!(%error, "deposits could not be booked, will try again"),
+        // A node that is not ready has no say: one on another chain knows none of the blocks and coins.
+        let wallet = match nodes.check_ready().await {
+            Ok(info) => settle(&nodes, &*store, &books, &mut payer, info.blocks, &mut balances).await,
+            Err(error) => {
+                warn!(%error, "no block is followed and nothing is paid until the node is ready");
+                None
             }
-        }
-        // Only if both went well do blocks and wallet stand at one tip.
-        let wallet = (followed.is_ok() && paid.is_ok()).then(|| payer.wallet().balance());
+        };
         balances.perform(&*store, wallet).await;
         let mut clerk = Clerk { store: &*store, payer: &mut payer, segments: &work.segments, registry: &registry };
         wait(&mut clerk, &mut signals, &mut settled_tip).await;
     }
+}
+
+/// Brings blocks, payouts and deposits to the node's tip. Returns the wallet's balance if all of them got there.
+async fn settle(
+    nodes: &Nodes,
+    store: &dyn Store,
+    books: &Books,
+    payer: &mut Payer,
+    tip_height: u32,
+    balances: &mut BalanceCheck,
+) -> Option<WalletBalance> {
+    let followed = follow_blocks(nodes, books, tip_height).await;
+    match &followed {
+        Ok(moved) => balances.due |= *moved == Moved::Matured,
+        Err(error) => warn!(%error, "blocks could not be followed, will try again"),
+    }
+    let paid = payer.step().await;
+    match &paid {
+        Ok(events) => events.iter().for_each(operations::tell),
+        Err(error) => warn!(%error, "payouts could not be made, will try again"),
+    }
+    if paid.is_ok() {
+        nodes.expect_block(payer.wallet().settled_block());
+        match deposits::follow(store, &payer.wallet().deposits()).await {
+            Ok(events) => events.iter().for_each(tell_deposit),
+            Err(error) => warn!(%error, "deposits could not be booked, will try again"),
+        }
+    }
+    // Only if both went well do blocks and wallet stand at one tip.
+    (followed.is_ok() && paid.is_ok()).then(|| payer.wallet().balance())
 }
 
 /// Waits until something calls for settlement, and answers orders meanwhile. Also when nothing does, all is looked at
@@ -240,16 +257,21 @@ enum Moved {
 }
 
 /// Tells the books where each of the pool's blocks stands that may still change.
-async fn follow_blocks(node: &Node, books: &Books) -> anyhow::Result<Moved> {
-    let mut moved = Moved::NoneMatured;
-    let tip_height = node.check_ready().await?.blocks;
+async fn follow_blocks(nodes: &Nodes, books: &Books, tip_height: u32) -> anyhow::Result<Moved> {
+    let mut positions = Vec::new();
     for block in books.watched(tip_height).await? {
-        let hash = block.found.hash;
-        let position = match node.block_status(hash).await? {
+        let position = match nodes.block_status(block.found.hash).await? {
             BlockStatus::InBestChain { confirmations, .. } => ChainPosition::Confirmed { confirmations },
             // A node that was set up anew may not have heard of a block that lost its race.
             BlockStatus::NotInBestChain | BlockStatus::Unknown => ChainPosition::NotInBestChain,
         };
+        positions.push((block, position));
+    }
+    // Another node, on another chain, may have taken the place of the one that was ready.
+    nodes.check_ready().await?;
+    let mut moved = Moved::NoneMatured;
+    for (block, position) in positions {
+        let hash = block.found.hash;
         let state = books.settle(hash, position).await?;
         if state != block.state {
             info!(block_hash = %hash, height = block.found.height, phase = ?state.phase, "block moved");

@@ -1,35 +1,54 @@
 //! The share log: every accepted share goes to disk before it is acknowledged.
 //!
-//! Shares of all connections queue here; one task commits whatever has gathered in a single transaction (a slow disk
-//! makes larger groups, not a longer queue) and sends each connection a [`Durable`] for each of its shares. Only from
+//! Runs of shares of all connections queue here; one task commits whatever has gathered in a single transaction (a slow
+//! disk makes larger groups, not a longer queue) and sends each connection a [`Durable`] for each of its runs. Only from
 //! those can an acknowledgement be built.
 
 use std::{
-    collections::HashMap,
+    ops::RangeInclusive,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Waker,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use payouts::{
     books::Books,
-    share::{NewShare, ShareGroup},
+    share::{ShareGroup, ShareRun},
     store::Store,
 };
-use protocol::messages::mining::SubmitSharesSuccess;
-use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+    time::{Instant, sleep, sleep_until, timeout_at},
+};
 use tracing::{error, info};
 
-use super::segments::Segments;
+use super::{
+    metrics::ShareLogMetrics,
+    receipts::{Durable, ReceiptSlot},
+    segments::Segments,
+};
 use crate::mining::difficulty::Difficulty;
 
-/// Shares that wait for the disk, of all connections together. When they are so many, further ones wait with their
-/// connections.
+/// Runs of shares that wait for the disk, of all connections together: about 4 MB. When they are so many, further ones
+/// wait with their connections.
 const QUEUE_CAPACITY: usize = 16_384;
-/// Most shares in one transaction.
+/// Most runs in one transaction.
 const MAX_BATCH: usize = 8_192;
+/// How long after a group began the next one begins, if it is not large by then. A commit has a cost of its own, and rows
+/// that lie on one page are written together, so fewer and larger groups cost less a share (`payouts/benches/shares.rs`
+/// measures how much). Miners who hand in a share now and then are acknowledged a little later for it. A share that comes
+/// after a pause is committed at once.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
+/// Shares that are a large group, which does not wait so long: whoever has handed in all the shares that he may have
+/// unacknowledged goes on when they are stored.
+const LARGE_GROUP: usize = 1_024;
+/// How long after a group began a large one begins at the soonest. When shares come as fast as they are taken, more of
+/// them share the cost of a commit, and nobody waits for the few milliseconds.
+const LARGE_COMMIT_INTERVAL: Duration = Duration::from_millis(4);
 /// Shares of one connection that may wait for the disk, here or with it. When they are so many, it reads no further for a
 /// moment, and then refuses further ones.
 pub const MAX_UNACKNOWLEDGED: usize = 4_096;
@@ -39,82 +58,80 @@ const MAX_WAITING: usize = 1 << 20;
 /// Pause before a commit that failed is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// A number that tells connections apart while the process runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ConnectionId(pub u64);
-
-/// Proof that a share is on disk. Only the share log makes one.
-#[derive(Clone, Copy, Debug)]
-pub struct Durable {
-    channel_id: u32,
-    sequence_number: u32,
-    difficulty: Difficulty,
-}
-
-#[cfg(test)]
-impl Durable {
-    /// Pretends that a share is on disk.
-    pub(crate) fn pretended(channel_id: u32, sequence_number: u32) -> Self {
-        Self { channel_id, sequence_number, difficulty: Difficulty::MIN }
-    }
-}
-
-/// Builds the acknowledgements for what has become durable: one for each channel, in the order of first appearance.
-pub fn acknowledge(receipts: &[Durable]) -> Vec<SubmitSharesSuccess> {
-    let mut successes: Vec<(SubmitSharesSuccess, u128)> = Vec::new();
-    for receipt in receipts {
-        let index = successes.iter().position(|(success, _)| success.channel_id == receipt.channel_id);
-        let index = index.unwrap_or_else(|| {
-            let (channel_id, last_sequence_number) = (receipt.channel_id, receipt.sequence_number);
-            let empty = SubmitSharesSuccess {
-                channel_id,
-                last_sequence_number,
-                new_submits_accepted_count: 0,
-                new_shares_sum: 0,
-            };
-            successes.push((empty, 0));
-            successes.len() - 1
-        });
-        let (success, hashes) = &mut successes[index];
-        success.last_sequence_number = receipt.sequence_number;
-        success.new_submits_accepted_count += 1;
-        *hashes = hashes.saturating_add(receipt.difficulty.in_hashes());
-        success.new_shares_sum = u64::try_from(*hashes >> 32).unwrap_or(u64::MAX);
-    }
-    successes.into_iter().map(|(success, _)| success).collect()
-}
-
 /// Reads the clock that shares are dated by, in milliseconds since 1970 UTC.
 pub fn unix_time_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A share for the log, with where its receipt goes.
+/// A run of shares of one channel for the log, with where its receipt goes.
 #[derive(Debug)]
 pub struct Entry {
     /// What is stored.
-    pub share: NewShare,
+    pub run: ShareRun,
     /// The channel within the connection.
     pub channel_id: u32,
-    /// The client's number of the submission.
-    pub sequence_number: u32,
-    /// What the share is credited with.
+    /// The client's number of the last of the submissions.
+    pub last_sequence_number: u32,
+    /// What each share is credited with.
     pub difficulty: Difficulty,
-    /// Who waits for the receipt.
-    pub connection: ConnectionId,
-    /// Where the receipt goes. Holds [`MAX_UNACKNOWLEDGED`], as many as its connection may wait for.
-    pub receipts: mpsc::Sender<Vec<Durable>>,
+    /// Where the receipt goes.
+    pub receipts: ReceiptSlot,
+}
+
+impl Entry {
+    /// Returns how many shares it is.
+    pub fn shares(&self) -> usize {
+        self.run.count as usize
+    }
 }
 
 /// The way into the log; one for each connection.
 #[derive(Clone, Debug)]
 pub struct ShareLog {
     queue: mpsc::Sender<Entry>,
+    gathered: Arc<Gathered>,
     waiting: WaitingShares,
 }
 
-/// How many shares wait with their connections; all clones are the same. Connections count them one by one while others
+/// Why a run of shares did not come into the log's queue.
+#[derive(Debug)]
+pub enum NotQueued {
+    /// There is no room now.
+    Full(Box<Entry>),
+    /// The log has ended.
+    Ended,
+}
+
+/// How many shares are in the log's queue.
+#[derive(Debug, Default)]
+struct Gathered {
+    shares: AtomicUsize,
+    /// Told when they become a large group.
+    large: Notify,
+}
+
+impl Gathered {
+    fn add(&self, shares: usize) {
+        let before = self.shares.fetch_add(shares, Ordering::Relaxed);
+        if before < LARGE_GROUP && before + shares >= LARGE_GROUP {
+            self.large.notify_one();
+        }
+    }
+
+    fn subtract(&self, shares: usize) {
+        self.shares.fetch_sub(shares, Ordering::Relaxed);
+    }
+
+    /// Waits for a large group, but not beyond `until`.
+    async fn large_or_until(&self, until: Instant) {
+        while self.shares.load(Ordering::Relaxed) < LARGE_GROUP
+            && timeout_at(until, self.large.notified()).await.is_ok()
+        {}
+    }
+}
+
+/// How many shares wait with their connections; all clones are the same. Connections count them while others
 /// do so too, so there can be a few more than the most.
 #[derive(Clone, Debug)]
 pub struct WaitingShares {
@@ -138,9 +155,9 @@ impl WaitingShares {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Notes that one waits.
-    pub fn add_one(&self) {
-        self.count.fetch_add(1, Ordering::Relaxed);
+    /// Notes that so many more wait.
+    pub fn add(&self, count: usize) {
+        self.count.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Notes that so many of those that waited do not any more.
@@ -152,26 +169,89 @@ impl WaitingShares {
 impl ShareLog {
     /// Starts the log's task for a session of the pool, whose shares go to `segments`, and which tells the books of all
     /// that is stored. It ends when the last [`ShareLog`] is dropped and all is committed.
-    pub fn start(store: Arc<dyn Store>, books: Arc<Books>, session: i64, segments: Segments) -> (Self, JoinHandle<()>) {
+    pub fn start(
+        store: Arc<dyn Store>,
+        books: Arc<Books>,
+        session: i64,
+        segments: Segments,
+        metrics: ShareLogMetrics,
+    ) -> (Self, JoinHandle<()>) {
         let (queue, entries) = mpsc::channel(QUEUE_CAPACITY);
-        let task = tokio::spawn(commit_all(store, books, session, segments, entries));
-        (Self { queue, waiting: WaitingShares::new(MAX_WAITING) }, task)
+        let log = Self::new(queue);
+        let incoming = Incoming { entries, gathered: Arc::clone(&log.gathered) };
+        let task = tokio::spawn(commit_all(store, books, session, segments, incoming, metrics));
+        (log, task)
     }
 
     /// Makes a log that does nothing with what comes into `queue`.
     #[cfg(test)]
     pub(crate) fn stuck(queue: mpsc::Sender<Entry>) -> Self {
-        Self { queue, waiting: WaitingShares::new(MAX_WAITING) }
+        Self::new(queue)
     }
 
-    /// Returns the queue, for connections that wait for room in it.
-    pub fn queue(&self) -> &mpsc::Sender<Entry> {
-        &self.queue
+    fn new(queue: mpsc::Sender<Entry>) -> Self {
+        Self { queue, gathered: Arc::default(), waiting: WaitingShares::new(MAX_WAITING) }
+    }
+
+    /// Puts a run of shares in the queue, if there is room.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or the log has ended.
+    pub fn try_queue(&self, entry: Entry) -> Result<(), NotQueued> {
+        let shares = entry.shares();
+        // Before it is there to be taken out, so that the count is never too small.
+        self.gathered.add(shares);
+        self.queue.try_send(entry).map_err(|error| {
+            self.gathered.subtract(shares);
+            match error {
+                mpsc::error::TrySendError::Full(entry) => NotQueued::Full(Box::new(entry)),
+                mpsc::error::TrySendError::Closed(_) => NotQueued::Ended,
+            }
+        })
+    }
+
+    /// Waits for a place in the queue, in line with all others who do; nothing if the log has ended.
+    pub async fn place(&self) -> Option<mpsc::OwnedPermit<Entry>> {
+        self.queue.clone().reserve_owned().await.ok()
+    }
+
+    /// Puts a run of shares in a place that was waited for, and takes another one, if there is one now.
+    pub fn fill(&self, place: mpsc::OwnedPermit<Entry>, entry: Entry) -> Option<mpsc::OwnedPermit<Entry>> {
+        self.gathered.add(entry.shares());
+        place.send(entry).try_reserve_owned().ok()
     }
 
     /// Returns the count of the shares that wait with their connections.
     pub fn waiting(&self) -> &WaitingShares {
         &self.waiting
+    }
+}
+
+/// What comes into the log.
+struct Incoming {
+    entries: mpsc::Receiver<Entry>,
+    gathered: Arc<Gathered>,
+}
+
+impl Incoming {
+    /// Waits for the next group; false if no more come. After another one it begins within `span`: at its end, or before
+    /// if it is large.
+    async fn gather(&mut self, batch: &mut Vec<Entry>, span: Option<RangeInclusive<Instant>>) -> bool {
+        if self.entries.recv_many(batch, MAX_BATCH).await == 0 {
+            return false;
+        }
+        if let Some(span) = span {
+            self.gathered.large_or_until(*span.end()).await;
+            sleep_until(*span.start()).await;
+        }
+        while batch.len() < MAX_BATCH
+            && let Ok(entry) = self.entries.try_recv()
+        {
+            batch.push(entry);
+        }
+        self.gathered.subtract(batch.iter().map(Entry::shares).sum());
+        true
     }
 }
 
@@ -181,19 +261,30 @@ async fn commit_all(
     books: Arc<Books>,
     session: i64,
     segments: Segments,
-    mut entries: mpsc::Receiver<Entry>,
+    mut incoming: Incoming,
+    metrics: ShareLogMetrics,
 ) {
-    let mut batch = Vec::with_capacity(MAX_BATCH);
+    let (mut batch, mut begun) = (Vec::new(), None);
     for number in 1.. {
-        if entries.recv_many(&mut batch, MAX_BATCH).await == 0 {
+        let span = begun.map(|begun| begun + LARGE_COMMIT_INTERVAL..=begun + COMMIT_INTERVAL);
+        if !incoming.gather(&mut batch, span).await {
             return;
         }
-        let shares = batch.iter().map(|entry| entry.share.clone()).collect();
-        let group = ShareGroup { session, number, segment: segments.begin_group(), shares };
+        let start = Instant::now();
+        begun = Some(start);
+        metrics.leave(incoming.gathered.shares.load(Ordering::Relaxed));
+        let mut receipts = Vec::with_capacity(batch.len());
+        let runs =
+            batch.drain(..).map(|Entry { run, channel_id, last_sequence_number, difficulty, receipts: slot }| {
+                receipts.push((slot, Durable::new(channel_id, last_sequence_number, run.count, difficulty)));
+                run
+            });
+        let group = ShareGroup { session, number, segment: segments.begin_group(), runs: runs.collect() };
         commit(store.as_ref(), &group).await;
         books.shares_stored(&group).await;
         segments.end_group();
-        send_receipts(&mut batch);
+        metrics.commit(receipts.iter().map(|(_, receipt)| receipt.count()).sum(), start.elapsed());
+        deliver(receipts);
     }
 }
 
@@ -210,7 +301,7 @@ async fn commit(store: &dyn Store, group: &ShareGroup) {
                 return;
             }
             Err(error) => {
-                let shares = group.shares.len();
+                let shares: u64 = group.runs.iter().map(|run| u64::from(run.count)).sum();
                 error!(%error, shares, "share log cannot write; no share is acknowledged until it can");
                 failed = true;
                 sleep(RETRY_PAUSE).await;
@@ -219,60 +310,118 @@ async fn commit(store: &dyn Store, group: &ShareGroup) {
     }
 }
 
-fn send_receipts(batch: &mut Vec<Entry>) {
-    let mut by_connection: HashMap<ConnectionId, (mpsc::Sender<Vec<Durable>>, Vec<Durable>)> = HashMap::new();
-    for entry in batch.drain(..) {
-        let receipt = Durable {
-            channel_id: entry.channel_id,
-            sequence_number: entry.sequence_number,
-            difficulty: entry.difficulty,
-        };
-        by_connection.entry(entry.connection).or_insert_with(|| (entry.receipts, Vec::new())).1.push(receipt);
-    }
-    for (sender, receipts) in by_connection.into_values() {
-        // A connection never waits for more receipts than its channel holds; an error means that it is gone.
-        let _ = sender.try_send(receipts);
-    }
+/// Puts receipts in the mailboxes that they are for, and then wakes each connection that waits, once.
+fn deliver(receipts: Vec<(ReceiptSlot, Durable)>) {
+    let wakers: Vec<Waker> = receipts.into_iter().filter_map(|(slot, receipt)| slot.put(receipt)).collect();
+    wakers.into_iter().for_each(Waker::wake);
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::str::FromStr;
+    use std::{
+        str::FromStr,
+        task::{Context, Poll},
+    };
 
     use bitcoin::{Address, Amount, BlockHash, CompactTarget, address::NetworkUnchecked, hashes::Hash};
     use payouts::{
+        account::AccountId,
         scheme::{PoolFee, pplns::Pplns},
         share::{JobNumber, JobTerms, Reward, ShareSeq},
         store::sqlite::SqliteStore,
     };
+    use tokio::time::timeout;
 
     use super::*;
+    use crate::{accounting::receipts::mailbox, metrics::Metrics};
 
-    fn receipt(channel_id: u32, sequence_number: u32, log2: i32) -> Durable {
-        Durable { channel_id, sequence_number, difficulty: Difficulty::from_log2(log2) }
+    /// A run of shares of the easiest kind, on channel 2.
+    fn entry(account: AccountId, job: JobTerms, count: u32, last_sequence_number: u32, slot: &ReceiptSlot) -> Entry {
+        let run = ShareRun {
+            account,
+            worker: "".into(),
+            job,
+            difficulty: payouts::share::Difficulty::MIN,
+            reward: Reward::Shared,
+            count,
+            first_at_ms: 0,
+            last_at_ms: 0,
+        };
+        Entry { run, channel_id: 2, last_sequence_number, difficulty: Difficulty::MIN, receipts: slot.clone() }
     }
 
-    #[test]
-    fn each_channel_is_told_its_last_number_its_count_and_its_sum() {
-        let receipts = [receipt(3, 7, 4), receipt(2, 1, 10), receipt(3, 9, 5), receipt(3, 8, 5)];
-        let told: Vec<_> = acknowledge(&receipts)
-            .iter()
-            .map(|success| {
-                let SubmitSharesSuccess { last_sequence_number, new_submits_accepted_count, new_shares_sum, .. } =
-                    *success;
-                (success.channel_id, last_sequence_number, new_submits_accepted_count, new_shares_sum)
-            })
-            .collect();
-        assert_eq!(told, [(3, 8, 3, 16 + 32 + 32), (2, 1, 1, 1024)]);
-        assert_eq!(acknowledge(&[]), []);
+    fn terms(position: ShareSeq) -> JobTerms {
+        JobTerms {
+            job: JobNumber::new(1),
+            position,
+            opened_at_ms: 0,
+            prev_hash: Some(BlockHash::all_zeros()),
+            height: Some(900_000),
+            nbits: CompactTarget::from_consensus(0x1702_1369),
+            subsidy: Some(Amount::from_sat(312_500_000)),
+            fees: Some(Amount::ZERO),
+        }
     }
 
-    #[test]
-    fn shares_below_difficulty_one_add_up_before_they_are_cut_off() {
-        let halves = [receipt(2, 1, -1), receipt(2, 2, -1), receipt(2, 3, -1)];
-        assert_eq!(acknowledge(&halves)[0].new_shares_sum, 1);
-        assert_eq!(acknowledge(&[receipt(2, 1, 95), receipt(2, 2, 95)])[0].new_shares_sum, u64::MAX);
+    fn incoming(capacity: usize) -> (ShareLog, Incoming) {
+        let (queue, entries) = mpsc::channel(capacity);
+        let log = ShareLog::stuck(queue);
+        let gathered = Arc::clone(&log.gathered);
+        (log, Incoming { entries, gathered })
+    }
+
+    fn of(count: usize) -> Entry {
+        let count = u32::try_from(count).unwrap();
+        entry(AccountId::new(1), terms(ShareSeq::new(0)), count, count, &mailbox().0)
+    }
+
+    #[tokio::test]
+    async fn group_after_another_waits_for_more_and_one_after_a_pause_does_not() {
+        let (log, mut incoming) = incoming(16);
+        let mut batch = Vec::new();
+        log.try_queue(of(1)).unwrap();
+        assert!(incoming.gather(&mut batch, None).await);
+        assert_eq!(batch.drain(..).len(), 1);
+
+        log.try_queue(of(1)).unwrap();
+        let (now, due) = (Instant::now(), Instant::now() + Duration::from_millis(200));
+        let more = async {
+            sleep(Duration::from_millis(20)).await;
+            log.try_queue(of(2)).unwrap();
+        };
+        assert!(tokio::join!(incoming.gather(&mut batch, Some(now..=due)), more).0);
+        assert!(Instant::now() >= due);
+        assert_eq!(batch.drain(..).len(), 2, "what came meanwhile belongs to it");
+
+        log.try_queue(of(1)).unwrap();
+        let mut gathered = Box::pin(incoming.gather(&mut batch, Some(now..=due)));
+        let polled = gathered.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(polled, Poll::Ready(true), "its time has come already");
+    }
+
+    #[tokio::test]
+    async fn large_group_waits_for_the_shortest_interval_only() {
+        let (log, mut incoming) = incoming(16);
+        let mut batch = Vec::new();
+        let begun = Instant::now();
+        let span = || Some(begun + Duration::from_millis(50)..=begun + Duration::from_secs(3_600));
+        for _ in 0..3 {
+            log.try_queue(of(LARGE_GROUP - 1)).unwrap();
+            let last = async {
+                sleep(Duration::from_millis(1)).await;
+                log.try_queue(of(1)).unwrap();
+            };
+            let gathered = async { tokio::join!(incoming.gather(&mut batch, span()), last).0 };
+            assert!(timeout(Duration::from_secs(60), gathered).await.unwrap());
+            assert!(begun.elapsed() >= Duration::from_millis(50));
+            assert_eq!(batch.drain(..).map(|entry| entry.shares()).sum::<usize>(), LARGE_GROUP);
+        }
+        // What found no room does not count.
+        assert!((0..16).all(|_| log.try_queue(of(1)).is_ok()));
+        assert!(matches!(log.try_queue(of(LARGE_GROUP)), Err(NotQueued::Full(_))));
+        let small = timeout(Duration::from_millis(50), incoming.gather(&mut batch, span()));
+        assert!(small.await.is_err(), "it waits");
     }
 
     #[tokio::test]
@@ -285,41 +434,22 @@ mod tests {
         let segments = Segments::of_session(session).unwrap();
         let scheme = Pplns { window: 8.try_into().unwrap(), fee: PoolFee::NONE };
         let books = Arc::new(Books::new(Arc::clone(&store), scheme));
-        let (log, task) = ShareLog::start(Arc::clone(&store), books, session, segments.clone());
-        let (receipts, mut received) = mpsc::channel(MAX_UNACKNOWLEDGED);
+        let metrics = ShareLogMetrics::register(&mut Metrics::new());
+        let (log, task) = ShareLog::start(Arc::clone(&store), books, session, segments.clone(), metrics);
+        let (slot, mut receipts) = mailbox();
         let start = ShareSeq::new(segments.cut().0);
-        let job = JobTerms {
-            job: JobNumber::new(1),
-            position: start,
-            opened_at_ms: 0,
-            prev_hash: Some(BlockHash::all_zeros()),
-            height: Some(900_000),
-            nbits: CompactTarget::from_consensus(0x1702_1369),
-            subsidy: Some(Amount::from_sat(312_500_000)),
-            fees: Some(Amount::ZERO),
-        };
-        for sequence_number in [1, 2, 3] {
-            let share = NewShare {
-                account,
-                worker: String::new(),
-                job,
-                difficulty: payouts::share::Difficulty::MIN,
-                reward: Reward::Shared,
-                at_ms: 0,
-            };
-            let (channel_id, difficulty, connection) = (2, Difficulty::MIN, ConnectionId(1));
-            let entry =
-                Entry { share, channel_id, sequence_number, difficulty, connection, receipts: receipts.clone() };
-            log.queue().send(entry).await.unwrap();
+        let job = terms(start);
+        for (count, last_sequence_number) in [(1, 1), (3, 4), (1, 5)] {
+            log.try_queue(entry(account, job, count, last_sequence_number, &slot)).unwrap();
         }
-        let mut acknowledged = Vec::new();
-        while acknowledged.len() < 3 {
-            let group = received.recv().await.unwrap();
+        let mut acknowledged = 0;
+        while acknowledged < 5 {
+            let group = receipts.take().await;
             let stored = store.share_totals(None, 0).await.unwrap().count;
-            acknowledged.extend(group.iter().map(|receipt| receipt.sequence_number));
-            assert!(stored >= acknowledged.len() as u64, "{stored} stored, {acknowledged:?} acknowledged");
+            acknowledged += group.iter().map(Durable::count).sum::<usize>();
+            assert!(stored >= acknowledged as u64, "{stored} stored, {acknowledged} acknowledged");
         }
-        assert_eq!(acknowledged, [1, 2, 3]);
+        assert_eq!(acknowledged, 5);
         // What a job made now pays for is what is stored, and nothing that comes later.
         let position = ShareSeq::new(segments.cut().0);
         segments.settled(position).await;
@@ -327,6 +457,6 @@ mod tests {
         assert_eq!(store.work_between(start, position).await.unwrap().len(), 1);
         drop(log);
         task.await.unwrap();
-        assert_eq!(store.share_totals(None, 0).await.unwrap().count, 3);
+        assert_eq!(store.share_totals(None, 0).await.unwrap().count, 5);
     }
 }

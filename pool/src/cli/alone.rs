@@ -10,7 +10,7 @@ use crate::{
     lock::DataLock,
     operations::{self, Outcome, Request, open_payer},
     store,
-    template::node::Node,
+    template::nodes::Nodes,
 };
 
 /// Does a request where no pool runs, with store, wallet and node of its own.
@@ -29,8 +29,10 @@ pub(super) async fn perform(config: &Config, request: Request) -> anyhow::Result
     store::check_exists(&config.store)?;
     let keys = config.payout.wallet.read(config.network)?;
     let store = store::open(&config.store).await.context("this is decided where the pool runs, or while none does")?;
-    let node = Node::new(&config.bitcoind, config.network);
-    let mut payer = open_payer(&config.payout, Arc::clone(&store), keys, Arc::new(node.client())).await?;
+    let nodes = Nodes::new(&config.bitcoind, config.network);
+    // If none is ready, what needs a node says so.
+    let _ = nodes.choose().await;
+    let mut payer = open_payer(&config.payout, Arc::clone(&store), keys, Arc::new(nodes.client())).await?;
     // No job of the stopped pool has a later position.
     let newest_cut = store.share_position().await?;
     Ok(operations::perform(&*store, &mut payer, newest_cut, &request).await?)

@@ -21,7 +21,7 @@ use payouts::{
 };
 
 use super::table::{Align, Table};
-use crate::{operations::account::find_account, template::node::Node};
+use crate::{operations::account::find_account, template::nodes::Nodes};
 
 /// Accounts read from the store at a time.
 const PAGE: u32 = 1_000;
@@ -58,24 +58,24 @@ pub async fn list_exports(store: &dyn Store, last: u32) -> anyhow::Result<String
 /// # Errors
 ///
 /// When the store cannot be read or the node does not answer, or names the first record that is wrong.
-pub async fn verify(store: &dyn Store, node: Option<&Node>) -> anyhow::Result<String> {
+pub async fn verify(store: &dyn Store, nodes: Option<&Nodes>) -> anyhow::Result<String> {
     let audited = audit::verify_books(store).await?;
     let mut table = Table::new([("CHAIN", Align::Left), ("RECORDS", Align::Right), ("LAST HASH", Align::Left)]);
     let (ledger, register) = (audited.ledger, audited.register);
     table.push(["ledger".to_owned(), ledger.seq.to_string(), ledger.hash.to_string()]);
     table.push(["export register".to_owned(), register.seq.to_string(), register.hash.to_string()]);
     let delivered = audited.delivered.to_sat();
-    let chain = match node {
-        Some(node) => compare_with_chain(store, node).await?,
+    let chain = match nodes {
+        Some(nodes) => compare_with_chain(store, nodes).await?,
         None => "Not compared with the node's chain.\n".to_owned(),
     };
     Ok(format!("{table}\nAll records are as they were written. Delivered: {delivered} sat.\n{chain}"))
 }
 
-async fn compare_with_chain(store: &dyn Store, node: &Node) -> anyhow::Result<String> {
+async fn compare_with_chain(store: &dyn Store, nodes: &Nodes) -> anyhow::Result<String> {
     let without = "the books agree with themselves, but were not compared with the chain (--offline leaves that out)";
-    node.check_ready().await.context(without)?;
-    let compared = audit::verify_chain(store, Arc::new(node.client())).await?;
+    nodes.choose().await.context(without)?;
+    let compared = audit::verify_chain(store, Arc::new(nodes.client())).await?;
     let ChainAudit { tip_height, blocks, batches, pruned, behind, coins } = compared;
     let mut text = format!("Compared with the chain up to height {tip_height}: {blocks} blocks, {batches} payouts.\n");
     if pruned > 0 {

@@ -6,7 +6,7 @@ use crate::{
     cli::{
         account,
         books::utc,
-        reserve,
+        port, reserve,
         table::{Align, Table},
     },
     operations::report::{
@@ -56,6 +56,9 @@ pub(super) fn text(outcome: &Outcome) -> anyhow::Result<String> {
         Outcome::Added(added) => account::added(added),
         Outcome::NameRemoved(removed) => account::name_removed(removed),
         Outcome::Given(given) => reserve::given(given),
+        Outcome::Metrics(text) => text.clone(),
+        Outcome::Bans(bans) => port::listed(bans),
+        Outcome::BanLifted(lifted) => port::lifted(lifted),
     })
 }
 

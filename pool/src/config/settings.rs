@@ -41,8 +41,20 @@ pub const KEYS: &[&str] = &[
     "stratum.initial_difficulty",
     "stratum.min_difficulty",
     "stratum.pool_tag",
+    "stratum.job_ahead",
     "stratum.supported_extensions",
     "stratum.required_extensions",
+    "limits.connections_per_address",
+    "limits.handshakes",
+    "limits.handshakes_per_address",
+    "limits.unlimited_addresses",
+    "limits.messages_per_second",
+    "limits.bytes_per_second",
+    "limits.frame_bytes",
+    "limits.idle_seconds",
+    "limits.shares_per_job",
+    "limits.invalid_shares",
+    "limits.ban_seconds",
     "accounts.open_registration",
     "payout.wallet_key_file",
     "payout.watch_only_descriptor",
@@ -69,8 +81,18 @@ pub const KEYS: &[&str] = &[
     "store.url_file",
 ];
 
-/// Keys that only the environment may hold: a config file gets copied, shown and committed.
+/// Keys that only the environment may hold: a config file gets copied, shown and committed. In the section of a backup
+/// node likewise.
 const SECRET_KEYS: &[&str] = &["bitcoind.password"];
+
+/// The section of the backup nodes, each in a section of its own below it: `[bitcoind.backup.NAME]`.
+const BACKUPS: &str = "bitcoind.backup";
+
+/// The settings of a backup node.
+const BACKUP_KEYS: &[&str] = &["url", "cookie_file", "user", "password_file", "password"];
+
+/// Most characters of a backup node's name.
+const MAX_NAME_LENGTH: usize = 32;
 
 /// What the environment's variables start with: `ADIT__SECTION__KEY`.
 pub const ENVIRONMENT_PREFIX: &str = "ADIT__";
@@ -202,6 +224,13 @@ impl Settings {
             match value {
                 Value::Table(inner) if !inner.is_empty() => self.add_table(&key, inner)?,
                 Value::Table(_) if is_section(&key) => {}
+                Value::Table(_) if key.strip_prefix(BACKUPS).is_some_and(|rest| rest.starts_with('.')) => {
+                    let key = format!("[{key}] in {}", self.file.display());
+                    return Err(ConfigError::Invalid {
+                        key,
+                        reason: "has no settings: it needs url at least".to_owned(),
+                    });
+                }
                 Value::Table(_) => {
                     let nearest = format!("[{}]", nearest_section(&key));
                     let key = format!("[{key}] in {}", self.file.display());
@@ -222,9 +251,9 @@ impl Settings {
             });
         }
         let Some(known) = known_key(key) else {
-            return Err(ConfigError::UnknownKey { key: written(key, &origin), nearest: nearest_key(key).to_owned() });
+            return Err(ConfigError::UnknownKey { key: written(key, &origin), nearest: nearest_key(key) });
         };
-        if SECRET_KEYS.contains(&known) {
+        if is_secret(known) {
             return Err(ConfigError::SecretInFile { key: known, path: self.file.clone() });
         }
         self.values.insert(known, Setting { value, origin });
@@ -237,7 +266,7 @@ impl Settings {
         };
         let key = rest.to_ascii_lowercase().replace("__", ".");
         let Some(known) = known_key(&key) else {
-            let nearest = variable_of(nearest_key(&key));
+            let nearest = variable_of(&nearest_key(&key));
             return Err(ConfigError::UnknownKey { key: variable_of(&key), nearest });
         };
         let Ok(text) = value.into_string() else {
@@ -252,8 +281,16 @@ impl Settings {
     }
 
     fn find(&self, key: &'static str) -> Option<&Setting> {
-        debug_assert!(KEYS.contains(&key), "{key} is read but not listed");
+        debug_assert!(is_known(key), "{key} is read but not listed");
         self.values.get(key)
+    }
+
+    /// The sections of the backup nodes that have a value, in the order of their names.
+    pub fn backup_sections(&self) -> Vec<&'static str> {
+        let backups = self.values.keys().filter_map(|key| split_backup(key).map(|_| key.rsplit_once('.')));
+        let mut sections: Vec<&'static str> = backups.flatten().map(|(section, _)| section).collect();
+        sections.dedup();
+        sections
     }
 
     /// Whether the key has a value.
@@ -411,7 +448,36 @@ fn written(key: &str, origin: &Origin) -> String {
 }
 
 fn known_key(key: &str) -> Option<&'static str> {
-    KEYS.iter().copied().find(|known| *known == key)
+    let listed = KEYS.iter().copied().find(|known| *known == key);
+    listed.or_else(|| split_backup(key).map(|_| named_key(key)))
+}
+
+/// Keeps a key that the operator has named a part of as long as the others, which is as long as the process. A config is
+/// read once, and has few backups.
+fn named_key(key: &str) -> &'static str {
+    Box::leak(key.into())
+}
+
+fn is_known(key: &str) -> bool {
+    KEYS.contains(&key) || split_backup(key).is_some()
+}
+
+/// The key of a node's setting, in the section of the node.
+pub fn node_key(section: &str, setting: &str) -> &'static str {
+    let key = format!("{section}.{setting}");
+    known_key(&key).expect("nodes have this setting, and sections were read from keys")
+}
+
+/// The name and the setting of a backup node's key, if it is one.
+fn split_backup(key: &str) -> Option<(&str, &str)> {
+    let (name, setting) = key.strip_prefix(BACKUPS)?.strip_prefix('.')?.split_once('.')?;
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    let is_named = (1..=MAX_NAME_LENGTH).contains(&name.len()) && name.bytes().all(is_name) && !name.contains("__");
+    (is_named && BACKUP_KEYS.contains(&setting)).then_some((name, setting))
+}
+
+fn is_secret(key: &str) -> bool {
+    SECRET_KEYS.contains(&key) || split_backup(key).is_some_and(|(_, setting)| setting == "password")
 }
 
 fn sections() -> impl Iterator<Item = &'static str> {
@@ -427,7 +493,13 @@ fn nearest_section(key: &str) -> &'static str {
 }
 
 /// The known key that looks most like `key`. A key in the wrong section looks like the one of that name in the right one.
-fn nearest_key(key: &str) -> &'static str {
+fn nearest_key(key: &str) -> String {
+    let backup = key.strip_prefix(BACKUPS).and_then(|rest| rest.strip_prefix('.')?.split_once('.'));
+    if let Some((name, setting)) = backup {
+        let name = name.to_ascii_lowercase().replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
+        let known = BACKUP_KEYS.iter().min_by_key(|known| strsim::osa_distance(setting, known));
+        return format!("{BACKUPS}.{name}.{}", known.expect("there are settings"));
+    }
     let name = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
     KEYS.iter()
         .copied()
@@ -437,6 +509,7 @@ fn nearest_key(key: &str) -> &'static str {
             (whole.min(name_alone), whole)
         })
         .expect("there are settings")
+        .to_owned()
 }
 
 impl fmt::Debug for Settings {

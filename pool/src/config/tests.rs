@@ -1,7 +1,7 @@
 //! What operators get wrong, and what they are told.
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, net::IpAddr, os::unix::fs::PermissionsExt};
 
 use tempfile::TempDir;
 
@@ -40,7 +40,7 @@ fn smallest_config_has_defaults_and_resolves_paths_from_its_own_folder() {
     let StoreConfig::Sqlite(store) = &config.store else { panic!("no file") };
     assert_eq!(*store, dir.path().join("./adit.sqlite"));
     assert_eq!(config.stratum.authority_key_file, dir.path().join("authority.key"));
-    let NodeCredentials::CookieFile(cookie) = &config.bitcoind.credentials else { panic!("no cookie") };
+    let NodeCredentials::CookieFile { file: cookie, .. } = &config.bitcoind.credentials else { panic!("no cookie") };
     assert_eq!(*cookie, dir.path().join(".cookie"));
     assert_eq!(config.payout.fee_bp, 100);
     assert!(config.bitcoind.template_refresh <= Duration::from_secs(30));
@@ -51,6 +51,43 @@ fn template_refresh_is_never_longer_than_devices_bear() {
     let with = |seconds: u32| load(&format!("{SMALLEST}template_refresh_seconds = {seconds}\n"), &[]).1;
     assert_eq!(with(30).unwrap().bitcoind.template_refresh, Duration::from_secs(30));
     assert!(with(31).is_err());
+}
+
+#[test]
+fn limits_have_defaults_that_do_no_harm_to_farms_and_are_read_from_file_and_environment() {
+    let limits = load(SMALLEST, &[]).1.unwrap().limits;
+    assert!(limits.connections_per_address >= 1_024 && limits.handshakes_per_address >= 512);
+    assert!(limits.shares_per_job >= 1_000_000, "a fast proxy's channel, for as long as a job lives");
+    assert!(limits.connection.idle >= Duration::from_secs(60), "devices and probes take their time");
+    assert!(limits.unlimited_addresses.iter().any(|network| network.contains(&"127.0.0.1".parse::<IpAddr>().unwrap())));
+
+    let text =
+        format!("{SMALLEST}[limits]\nunlimited_addresses = [\"192.0.2.0/24\", \"2001:db8::1\"]\nban_seconds = 0\n");
+    let limits = load(&text, &[("ADIT__LIMITS__MESSAGES_PER_SECOND", "1000000")]).1.unwrap().limits;
+    let networks: Vec<_> = limits.unlimited_addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["192.0.2.0/24", "2001:db8::1/128"]);
+    assert_eq!((limits.ban, limits.connection.messages_per_second), (Duration::ZERO, 1_000_000));
+    let none = load(SMALLEST, &[("ADIT__LIMITS__UNLIMITED_ADDRESSES", "[]")]).1.unwrap().limits;
+    assert!(none.unlimited_addresses.is_empty());
+}
+
+#[test]
+fn limits_that_make_no_sense_are_refused() {
+    let said = complaint(SMALLEST, &[("ADIT__LIMITS__UNLIMITED_ADDRESSES", "10.0.0.0/8,farm")]);
+    assert!(said.contains("farm is not an address or a network"), "{said}");
+    let said = complaint(SMALLEST, &[("ADIT__LIMITS__IDLE_SECONDS", "14")]);
+    assert!(said.contains("from 15 to 3600"), "{said}");
+    for key in [
+        "CONNECTIONS_PER_ADDRESS",
+        "HANDSHAKES",
+        "HANDSHAKES_PER_ADDRESS",
+        "MESSAGES_PER_SECOND",
+        "INVALID_SHARES",
+        "SHARES_PER_JOB",
+    ] {
+        let said = complaint(SMALLEST, &[(&format!("ADIT__LIMITS__{key}"), "0")]);
+        assert!(said.contains("from 1 to"), "{said}");
+    }
 }
 
 #[test]
@@ -133,6 +170,70 @@ fn password_in_the_file_is_refused() {
     assert!(said.contains("bitcoind.password is a secret") && said.contains("ADIT__BITCOIND__PASSWORD"), "{said}");
 }
 
+const BACKUPS: &str = r#"
+[bitcoind.backup.paris]
+url = "http://10.0.0.2:8332"
+user = "pool"
+password_file = "paris.password"
+[bitcoind.backup.berlin]
+url = "http://10.0.0.1:8332"
+cookie_file = "berlin/.cookie"
+"#;
+
+#[test]
+fn backup_nodes_come_in_the_order_of_their_names() {
+    let text = format!("{SMALLEST}{BACKUPS}");
+    let (dir, config) = load(&text, &[("ADIT__BITCOIND__BACKUP__BERLIN__URL", "http://10.0.0.9:8332")]);
+    let backups = config.unwrap().bitcoind.backups;
+    let [berlin, paris] = backups.as_slice() else { panic!("{backups:?}") };
+    assert_eq!((berlin.section, berlin.url.as_str()), ("bitcoind.backup.berlin", "http://10.0.0.9:8332"));
+    let NodeCredentials::CookieFile { key: "bitcoind.backup.berlin.cookie_file", file } = &berlin.credentials else {
+        panic!("{berlin:?}")
+    };
+    assert_eq!(*file, dir.path().join("berlin/.cookie"));
+    assert!(matches!(&paris.credentials, NodeCredentials::PasswordFile { user, .. } if user == "pool"));
+    let said = paris.credentials.read().unwrap_err().to_string();
+    assert!(said.starts_with("bitcoind.backup.paris.password_file"), "{said}");
+}
+
+#[test]
+fn backup_node_can_be_given_by_the_environment_alone() {
+    let environment = [
+        ("ADIT__BITCOIND__BACKUP__OSLO__URL", "http://10.0.0.3:8332"),
+        ("ADIT__BITCOIND__BACKUP__OSLO__USER", "pool"),
+        ("ADIT__BITCOIND__BACKUP__OSLO__PASSWORD", "correct-horse"),
+    ];
+    let config = load(SMALLEST, &environment).1.unwrap();
+    assert_eq!(config.bitcoind.backups[0].section, "bitcoind.backup.oslo");
+    assert_eq!(config.bitcoind.backups[0].credentials.read().unwrap().1.expose_secret(), "correct-horse");
+    assert!(!format!("{config:?}").contains("correct-horse"));
+    // Unset again, there is none.
+    assert!(load(SMALLEST, &[("ADIT__BITCOIND__BACKUP__OSLO__URL", "")]).1.unwrap().bitcoind.backups.is_empty());
+}
+
+#[test]
+fn mistakes_in_backup_nodes_are_named() {
+    let with = |text: &str| complaint(&format!("{SMALLEST}[bitcoind.backup.a]\n{text}\n"), &[]);
+    let said = with("ulr = \"http://10.0.0.1:8332\"");
+    assert!(
+        said.contains("bitcoind.backup.a.ulr in ") && said.ends_with("nearest one is bitcoind.backup.a.url"),
+        "{said}"
+    );
+    let said = with("user = \"pool\"");
+    assert!(said.starts_with("bitcoind.backup.a.url is not set") && said.ends_with("ADIT__BITCOIND__BACKUP__A__URL"));
+    let said = with("url = \"http://10.0.0.1:8332\"\nuser = \"pool\"\npassword = \"b\"");
+    assert!(said.contains("bitcoind.backup.a.password is a secret"), "{said}");
+    assert!(with("url = \"10.0.0.1\"").contains("does not start with http://"));
+    assert!(with("").contains("has no settings"));
+    let said = complaint(&format!("{SMALLEST}[bitcoind.backup.\"A b\"]\nurl = \"http://x:1\"\n"), &[]);
+    assert!(said.ends_with("nearest one is bitcoind.backup.a_b.url"), "{said}");
+    let said = complaint(SMALLEST, &[("ADIT__BITCOIND__BACKUP__A__COOKIE", "x")]);
+    assert!(said.ends_with("ADIT__BITCOIND__BACKUP__A__COOKIE_FILE"), "{said}");
+    let nine: String =
+        (1..=9).map(|n| format!("[bitcoind.backup.n{n}]\nurl = \"http://x:{n}\"\ncookie_file = \"c\"\n")).collect();
+    assert!(complaint(&format!("{SMALLEST}{nine}"), &[]).contains("bitcoind.backup.n9.url"));
+}
+
 #[test]
 fn secrets_are_not_shown() {
     let environment = [
@@ -166,6 +267,7 @@ fn values_out_of_bounds_are_refused() {
         ("listen = 34254", "34254 should be a text in quotation marks"),
         ("max_connections = 0", "0 is not an integer from 1 to 1000000"),
         ("max_connections = -1", "-1 is not an integer from"),
+        ("shares_per_minute = 600000001", "600000001 is not an integer from 1 to 600000000"),
         ("shares_per_minute = \"6\"", "\"6\" is not an integer from"),
         ("initial_difficulty = 3000", "3000 is not a power of two"),
         ("initial_difficulty = \"2^-33\"", "2^-33 is not a power of two from 2^-32"),

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::*;
 use crate::operations::{
-    Desk, RefusalCode, Request,
+    Desk, Port, RefusalCode, Request,
     report::{BatchChange, BatchSummary, Stage},
 };
 
@@ -34,7 +34,7 @@ impl Served {
     fn begin() -> Served {
         let dir = tempfile::tempdir().unwrap();
         let (draining, drained) = watch::channel(false);
-        let (desk, mut orders) = Desk::open();
+        let (desk, mut orders) = Desk::open(Port::closed());
         tokio::spawn(async move {
             while let Some(order) = orders.recv().await {
                 let outcome = match &order.request {
@@ -197,7 +197,7 @@ async fn idle_connections_do_not_keep_the_pool_from_ending() {
 async fn what_is_asked_while_the_pool_ends_is_answered() {
     let dir = tempfile::tempdir().unwrap();
     let (_draining, drained) = watch::channel(false);
-    let (desk, orders) = Desk::open();
+    let (desk, orders) = Desk::open(Port::closed());
     let served = tokio::spawn(ControlSocket::bind(dir.path()).unwrap().serve(desk, drained));
     drop(orders);
     let refusal = ask(dir.path(), &approve(7)).await.unwrap().unwrap().unwrap_err();

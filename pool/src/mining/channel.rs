@@ -1,17 +1,14 @@
 //! One mining channel: the jobs it was given, the target each was given with, and the judgement of its shares.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
-use bitcoin::{Target, hashes::Hash};
+use bitcoin::Target;
 
 use super::{
     difficulty::Difficulty,
     extranonce::{ExtranoncePrefix, FULL_EXTRANONCE_SIZE},
     job::{Job, JobNumber, sha256d},
+    seen_shares::SeenShares,
     share::{MAX_NTIME_OFFSET_S, ROLLABLE_VERSION_BITS, ShareError, Submission, ValidShare, block_hash},
     vardiff::Vardiff,
 };
@@ -20,8 +17,6 @@ use super::{
 const MAX_LIVE_JOBS: usize = 8;
 /// Ids under which one job can have been given to a channel: once when it was new, and again for each new target.
 const MAX_IDS_PER_JOB: usize = 16;
-/// Shares for one job that are remembered to find duplicates; about 20 MB. More are refused.
-const MAX_SHARES_PER_JOB: usize = 1 << 20;
 
 /// What kind of channel it is (SV2 5.2.1, 5.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +61,10 @@ pub struct Channel {
     forgotten: Option<JobNumber>,
     /// First and last job id that the channel was ever given.
     given_ids: Option<(u32, u32)>,
+    /// Under which id the client holds the job for the next height, if it does.
+    ahead_id: Option<u32>,
+    /// Shares for one job that are remembered to find duplicates. More are refused.
+    max_shares_per_job: usize,
 }
 
 /// A job that the channel may hand in shares for.
@@ -75,8 +74,8 @@ struct LiveJob {
     /// For a standard channel, whose extranonce is fixed.
     merkle_root: Option<[u8; 32]>,
     ids: VecDeque<GivenId>,
-    /// The random end of each share's hash. One set for all ids: the same header under another id is a duplicate.
-    seen: HashSet<[u8; 16]>,
+    /// One set for all ids: the same header under another id is a duplicate.
+    seen: SeenShares,
 }
 
 /// An id under which the job was sent, with what was in force at that moment.
@@ -110,6 +109,8 @@ impl Channel {
             live: VecDeque::new(),
             forgotten: None,
             given_ids: None,
+            ahead_id: None,
+            max_shares_per_job: usize::MAX,
         }
     }
 
@@ -117,6 +118,12 @@ impl Channel {
     #[must_use]
     pub fn with_least_difficulty(self, least_difficulty: Option<Difficulty>) -> Self {
         Self { least_difficulty, ..self }
+    }
+
+    /// Remembers so many shares of a job at most, each in some 18 bytes, and takes no more.
+    #[must_use]
+    pub fn with_max_shares_per_job(self, max_shares_per_job: usize) -> Self {
+        Self { max_shares_per_job, ..self }
     }
 
     /// Returns the id, unique within the connection.
@@ -162,6 +169,17 @@ impl Channel {
         Some(live.job.time_at(now).max(given).saturating_add(1))
     }
 
+    /// Notes under which id the client has got the job for the next height, or that it is void. No share is taken for it
+    /// before it is given: its target is that of then (SV2 5.3.21).
+    pub fn set_ahead_id(&mut self, ahead_id: Option<u32>) {
+        self.ahead_id = ahead_id;
+    }
+
+    /// Returns under which id the client holds the job for the next height, if it does.
+    pub fn ahead_id(&self) -> Option<u32> {
+        self.ahead_id
+    }
+
     /// Takes over the client's wish for another largest target.
     pub fn set_max_target(&mut self, max_target: Target) {
         self.max_target = max_target;
@@ -189,7 +207,9 @@ impl Channel {
     /// Each job has one set of seen shares for as long as the channel takes shares for it. One whose set is gone is
     /// never taken up again: shares on it are stale, whatever id they name.
     pub fn give(&mut self, job: &Arc<Job>, job_id: u32, min_ntime: u32) -> [u8; 32] {
-        self.given_ids = Some((self.given_ids.map_or(job_id, |(first, _)| first), job_id));
+        // A job that was sent ahead has an id that is less than those given since.
+        let (first, last) = self.given_ids.unwrap_or((job_id, job_id));
+        self.given_ids = Some((first.min(job_id), last.max(job_id)));
         let known = self.live.iter().position(|live| live.job.number() == job.number());
         let index = match known {
             Some(index) => index,
@@ -203,7 +223,7 @@ impl Channel {
                     job: Arc::clone(job),
                     merkle_root,
                     ids: VecDeque::with_capacity(1),
-                    seen: HashSet::new(),
+                    seen: SeenShares::default(),
                 });
                 self.live.len() - 1
             }
@@ -251,12 +271,11 @@ impl Channel {
         if !given.difficulty.target().is_met_by(hash) {
             return Err(ShareError::AboveTarget);
         }
-        if live.seen.len() == MAX_SHARES_PER_JOB {
+        // A block is worth more than the memory for it.
+        if live.seen.len() >= self.max_shares_per_job && !live.job.template().target.is_met_by(hash) {
             return Err(ShareError::TooManyShares);
         }
-        // The last bytes of the hash are zeros; the first sixteen tell shares apart.
-        let fingerprint = hash.as_byte_array().first_chunk().copied().expect("a hash has 32 bytes");
-        if !live.seen.insert(fingerprint) {
+        if !live.seen.insert(hash) {
             return Err(ShareError::Duplicate);
         }
         let job = Arc::clone(&live.job);
@@ -281,12 +300,14 @@ impl Channel {
             }
         }
         match self.given_ids {
+            _ if self.ahead_id == Some(job_id) => Err(ShareError::UnknownJob(job_id)),
             Some((first, last)) if (first..=last).contains(&job_id) => Err(ShareError::Stale(job_id)),
             _ => Err(ShareError::UnknownJob(job_id)),
         }
     }
 
-    fn fixed_extranonce(&self) -> Option<[u8; FULL_EXTRANONCE_SIZE]> {
+    /// Returns the full extranonce of a standard channel, which cannot choose it.
+    pub fn fixed_extranonce(&self) -> Option<[u8; FULL_EXTRANONCE_SIZE]> {
         match self.kind {
             ChannelKind::Standard => self.prefix.full(&[]),
             ChannelKind::Extended => None,
@@ -297,6 +318,8 @@ impl Channel {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
     use crate::mining::{extranonce::ExtranonceSpace, job::tests::job};
 
@@ -369,6 +392,21 @@ mod tests {
         let mut newest = submission(2, 0, &[]);
         newest.ntime = TIME + 30;
         assert_eq!(channel.validate(&newest).unwrap_err(), ShareError::AboveTarget);
+    }
+
+    #[test]
+    fn shares_beyond_the_memory_for_duplicates_are_refused_but_for_blocks() {
+        let mut channel = channel(ChannelKind::Extended, Difficulty::MIN).with_max_shares_per_job(2);
+        channel.give(&job(1, TIME, HARD), 1, TIME);
+        let judged: Vec<_> = (0..100).map(|nonce| channel.validate(&submission(1, nonce, &[0; 4]))).collect();
+        assert_eq!(judged.iter().filter(|share| share.is_ok()).count(), 2);
+        assert_eq!(judged.last().unwrap().as_ref().unwrap_err(), &ShareError::TooManyShares);
+        channel.give(&job(2, TIME, EASY), 2, TIME);
+        let mut judge = |nonce| channel.validate(&submission(2, nonce, &[0; 4]));
+        let blocks = (0..100).filter_map(|nonce| judge(nonce).ok()).skip(2).collect::<Vec<_>>();
+        assert!(!blocks.is_empty() && blocks.iter().all(ValidShare::is_block));
+        let again = (0..100).map(judge).filter(|judged| judged.as_ref().err() == Some(&ShareError::Duplicate)).count();
+        assert!(again >= blocks.len(), "they are not taken twice");
     }
 
     #[test]

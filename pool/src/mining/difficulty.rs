@@ -28,16 +28,15 @@ impl Difficulty {
     /// Returns the easiest difficulty whose target is no easier than `max_target`: what a client with this
     /// `max_target` may be given. None if even [`Self::MAX`] is too easy.
     pub fn easiest_within(max_target: Target) -> Option<Self> {
-        (Self::MIN.log2..=Self::MAX.log2).map(|log2| Self { log2 }).find(|difficulty| difficulty.target() <= max_target)
+        let near = log2_near(max_target).max(Self::MIN.log2.into());
+        let candidates = (near..=near + 1).filter(|log2| *log2 <= Self::MAX.log2.into()).map(Self::from_log2);
+        candidates.into_iter().find(|difficulty| difficulty.target() <= max_target)
     }
 
     /// Returns the hardest difficulty whose target is no harder than `target`, or [`Self::MIN`].
     pub fn hardest_within(target: Target) -> Self {
-        (Self::MIN.log2..=Self::MAX.log2)
-            .rev()
-            .map(|log2| Self { log2 })
-            .find(|difficulty| difficulty.target() >= target)
-            .unwrap_or(Self::MIN)
+        let near = Self::from_log2(log2_near(target));
+        if near.target() >= target { near } else { Self::from_log2(i32::from(near.log2) - 1) }
     }
 
     /// Returns the difficulty at which `hash_rate` (hashes per second) finds at most one share in `interval_s`
@@ -80,6 +79,18 @@ impl Difficulty {
     pub fn in_hashes(self) -> u128 {
         1 << (i32::from(self.log2) + 32)
     }
+}
+
+/// Returns the binary logarithm of the difficulty whose target has as many bits as this one. Any easier difficulty has a
+/// larger target, any harder one a smaller.
+fn log2_near(target: Target) -> i32 {
+    let [high, low] = [0, 16].map(|start| {
+        let bytes = target.to_be_bytes();
+        u128::from_be_bytes(bytes[start..start + 16].try_into().expect("a half has 16 bytes"))
+    });
+    let zeros = if high == 0 { 128 + low.leading_zeros() } else { high.leading_zeros() };
+    // Difficulty 1 has 224 bits.
+    zeros as i32 - 32
 }
 
 impl fmt::Display for Difficulty {
@@ -143,6 +154,26 @@ mod tests {
         let hardest = Difficulty::hardest_within(target);
         assert!(hardest.target() >= target);
         assert!(Difficulty::from_log2(i32::from(hardest.log2()) + 1).target() < target);
+    }
+
+    #[test]
+    fn what_is_within_a_target_is_what_a_search_finds() {
+        let all = || (-32..=95).map(Difficulty::from_log2);
+        let ends = [Target::from_le_bytes([0; 32]), Target::from_le_bytes([0xff; 32])];
+        let around = all().flat_map(|difficulty| {
+            [-1, 0, 1].map(|step: i8| {
+                let mut bytes = difficulty.target().to_le_bytes();
+                let place = bytes.iter().position(|byte| *byte != 0).unwrap();
+                bytes[place] = bytes[place].wrapping_add_signed(step);
+                Target::from_le_bytes(bytes)
+            })
+        });
+        for target in around.chain(ends) {
+            let easiest = all().find(|difficulty| difficulty.target() <= target);
+            assert_eq!(Difficulty::easiest_within(target), easiest, "{target:x}");
+            let hardest = all().rev().find(|difficulty| difficulty.target() >= target);
+            assert_eq!(Difficulty::hardest_within(target), hardest.unwrap_or(Difficulty::MIN), "{target:x}");
+        }
     }
 
     #[test]

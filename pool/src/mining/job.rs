@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bitcoin::{Amount, Txid, VarInt, consensus::Encodable, hashes::Hash};
+use protocol::codec::{B0_64K, Field, Seq0_255, U256};
 use sha2::{Digest, Sha256};
 
 use super::{coinbase::Coinbase, extranonce::FULL_EXTRANONCE_SIZE};
@@ -38,6 +39,9 @@ pub struct Job {
     template: Arc<Template>,
     subsidy: Amount,
     coinbase: Coinbase,
+    /// The hash of the coinbase as far as it is the same for all extranonces.
+    coinbase_start: Sha256,
+    extended_fields: Vec<u8>,
     origin: JobOrigin,
 }
 
@@ -45,7 +49,9 @@ impl Job {
     /// Joins a template, as fresh as the job, and the pool's coinbase for it.
     pub fn new(template: Arc<Template>, coinbase: Coinbase, origin: JobOrigin) -> Self {
         let subsidy = template.subsidy();
-        Self { template, subsidy, coinbase, origin }
+        let coinbase_start = Sha256::new_with_prefix(coinbase.prefix());
+        let extended_fields = extended_fields(&template, &coinbase);
+        Self { template, subsidy, coinbase, coinbase_start, extended_fields, origin }
     }
 
     /// Returns the template.
@@ -81,6 +87,12 @@ impl Job {
     /// Returns the fees that its coinbase pays.
     pub fn fees(&self) -> Amount {
         self.template.coinbase_value - self.subsidy
+    }
+
+    /// Returns the encoded fields of `NewExtendedMiningJob` that are the same for all channels: `version` and what
+    /// follows it (SV2 5.3.16).
+    pub fn extended_fields(&self) -> &[u8] {
+        &self.extended_fields
     }
 
     /// Returns the header version before any rolling.
@@ -143,12 +155,23 @@ impl Job {
     }
 
     fn coinbase_hash(&self, extranonce: &[u8; FULL_EXTRANONCE_SIZE]) -> [u8; 32] {
-        let first = Sha256::new()
-            .chain_update(self.coinbase.prefix())
-            .chain_update(extranonce)
-            .chain_update(self.coinbase.suffix());
+        let first = self.coinbase_start.clone().chain_update(extranonce).chain_update(self.coinbase.suffix());
         Sha256::digest(first.finalize()).into()
     }
+}
+
+/// Encodes the fields of `NewExtendedMiningJob` from `version` on.
+fn extended_fields(template: &Template, coinbase: &Coinbase) -> Vec<u8> {
+    let merkle_path: Vec<U256> = template.merkle_path.iter().map(|hash| U256(hash.to_byte_array())).collect();
+    let mut fields = Vec::new();
+    (template.version as u32).encode(&mut fields);
+    // Version rolling is allowed.
+    true.encode(&mut fields);
+    Seq0_255::new(merkle_path).expect("a merkle path is as long as a tree is deep").encode(&mut fields);
+    for part in [coinbase.prefix(), coinbase.suffix()] {
+        B0_64K::new(part).expect("our coinbase is short").encode(&mut fields);
+    }
+    fields
 }
 
 /// Computes SHA-256 of SHA-256, Bitcoin's hash of headers and transactions.

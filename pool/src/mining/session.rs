@@ -2,11 +2,13 @@
 //!
 //! Pure: the connection task passes in what arrived, the newest job and the time, and an [`Outbox`] for what goes out.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+mod ahead;
+
+use std::{sync::Arc, time::Instant};
 
 use bitcoin::{Target, hashes::Hash};
 use protocol::{
-    codec::{B0_32, B0_64K, Seq0_255, Str0_255, U256},
+    codec::{B0_32, Field, Str0_255, U256},
     messages::{
         Message,
         mining::{
@@ -18,7 +20,9 @@ use protocol::{
     },
 };
 
+use self::ahead::SentAhead;
 use super::{
+    by_channel::ByChannel,
     channel::{Channel, ChannelKind, DifficultyBounds},
     difficulty::Difficulty,
     extranonce::{DEFAULT_ROLLABLE_SIZE, ExtranonceSpace, MAX_ROLLABLE_SIZE},
@@ -33,8 +37,13 @@ const FIRST_CHANNEL_ID: u32 = 2;
 
 /// Where messages go: the connection's output buffer, or a list in a test.
 pub trait Outbox {
+    /// Puts a message, whose payload `encode` appends, behind those before it.
+    fn send_encoded<M: Message>(&mut self, encode: impl FnOnce(&mut Vec<u8>));
+
     /// Puts a message behind those before it.
-    fn send<M: Message>(&mut self, message: &M);
+    fn send<M: Message>(&mut self, message: &M) {
+        self.send_encoded::<M>(|out| message.encode(out));
+    }
 }
 
 /// What the operator has set for all sessions.
@@ -48,6 +57,8 @@ pub struct SessionPolicy {
     pub min_difficulty: Difficulty,
     /// Channels that one connection may hold.
     pub max_channels: usize,
+    /// Shares of one channel for one job that are remembered to find duplicates, and so taken.
+    pub max_shares_per_job: usize,
     /// Whether a share may be harder to find than a block: only where the network's difficulty means nothing.
     pub harder_than_network: bool,
 }
@@ -142,9 +153,11 @@ pub struct Session {
     policy: Arc<SessionPolicy>,
     space: Arc<ExtranonceSpace>,
     kind: SessionKind,
-    channels: BTreeMap<u32, Channel>,
+    channels: ByChannel<Channel>,
     /// The newest job of the pool, from the first open on: its network's target bounds what is given.
     newest_job: Option<Arc<Job>>,
+    /// The job for the next height, which every channel holds then.
+    sent_ahead: Option<SentAhead>,
     next_channel_id: u32,
     next_job_id: u32,
 }
@@ -153,12 +166,18 @@ impl Session {
     /// Starts a session without channels.
     pub fn new(policy: Arc<SessionPolicy>, space: Arc<ExtranonceSpace>, kind: SessionKind) -> Self {
         let (next_channel_id, next_job_id) = (FIRST_CHANNEL_ID, 1);
-        Self { policy, space, kind, channels: BTreeMap::new(), newest_job: None, next_channel_id, next_job_id }
+        let (channels, newest_job, sent_ahead) = (ByChannel::new(), None, None);
+        Self { policy, space, kind, channels, newest_job, sent_ahead, next_channel_id, next_job_id }
     }
 
     /// Returns how many channels are open.
     pub fn channel_count(&self) -> usize {
         self.channels.len()
+    }
+
+    /// Tells whether the channels have got this job as the newest.
+    pub fn has_job(&self, job: &Arc<Job>) -> bool {
+        self.newest_job.as_ref().is_some_and(|known| Arc::ptr_eq(known, job))
     }
 
     /// Opens a channel, answers, and gives it the job: as a future job, then with `SetNewPrevHash` for it alone. The
@@ -176,7 +195,7 @@ impl Session {
             Ok(channel) => send_open_success(channel, request.request_id, out),
             Err(code) => refuse_open(request.request_id, code, out),
         }
-        if self.newest_job.as_ref().is_none_or(|known| !Arc::ptr_eq(known, job)) {
+        if !self.has_job(job) {
             self.new_job(job, now, out);
         }
         let channel = opened?;
@@ -184,6 +203,7 @@ impl Session {
         self.channels.insert(channel_id, channel);
         if self.kind.takes_jobs() {
             self.give_future(channel_id, job, out);
+            self.send_ahead_to_new(channel_id, out);
         }
         Ok(channel_id)
     }
@@ -218,10 +238,15 @@ impl Session {
     /// Closes a channel, or all of them if the group is named (SV2 5.3.9). Returns the ids that are gone; an unknown
     /// id closes nothing, since its channel may have been closed already.
     pub fn close(&mut self, close: &CloseChannel) -> Vec<u32> {
-        if close.channel_id == GROUP_CHANNEL_ID {
-            return std::mem::take(&mut self.channels).into_keys().collect();
+        let closed: Vec<u32> = match close.channel_id {
+            GROUP_CHANNEL_ID => std::mem::take(&mut self.channels).into_keys().collect(),
+            channel_id => self.channels.remove(&channel_id).map(|channel| channel.id()).into_iter().collect(),
+        };
+        if self.channels.is_empty() {
+            // Nobody holds it, and a client may have forgotten the group that did.
+            self.sent_ahead = None;
         }
-        self.channels.remove(&close.channel_id).map(|channel| channel.id()).into_iter().collect()
+        closed
     }
 
     /// Judges a share. A wrong one is answered at once; for a right one nothing is said here: that takes a receipt
@@ -250,12 +275,17 @@ impl Session {
         Ok(share)
     }
 
-    /// Gives a new job to all channels: on a new tip as a future job and then `SetNewPrevHash`, on the same tip as a
-    /// job to start at once. New targets, also those that silence has eased, go out before it. A client that brings its
+    /// Gives a new job to all channels: on a new tip as a future job and then `SetNewPrevHash`, or the latter alone if it
+    /// was sent ahead; on the same tip as a job to start at once. New targets, also those that silence has eased, go out before it. A client that brings its
     /// own jobs gets nothing else.
     pub fn new_job(&mut self, job: &Arc<Job>, now: Instant, out: &mut impl Outbox) {
         self.newest_job = Some(Arc::clone(job));
+        let ahead = self.sent_ahead.take();
+        if let Some(ahead) = ahead.filter(|ahead| ahead.number() == job.number()) {
+            return self.activate_ahead(&ahead, job, out);
+        }
         for channel in self.channels.values_mut() {
+            channel.set_ahead_id(None);
             let suited = channel.suited_difficulty(now).unwrap_or(channel.difficulty());
             retarget(&self.policy, channel, suited, job, now, out);
         }
@@ -278,7 +308,7 @@ impl Session {
             channel.give(job, job_id, min_ntime);
         }
         let start = (!new_tip).then_some(min_ntime);
-        out.send(&extended_job(GROUP_CHANNEL_ID, job_id, job, start));
+        send_extended_job(GROUP_CHANNEL_ID, job_id, job, start, out);
         if new_tip {
             out.send(&prev_hash(GROUP_CHANNEL_ID, job_id, job));
         }
@@ -314,7 +344,7 @@ impl Session {
         self.next_channel_id = id.checked_add(1).ok_or("channel-capacity-exhausted")?;
         let start = bounds.clamp(start);
         let channel = Channel::new(id, kind, prefix, max_target, start, self.policy.shares_per_minute, now);
-        Ok(channel.with_least_difficulty(least))
+        Ok(channel.with_least_difficulty(least).with_max_shares_per_job(self.policy.max_shares_per_job))
     }
 
     /// Sends the job to one channel as a future job and activates it.
@@ -334,6 +364,7 @@ impl Session {
         let Some(channel) = self.channels.get(&channel_id) else { return };
         if let (Some(job), start @ Some(_)) = (channel.newest_job().cloned(), channel.restart_ntime(now)) {
             self.give_one(channel_id, &job, start, out);
+            self.send_ahead_again(channel_id, out);
         }
     }
 
@@ -342,14 +373,8 @@ impl Session {
         let channel = self.channels.get_mut(&channel_id).expect("callers name an open channel");
         let merkle_root = channel.give(job, job_id, start.unwrap_or(job.template().curtime));
         match channel.kind() {
-            ChannelKind::Standard => out.send(&NewMiningJob {
-                channel_id,
-                job_id,
-                min_ntime: start,
-                version: job.version(),
-                merkle_root: U256(merkle_root),
-            }),
-            ChannelKind::Extended => out.send(&extended_job(channel_id, job_id, job, start)),
+            ChannelKind::Standard => out.send(&standard_job(channel_id, job_id, job, start, merkle_root)),
+            ChannelKind::Extended => send_extended_job(channel_id, job_id, job, start, out),
         }
         job_id
     }
@@ -467,18 +492,17 @@ fn target(difficulty: Difficulty) -> U256 {
     U256(difficulty.target().to_le_bytes())
 }
 
-fn extended_job(channel_id: u32, job_id: u32, job: &Job, min_ntime: Option<u32>) -> NewExtendedMiningJob {
-    let merkle_path: Vec<U256> = job.template().merkle_path.iter().map(|hash| U256(hash.to_byte_array())).collect();
-    NewExtendedMiningJob {
-        channel_id,
-        job_id,
-        min_ntime,
-        version: job.version(),
-        version_rolling_allowed: true,
-        merkle_path: Seq0_255::new(merkle_path).expect("a merkle path is as long as a tree is deep"),
-        coinbase_tx_prefix: B0_64K::new(job.coinbase().prefix()).expect("our coinbase is short"),
-        coinbase_tx_suffix: B0_64K::new(job.coinbase().suffix()).expect("our coinbase is short"),
-    }
+fn standard_job(channel_id: u32, job_id: u32, job: &Job, min_ntime: Option<u32>, root: [u8; 32]) -> NewMiningJob {
+    NewMiningJob { channel_id, job_id, min_ntime, version: job.version(), merkle_root: U256(root) }
+}
+
+fn send_extended_job(channel_id: u32, job_id: u32, job: &Job, min_ntime: Option<u32>, out: &mut impl Outbox) {
+    out.send_encoded::<NewExtendedMiningJob>(|payload| {
+        channel_id.encode(payload);
+        job_id.encode(payload);
+        min_ntime.encode(payload);
+        payload.extend_from_slice(job.extended_fields());
+    });
 }
 
 fn prev_hash(channel_id: u32, job_id: u32, job: &Job) -> SetNewPrevHash {
@@ -528,9 +552,9 @@ pub(crate) mod tests {
     pub(crate) struct Sent(Vec<ServerMessage>);
 
     impl Outbox for Sent {
-        fn send<M: Message>(&mut self, message: &M) {
+        fn send_encoded<M: Message>(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
             let mut payload = Vec::new();
-            message.encode(&mut payload);
+            encode(&mut payload);
             let header = Header::of::<M>(payload.len()).unwrap();
             self.0.push(ServerMessage::decode(header, &payload, &[]).unwrap());
         }
@@ -548,6 +572,7 @@ pub(crate) mod tests {
             initial_difficulty: Difficulty::from_log2(10),
             min_difficulty: Difficulty::MIN,
             max_channels: 3,
+            max_shares_per_job: usize::MAX,
             harder_than_network: false,
         };
         Session::new(Arc::new(policy), Arc::new(ExtranonceSpace::new(1, 1, 100)), kind)
@@ -706,9 +731,9 @@ pub(crate) mod tests {
         struct Sizes(Vec<(&'static str, usize)>);
 
         impl Outbox for Sizes {
-            fn send<M: Message>(&mut self, message: &M) {
+            fn send_encoded<M: Message>(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
                 let mut payload = Vec::new();
-                message.encode(&mut payload);
+                encode(&mut payload);
                 self.0.push((M::NAME, payload.len()));
             }
         }

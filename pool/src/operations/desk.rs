@@ -1,5 +1,5 @@
 //! The desk: where requests are handed in while the pool runs. They are done one after the other by the task that
-//! owns the payer.
+//! owns the payer; those about the miners' port at once.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Outcome, Refusal, RefusalCode, Request};
+use super::{Outcome, Port, Refusal, RefusalCode, Request};
 
 /// Requests that may wait; who brings a further one waits with it.
 const QUEUE: usize = 16;
@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Clone, Debug)]
 pub struct Desk {
     orders: mpsc::Sender<Order>,
+    port: Port,
 }
 
 /// A request on its way to the owner of the payer, and where the outcome goes.
@@ -31,9 +32,9 @@ pub struct Order {
 
 impl Desk {
     /// Opens a desk. Whoever owns the payer takes the orders.
-    pub fn open() -> (Desk, mpsc::Receiver<Order>) {
+    pub fn open(port: Port) -> (Desk, mpsc::Receiver<Order>) {
         let (orders, taken) = mpsc::channel(QUEUE);
-        (Desk { orders }, taken)
+        (Desk { orders, port }, taken)
     }
 
     /// Hands in a request and waits for what becomes of it.
@@ -42,6 +43,9 @@ impl Desk {
     ///
     /// When it was refused, the pool shuts down, or it took too long.
     pub async fn ask(&self, request: Request) -> Result<Outcome, Refusal> {
+        if let Some(outcome) = self.port.perform(&request) {
+            return outcome;
+        }
         let (reply, outcome) = oneshot::channel();
         let ended = || Refusal::new(RefusalCode::Unavailable, "the pool shuts down");
         let done = async {
@@ -79,7 +83,7 @@ mod tests {
 
     #[tokio::test]
     async fn outcome_reaches_whoever_asked() {
-        let (desk, mut orders) = Desk::open();
+        let (desk, mut orders) = Desk::open(Port::closed());
         let asked = tokio::spawn(async move { desk.ask(Request::Status).await });
         let order = orders.recv().await.unwrap();
         assert!(order.is_awaited());
@@ -89,7 +93,7 @@ mod tests {
 
     #[tokio::test]
     async fn order_of_somebody_who_gave_up_is_known_as_such() {
-        let (desk, mut orders) = Desk::open();
+        let (desk, mut orders) = Desk::open(Port::closed());
         let asked = tokio::spawn(async move { desk.ask(Request::Status).await });
         let order = orders.recv().await.unwrap();
         asked.abort();
@@ -101,7 +105,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_taken_any_more_when_the_pool_ends() {
-        let (desk, mut orders) = Desk::open();
+        let (desk, mut orders) = Desk::open(Port::closed());
         let asked = tokio::spawn({
             let desk = desk.clone();
             async move { desk.ask(Request::Status).await }

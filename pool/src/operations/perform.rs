@@ -18,6 +18,7 @@ use super::{
     Outcome, Refusal, RefusalCode, Request, Words,
     account::{add_account, find_account, of_network, remove_name, set_account},
     log::tell,
+    port::no_port,
     report::{
         AddressChange, BatchChange, BatchReport, BatchSummary, ExportedPsbt, PsbtBytes, Ran, Status, ThresholdSet,
     },
@@ -105,6 +106,7 @@ impl Operator<'_> {
             Request::AssignDeposits { sat, reference } => {
                 Ok(Outcome::Given(give(self.store, *sat, GiftSource::Deposits, Recipient::Fee, reference).await?))
             }
+            Request::Metrics | Request::Bans | Request::LiftBan { .. } => Err(no_port()),
         }
     }
 

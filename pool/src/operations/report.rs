@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     account::{AccountAdded, AccountChange, NameRemoved},
+    port::{BanLifted, BanReport},
     reserve::Given,
 };
 
@@ -49,6 +50,12 @@ pub enum Outcome {
     NameRemoved(NameRemoved),
     /// The reserve or the fee has got money.
     Given(Given),
+    /// What the pool has counted, in OpenMetrics text.
+    Metrics(String),
+    /// The addresses that are banned.
+    Bans(Vec<BanReport>),
+    /// The address may connect again.
+    BanLifted(BanLifted),
 }
 
 /// How payouts stand.

@@ -76,7 +76,7 @@ pub async fn show_workers(
 mod tests {
     use bitcoin::{Address, BlockHash, CompactTarget, address::NetworkUnchecked, hashes::Hash};
     use payouts::{
-        share::{Difficulty, JobNumber, JobTerms, NewShare, Reward, ShareGroup, ShareSeq},
+        share::{Difficulty, JobNumber, JobTerms, Reward, ShareGroup, ShareRun, ShareSeq},
         store::sqlite::SqliteStore,
     };
 
@@ -105,9 +105,18 @@ mod tests {
         };
         for (number, &(worker, at_ms)) in (1_u32..).zip(shares) {
             let difficulty = Difficulty::from_log2(10).unwrap();
-            let share = NewShare { account, worker: worker.to_owned(), job, difficulty, reward: Reward::Shared, at_ms };
+            let run = ShareRun {
+                account,
+                worker: worker.into(),
+                job,
+                difficulty,
+                reward: Reward::Shared,
+                count: 1,
+                first_at_ms: at_ms,
+                last_at_ms: at_ms,
+            };
             let segment = ShareSeq::of_session(session, number).unwrap();
-            let group = ShareGroup { session, number: number.into(), segment, shares: vec![share] };
+            let group = ShareGroup { session, number: number.into(), segment, runs: vec![run] };
             store.append_shares(&group).await.unwrap();
         }
         store

@@ -1,6 +1,6 @@
 //! The channels of one connection with their owners: what its messages do, and where its shares go.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use bitcoin::Address;
 use payouts::{scheme::rule::Scheme, share::Reward, store::Store};
@@ -19,17 +19,22 @@ use tracing::{debug, info};
 use super::{
     connection::End,
     earner::{Earner, look_up},
+    limits::ConnectionLimits,
+    metrics::{PortMetrics, RefusedShare, ShareTally},
+    turns::Turns,
     unacknowledged::{AcceptedShare, Unacknowledged},
 };
 use crate::{
     accounting::{
         blocks::{FoundBlocks, Solution},
+        receipts::{Durable, ReceiptSlot},
         registry::{Admitted, Registry},
-        share_log::{ConnectionId, Durable, Entry, ShareLog, unix_time_ms},
+        share_log::{Entry, ShareLog, unix_time_ms},
     },
     mining::{
+        ahead::Work,
+        by_channel::ByChannel,
         extranonce::ExtranonceSpace,
-        job::Job,
         session::{OpenRequest, Outbox, Session, SessionPolicy, refuse_open, refuse_share},
         share::Submission,
     },
@@ -41,13 +46,12 @@ const NOT_STORED: &str = "share-not-stored";
 const INVALID_WORKER: &str = "invalid-user-identity";
 
 impl Outbox for ServerConnection {
-    fn send<M: Message>(&mut self, message: &M) {
-        Self::send(self, message);
+    fn send_encoded<M: Message>(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        Self::send_encoded::<M>(self, encode);
     }
 }
 
-/// What a connection hears from and passes on to.
-#[derive(Clone)]
+/// What connections hear from and pass on to, the same for all of them.
 pub struct Upstream {
     /// Who may open a channel.
     pub registry: Arc<Registry>,
@@ -55,8 +59,8 @@ pub struct Upstream {
     pub policy: Arc<SessionPolicy>,
     /// Where extranonce prefixes come from.
     pub space: Arc<ExtranonceSpace>,
-    /// The newest job.
-    pub jobs: watch::Receiver<Arc<Job>>,
+    /// The newest job, and the one for the next height.
+    pub jobs: watch::Receiver<Work>,
     /// Where shares go.
     pub share_log: ShareLog,
     /// Where shares go first that are blocks.
@@ -67,13 +71,19 @@ pub struct Upstream {
     pub store: Arc<dyn Store>,
     /// Turns true when the pool shuts down.
     pub draining: watch::Receiver<bool>,
+    /// What each connection may ask for.
+    pub limits: ConnectionLimits,
+    /// Turns for handshakes.
+    pub turns: Arc<Turns>,
+    /// What is counted.
+    pub metrics: Arc<PortMetrics>,
 }
 
 /// Whom a channel's shares are credited to.
 #[derive(Clone, Debug)]
 struct Owner {
     address: Address,
-    worker: String,
+    worker: Arc<str>,
     /// From the first share on: an account takes room for ever, which nobody shall fill without work.
     earner: Option<Earner>,
 }
@@ -81,23 +91,22 @@ struct Owner {
 /// The channels of one connection.
 pub(super) struct Channels {
     session: Session,
-    owners: HashMap<u32, Owner>,
+    owners: ByChannel<Owner>,
     unacknowledged: Unacknowledged,
     /// Since when no channel is open, if none is.
     empty_since: Option<Instant>,
+    /// Which work was passed on last.
+    passed_on: Option<u64>,
+    /// What was judged since it was last asked for.
+    tally: ShareTally,
 }
 
 impl Channels {
     /// Starts without channels, whose shares are to go to `share_log`, and receipts for them to `receipts`.
-    pub(super) fn new(
-        session: Session,
-        connection: ConnectionId,
-        share_log: &ShareLog,
-        receipts: mpsc::Sender<Vec<Durable>>,
-        now: Instant,
-    ) -> Self {
-        let unacknowledged = Unacknowledged::new(connection, receipts, share_log.waiting().clone());
-        Self { session, owners: HashMap::new(), unacknowledged, empty_since: Some(now) }
+    pub(super) fn new(session: Session, share_log: &ShareLog, receipts: ReceiptSlot, now: Instant) -> Self {
+        let unacknowledged = Unacknowledged::new(receipts, share_log.waiting().clone());
+        let (passed_on, tally) = (None, ShareTally::default());
+        Self { session, owners: ByChannel::new(), unacknowledged, empty_since: Some(now), passed_on, tally }
     }
 
     /// Returns how many are open.
@@ -108,6 +117,11 @@ impl Channels {
     /// Returns since when none is open, if none is.
     pub(super) fn empty_since(&self) -> Option<Instant> {
         self.empty_since
+    }
+
+    /// Returns what was judged since this was last asked for.
+    pub(super) fn take_tally(&mut self) -> ShareTally {
+        std::mem::take(&mut self.tally)
     }
 
     /// Returns how many shares were found right and are not acknowledged.
@@ -126,8 +140,13 @@ impl Channels {
     }
 
     /// Passes the shares that wait on to the log, where there is room now.
-    pub(super) fn fill(&mut self, place: mpsc::OwnedPermit<Entry>) {
-        self.unacknowledged.fill(place);
+    pub(super) fn fill(&mut self, place: mpsc::OwnedPermit<Entry>, share_log: &ShareLog) {
+        self.unacknowledged.fill(place, share_log);
+    }
+
+    /// Hands the shares of this turn over to the log.
+    pub(super) fn hand_over(&mut self, share_log: &ShareLog) -> Result<(), End> {
+        self.unacknowledged.hand_over(share_log)
     }
 
     /// Waits until a channel's account is known; for ever if none is being looked up. To give up waiting loses nothing.
@@ -141,14 +160,14 @@ impl Channels {
         if let Some(owner) = self.owners.get_mut(&channel_id) {
             owner.earner = Some(earner);
         }
-        self.unacknowledged.pass_on_owned(channel_id, earner, share_log.queue())
+        self.unacknowledged.pass_on_owned(channel_id, earner, share_log)
     }
 
     /// Does what a message asks for.
     pub(super) async fn react(
         &mut self,
         message: ClientMessage,
-        upstream: &mut Upstream,
+        upstream: &Upstream,
         out: &mut impl Outbox,
     ) -> Result<(), End> {
         match message {
@@ -175,10 +194,14 @@ impl Channels {
         Ok(())
     }
 
-    /// Passes the newest job on to all channels.
-    pub(super) fn pass_on_job(&mut self, upstream: &mut Upstream, out: &mut impl Outbox) {
-        let job = Arc::clone(&upstream.jobs.borrow_and_update());
-        self.session.new_job(&job, Instant::now(), out);
+    /// Passes the newest job on to all channels. Those that were made meanwhile are skipped.
+    pub(super) fn pass_on_job(&mut self, upstream: &Upstream, out: &mut impl Outbox) {
+        let work = upstream.jobs.borrow().clone();
+        let skipped = self.passed_on.map_or(0, |before| work.sequence.saturating_sub(before + 1));
+        upstream.metrics.jobs_skipped.inc_by(skipped);
+        self.passed_on = Some(work.sequence);
+        // A channel that was opened since has brought it already.
+        self.session.take_up(&work, Instant::now(), out);
     }
 
     /// Says for each channel what has become durable.
@@ -193,27 +216,35 @@ impl Channels {
         &mut self,
         user_identity: &Str0_255,
         request: OpenRequest,
-        upstream: &mut Upstream,
+        upstream: &Upstream,
         out: &mut impl Outbox,
     ) -> Result<(), End> {
         let Admitted { identity, address } = match upstream.registry.admit(user_identity.as_bytes()) {
             Ok(admitted) => admitted,
             Err(error) => {
                 info!(%error, code = error.code(), "channel refused");
+                upstream.metrics.channels_refused.inc();
                 refuse_open(request.request_id, error.code(), out);
                 return Ok(());
             }
         };
         let request = OpenRequest { least_difficulty: identity.least_difficulty, ..request };
-        let job = Arc::clone(&upstream.jobs.borrow_and_update());
-        match self.session.open(request, &job, Instant::now(), out) {
+        let work = upstream.jobs.borrow().clone();
+        self.passed_on = Some(work.sequence);
+        let (now, job) = (Instant::now(), &work.job);
+        let opened = self.session.open(request, job, now, out);
+        self.session.take_up(&work, now, out);
+        match opened {
             Ok(channel_id) => {
                 info!(channel_id, %identity, %address, "channel opened");
                 self.empty_since = None;
-                self.owners.insert(channel_id, Owner { address, worker: identity.worker, earner: None });
+                self.owners.insert(channel_id, Owner { address, worker: identity.worker.into(), earner: None });
             }
             // Devices do not show it: whoever looks for the reason looks here.
-            Err(code) => info!(%identity, %address, code, "channel refused"),
+            Err(code) => {
+                info!(%identity, %address, code, "channel refused");
+                upstream.metrics.channels_refused.inc();
+            }
         }
         Ok(())
     }
@@ -229,7 +260,7 @@ impl Channels {
     }
 
     /// Judges a share. One that is a block goes to the node, whatever becomes of it as a share; then every right one is
-    /// on its way to the log, or refused if too many are already.
+    /// gathered for the log, or refused if too many are on their way already.
     async fn submit(
         &mut self,
         channel_id: u32,
@@ -243,6 +274,7 @@ impl Channels {
             Ok(share) => share,
             Err(refusal) => {
                 debug!(channel_id, sequence_number, code = refusal.code(), "share refused");
+                self.tally.refuse(refusal.into());
                 return Ok(());
             }
         };
@@ -250,24 +282,31 @@ impl Channels {
         let at_ms = unix_time_ms();
         if share.is_block() {
             let solution = Solution::new(&share, &owner.address, owner.scheme(upstream.scheme), at_ms);
-            upstream.found_blocks.hand_in(solution).await.map_err(|_| End::Orphaned)?;
+            // In a box, or each connection would keep room for a block that is on its way.
+            Box::pin(upstream.found_blocks.hand_in(solution)).await.map_err(|_| End::Orphaned)?;
         }
         let worker = match worker {
             Ok(worker) if self.unacknowledged.has_room() => worker,
             refused => {
                 // That is its end: the channel has seen it, and does not take it again.
-                let code = if refused.is_err() { INVALID_WORKER } else { NOT_STORED };
+                let (code, why) = match refused {
+                    Err(_) => (INVALID_WORKER, RefusedShare::InvalidWorker),
+                    Ok(_) => (NOT_STORED, RefusedShare::NotStored),
+                };
+                self.tally.refuse(why);
                 debug!(channel_id, sequence_number, code, "share refused");
                 refuse_share(channel_id, sequence_number, code, out);
                 return Ok(());
             }
         };
+        self.tally.accept();
         // A name that a terminal would act on is as good as none.
         let named = worker.as_ref().map(WorkerIdentity::as_str);
         let named = named.filter(|name| !name.is_empty() && !name.contains(char::is_control));
-        let accepted = AcceptedShare::new(&share, channel_id, named.unwrap_or(&owner.worker), at_ms);
+        let named = named.map(Arc::from);
+        let accepted = AcceptedShare::new(&share, channel_id, named.as_ref().unwrap_or(&owner.worker), at_ms);
         match owner.earner {
-            Some(earner) => self.unacknowledged.credit(accepted, earner, upstream.share_log.queue())?,
+            Some(earner) => self.unacknowledged.credit(accepted, earner),
             None => {
                 let (store, address) = (&upstream.store, &owner.address);
                 self.unacknowledged.credit_when_known(accepted, || look_up(Arc::clone(store), address.clone()));
@@ -289,7 +328,7 @@ impl Owner {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(super) mod tests {
     use bitcoin::Network;
     use payouts::{
         account::AccountId,
@@ -307,7 +346,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        accounting::{blocks::Spool, registry::Registration, share_log::MAX_UNACKNOWLEDGED},
+        accounting::{blocks::Spool, receipts::mailbox, registry::Registration, share_log::MAX_UNACKNOWLEDGED},
+        metrics::Metrics,
         mining::{
             difficulty::Difficulty,
             job::tests::job,
@@ -325,10 +365,11 @@ mod tests {
     const CHANNEL: u32 = 2;
 
     /// A connection in an outage: no account becomes known unless the test says so, and nothing leaves the log's queue.
-    struct Outage {
+    pub(in crate::stratum) struct Outage {
         channels: Channels,
-        upstream: Upstream,
-        jobs: watch::Sender<Arc<Job>>,
+        pub(in crate::stratum) upstream: Arc<Upstream>,
+        pub(in crate::stratum) draining: watch::Sender<bool>,
+        jobs: watch::Sender<Work>,
         solutions: mpsc::Receiver<Arc<Solution>>,
         sent: Sent,
         nonce: u32,
@@ -337,24 +378,26 @@ mod tests {
     }
 
     impl Outage {
-        async fn new() -> Self {
+        pub(in crate::stratum) async fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let store = SqliteStore::open(&folder.path().join("adit.sqlite")).await.unwrap();
             let registry = Registry::load(&store, Network::Regtest, Registration::Open).await.unwrap();
             let (found_blocks, solutions) = FoundBlocks::open(Spool::open(folder.path().join("blocks")).unwrap());
             let (queue, entries) = mpsc::channel(16);
-            let (sender, jobs) = watch::channel(job(1, TIME, HARD));
+            let (sender, jobs) = watch::channel(Work { job: job(1, TIME, HARD), ahead: None, sequence: 1 });
             let policy = SessionPolicy {
                 // So many that each hash is a share, however fast they come.
                 shares_per_minute: 1e9,
                 initial_difficulty: Difficulty::MIN,
                 min_difficulty: Difficulty::MIN,
                 max_channels: 1,
+                max_shares_per_job: usize::MAX,
                 harder_than_network: true,
             };
             let (policy, space) = (Arc::new(policy), Arc::new(ExtranonceSpace::new(1, 1, 10)));
             let session = Session::new(Arc::clone(&policy), Arc::clone(&space), SessionKind::Any);
-            let upstream = Upstream {
+            let (draining, drained) = watch::channel(false);
+            let upstream = Arc::new(Upstream {
                 registry: Arc::new(registry),
                 policy,
                 space,
@@ -363,16 +406,28 @@ mod tests {
                 found_blocks,
                 scheme: Scheme::new(SchemeName::Pplns, 8.try_into().unwrap(), PoolFee::NONE),
                 store: Arc::new(store),
-                draining: watch::channel(false).1,
-            };
-            let channels =
-                Channels::new(session, ConnectionId(1), &upstream.share_log, mpsc::channel(1).0, Instant::now());
+                draining: drained,
+                limits: ConnectionLimits::default(),
+                turns: Arc::new(Turns::new(1)),
+                metrics: Arc::new(PortMetrics::register(&mut Metrics::new())),
+            });
+            let channels = Channels::new(session, &upstream.share_log, mailbox().0, Instant::now());
             let (sent, nonce) = (Sent::default(), 0);
-            Self { channels, upstream, jobs: sender, solutions, sent, nonce, _entries: entries, _folder: folder }
+            Self {
+                channels,
+                upstream,
+                draining,
+                jobs: sender,
+                solutions,
+                sent,
+                nonce,
+                _entries: entries,
+                _folder: folder,
+            }
         }
 
         async fn react(&mut self, message: ClientMessage) -> Vec<ServerMessage> {
-            self.channels.react(message, &mut self.upstream, &mut self.sent).await.unwrap();
+            self.channels.react(message, &self.upstream, &mut self.sent).await.unwrap();
             self.sent.take()
         }
 
@@ -384,8 +439,8 @@ mod tests {
 
         /// Turns to a network where every second hash is a block.
         fn turn_easy(&mut self) {
-            self.jobs.send_replace(job(2, TIME, EASY));
-            self.channels.pass_on_job(&mut self.upstream, &mut self.sent);
+            self.jobs.send_replace(Work { job: job(2, TIME, EASY), ahead: None, sequence: 1 });
+            self.channels.pass_on_job(&self.upstream, &mut self.sent);
             self.sent.take();
         }
 
@@ -452,6 +507,22 @@ mod tests {
             outage.find_block(2, None).await;
         }
         assert!(outage.channels.unacknowledged() >= 2, "they wait");
+    }
+
+    #[tokio::test]
+    async fn job_that_an_open_has_brought_is_not_given_again() {
+        let mut outage = Outage::new().await;
+        outage.jobs.send_replace(Work { job: job(2, TIME, HARD), ahead: None, sequence: 1 });
+        outage.open_standard().await;
+        // The connection hears of the job only now.
+        outage.channels.pass_on_job(&outage.upstream, &mut outage.sent);
+        assert_eq!(outage.sent.take(), []);
+        outage.jobs.send_replace(Work { job: job(2, TIME + 30, HARD), ahead: None, sequence: 1 });
+        outage.channels.pass_on_job(&outage.upstream, &mut outage.sent);
+        assert!(matches!(
+            outage.sent.take().as_slice(),
+            [ServerMessage::NewExtendedMiningJob(_) | ServerMessage::NewMiningJob(_)]
+        ));
     }
 
     #[tokio::test]

@@ -5,41 +5,70 @@
 //! for a moment.
 
 use std::{
+    cell::RefCell,
+    convert::Infallible,
+    future::{Future, pending, poll_fn},
     io,
+    pin::{Pin, pin},
     sync::Arc,
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
 use payouts::store::StoreError;
-use protocol::connection::{ConnectionError, ServerConfig, ServerConnection, ServerEvent};
+use protocol::{
+    connection::{ConnectionError, ServerConfig, ServerConnection, ServerEvent},
+    noise::ACT_1_LEN,
+};
 use thiserror::Error;
 use tokio::{
-    io::{AsyncWriteExt, Interest},
+    io::{AsyncRead, AsyncWriteExt, ReadBuf},
     net::TcpStream,
-    sync::mpsc,
-    time::{sleep_until, timeout},
+    sync::{mpsc, watch},
+    time::{Sleep, sleep_until, timeout},
 };
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::{
+    addresses::Place,
     channels::{Channels, Upstream},
     earner::Earner,
+    limits::{Allowance, InvalidShares, MAX_SLOWED, cost},
+    metrics::OpenConnection,
 };
 use crate::{
-    accounting::share_log::{ConnectionId, Durable, Entry, MAX_UNACKNOWLEDGED},
-    mining::session::{Session, SessionKind},
+    accounting::{
+        receipts::{Durable, ReceiptSlot, Receipts, mailbox},
+        share_log::Entry,
+    },
+    mining::{
+        ahead::Work,
+        session::{Session, SessionKind},
+    },
 };
 
-/// How long a connection may stay without a channel: devices measure their hash rate first, probes leave on their own.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a long frame may take from its first byte to its last.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a frame that is not whole which its connection may hold for as long as it likes. No frame of an ordinary client
+/// is longer, so that a share that is cut by the end of a read costs no deadline.
+const FREE_FRAME_SIZE: usize = 8 * 1024;
 /// How long a peer may take nothing of what waits for it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long it may take until a peer that takes a little now and then has taken all that waited for it.
+const BACKLOG_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a last message, such as the reason of a refusal, may take to arrive.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Unsent bytes above which no more is read and no newer job is taken.
 const MAX_UNSENT_SIZE: usize = 256 * 1024;
 /// Bytes that one read takes at most.
-const READ_SIZE: usize = 16 * 1024;
+const READ_SIZE: usize = 32 * 1024;
+/// Bytes of a peer that are read away after the end.
+const MAX_DISCARDED: usize = 1024 * 1024;
+
+thread_local! {
+    /// What a read goes into, from where it is taken at once: one for each thread, not for each connection.
+    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into());
+}
 
 /// Why a connection ended.
 #[derive(Debug, Error)]
@@ -57,10 +86,22 @@ pub enum End {
     #[error(transparent)]
     Protocol(#[from] ConnectionError),
     /// The peer opened no channel in time.
-    #[error("no channel opened within {} s", OPEN_TIMEOUT.as_secs())]
-    NoChannel,
+    #[error("no channel opened within {} s (limits.idle_seconds)", .0.as_secs())]
+    NoChannel(Duration),
+    /// It gave way to a connection that had a better right to its place.
+    #[error("gave way to another connection")]
+    Displaced,
+    /// The peer asked for more than its rate for too long.
+    #[error("over its rate for {} s (limits.messages_per_second, limits.bytes_per_second)", MAX_SLOWED.as_secs())]
+    TooFast,
+    /// Too many of the peer's shares were wrong.
+    #[error("too many invalid shares (limits.invalid_shares)")]
+    InvalidShares,
+    /// The peer did not finish a frame.
+    #[error("a frame was not whole within {} s", FRAME_TIMEOUT.as_secs())]
+    SlowFrame,
     /// The peer does not read.
-    #[error("nothing could be written for {} s", WRITE_TIMEOUT.as_secs())]
+    #[error("did not read what waits for it in time")]
     Stalled,
     /// Accounts cannot be looked up.
     #[error("account could not be looked up: {0}")]
@@ -70,86 +111,233 @@ pub enum End {
     Orphaned,
 }
 
+impl End {
+    /// The names of all ends, as metrics show them.
+    pub const NAMES: [&'static str; 16] = [
+        "closed",
+        "shutdown",
+        "socket",
+        "handshake_timeout",
+        "setup_timeout",
+        "setup_refused",
+        "frame_too_large",
+        "protocol",
+        "no_channel",
+        "displaced",
+        "too_fast",
+        "invalid_shares",
+        "slow_frame",
+        "stalled",
+        "store",
+        "orphaned",
+    ];
+
+    /// Returns the place of its name among all.
+    pub fn index(&self) -> usize {
+        match self {
+            Self::Closed => 0,
+            Self::Drained => 1,
+            Self::Socket(_) => 2,
+            Self::Protocol(ConnectionError::HandshakeTimeout) => 3,
+            Self::Protocol(ConnectionError::SetupTimeout) => 4,
+            Self::Protocol(ConnectionError::SetupRefused { .. }) => 5,
+            Self::Protocol(ConnectionError::FrameTooLarge { .. }) => 6,
+            Self::Protocol(ConnectionError::OutputFull { .. }) | Self::Stalled => 13,
+            Self::Protocol(_) => 7,
+            Self::NoChannel(_) => 8,
+            Self::Displaced => 9,
+            Self::TooFast => 10,
+            Self::InvalidShares => 11,
+            Self::SlowFrame => 12,
+            Self::Store(_) => 14,
+            Self::Orphaned => 15,
+        }
+    }
+
+    /// Tells whether nobody is there to hear last words, or nobody who should keep others waiting for his place.
+    fn is_abrupt(&self) -> bool {
+        matches!(self, Self::Displaced | Self::Socket(_))
+    }
+}
+
 /// Serves one connection until it ends.
-pub async fn serve(socket: TcpStream, id: ConnectionId, config: Arc<ServerConfig>, upstream: Upstream) {
-    let mut connection = Connection::new(socket, id, config, upstream);
+pub async fn serve(socket: TcpStream, place: Place, config: Arc<ServerConfig>, upstream: Arc<Upstream>) {
+    let mut connection = Box::new(Connection::new(socket, place, config, upstream));
     let end = connection.run().await;
-    connection.hang_up().await;
+    connection.upstream.metrics.end(&end);
+    if matches!(end, End::InvalidShares)
+        && let Some(ban) = connection.place.strike(Instant::now())
+    {
+        connection.upstream.metrics.bans.inc();
+        warn!(origin = %connection.place.origin(), seconds = ban.as_secs(), "address is banned for its invalid shares");
+    }
+    // Whoever was not set up has nothing to hear but why, and shall not keep a place meanwhile.
+    let is_known = connection.channels.is_some();
+    let has_words = is_known || matches!(end, End::Protocol(ConnectionError::SetupRefused { .. }));
+    if has_words && !end.is_abrupt() {
+        connection.place.end();
+        connection.hang_up().await;
+    }
     match &connection.channels {
         None if matches!(end, End::Closed) => debug!("probe ended"),
+        // Whoever floods the port shall not flood the log.
+        None if !has_words => debug!(reason = %end, "connection ended"),
         channels => info!(channels = channels.as_ref().map_or(0, Channels::count), reason = %end, "connection ended"),
     }
 }
 
 struct Connection {
     socket: TcpStream,
-    id: ConnectionId,
+    place: Place,
+    open: OpenConnection,
     protocol: ServerConnection,
     opened_at: Instant,
     /// From the end of the setup on.
     channels: Option<Channels>,
-    upstream: Upstream,
-    receipt_sender: mpsc::Sender<Vec<Durable>>,
-    receipts: mpsc::Receiver<Vec<Durable>>,
+    upstream: Arc<Upstream>,
+    receipt_slot: ReceiptSlot,
+    receipts: Receipts,
     /// When the connection got something to say that it has not got rid of.
     unsent_since: Option<Instant>,
+    /// Since when something has always been left to be written.
+    backlogged_since: Option<Instant>,
+    /// Since when a long frame is not whole, and how much of it is here.
+    partial_since: Option<(Instant, usize)>,
+    asked: Asked,
+    allowance: Allowance,
+    invalid_shares: InvalidShares,
     draining: bool,
+    /// Goes off at the deadline or before it; none where there is no deadline, as for nearly all connections nearly
+    /// always. Kept from turn to turn: to leave the timer's wheel and enter it again takes a lock each time.
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+/// What a peer has asked for since it was last added up.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asked {
+    bytes: u32,
+    messages: u32,
+    /// The messages by what they cost.
+    cost: u32,
 }
 
 /// What ended a wait.
 enum Wake {
-    Readable,
-    Writable,
-    Job,
+    Socket,
+    Job(watch::Receiver<Work>),
     Receipts(Vec<Durable>),
     Room(mpsc::OwnedPermit<Entry>),
     Earner { channel_id: u32, earner: Earner },
     Deadline,
+    Displaced,
     Drain,
 }
 
 impl Connection {
-    fn new(socket: TcpStream, id: ConnectionId, config: Arc<ServerConfig>, upstream: Upstream) -> Self {
+    fn new(socket: TcpStream, place: Place, config: Arc<ServerConfig>, upstream: Arc<Upstream>) -> Self {
         let now = Instant::now();
-        let (receipt_sender, receipts) = mpsc::channel(MAX_UNACKNOWLEDGED);
+        let (receipt_slot, receipts) = mailbox();
         Self {
             socket,
-            id,
+            place,
+            open: OpenConnection::new(Arc::clone(&upstream.metrics)),
+            allowance: Allowance::new(&upstream.limits, now),
+            invalid_shares: InvalidShares::new(&upstream.limits, now),
+            asked: Asked::default(),
+            backlogged_since: None,
+            partial_since: None,
             protocol: ServerConnection::new(config, now),
             opened_at: now,
             channels: None,
             upstream,
-            receipt_sender,
+            receipt_slot,
             receipts,
             unsent_since: None,
             draining: false,
+            alarm: None,
         }
     }
 
     async fn run(&mut self) -> End {
+        match self.take_turns().await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        }
+    }
+
+    /// Takes turn after turn. The waits for a job and for the shutdown go on from one turn to the next: whoever waits
+    /// stands in a list behind a lock, which is left and entered only when what was waited for has come.
+    async fn take_turns(&mut self) -> Result<Infallible, End> {
+        let mut job = pin!(changed(self.upstream.jobs.clone()));
+        let mut drain = pin!(drained(self.upstream.draining.clone()));
+        self.shake_hands(job.as_mut(), drain.as_mut()).await?;
         loop {
-            if let Err(end) = self.turn().await {
-                return end;
+            self.work().await?;
+            let wake = self.wait(job.as_mut(), drain.as_mut()).await?;
+            match wake {
+                Wake::Job(jobs) => {
+                    job.set(changed(jobs));
+                    self.pass_on_job();
+                }
+                wake => self.take_in(wake)?,
             }
         }
     }
 
-    /// Does what can be done, then waits for one thing and takes it in.
-    async fn turn(&mut self) -> Result<(), End> {
-        self.process().await?;
-        self.flush()?;
-        self.check_deadlines()?;
-        if self.draining && self.unacknowledged() == 0 {
-            return Err(End::Drained);
-        }
-        match self.wait().await? {
-            Wake::Readable => self.read()?,
-            Wake::Writable | Wake::Deadline => {}
-            Wake::Job => {
-                if let Some(channels) = &mut self.channels {
-                    channels.pass_on_job(&mut self.upstream, &mut self.protocol);
-                }
+    /// Waits for the peer's part of the handshake, then for a turn to answer it: the answer takes the pool a tenth of a
+    /// millisecond, and shares of others come first.
+    async fn shake_hands(
+        &mut self,
+        mut job: Pin<&mut impl Future<Output = Result<watch::Receiver<Work>, End>>>,
+        mut drain: Pin<&mut impl Future<Output = Result<(), End>>>,
+    ) -> Result<(), End> {
+        while (self.asked.bytes as usize) < ACT_1_LEN {
+            // Finds nothing whole, but the end of the time for it.
+            self.protocol.poll(Instant::now())?;
+            match self.wait(job.as_mut(), drain.as_mut()).await? {
+                Wake::Drain => return Err(End::Drained),
+                Wake::Displaced => return Err(End::Displaced),
+                _ => {}
             }
+            if self.asked.bytes > 0 {
+                self.place.speak();
+            }
+        }
+        let arrived = Instant::now();
+        let deadline = self.protocol.deadline().unwrap_or(arrived);
+        let _turn = tokio::select! {
+            turn = self.upstream.turns.take(self.place.origin()) => turn,
+            () = self.place.displaced() => return Err(End::Displaced),
+            () = sleep_until(deadline.into()) => return Err(ConnectionError::HandshakeTimeout.into()),
+            _ = drain => return Err(End::Drained),
+        };
+        self.process().await?;
+        self.upstream.metrics.shake_hands(arrived.elapsed());
+        Ok(())
+    }
+
+    /// Does what can be done.
+    async fn work(&mut self) -> Result<(), End> {
+        let processed = self.process().await;
+        // Also if the peer broke the protocol: what it had handed in before was right.
+        if let Some(channels) = &mut self.channels {
+            channels.hand_over(&self.upstream.share_log)?;
+        }
+        processed?;
+        self.flush()?;
+        self.take_stock()?;
+        self.check_deadlines()?;
+        match self.draining && self.unacknowledged() == 0 {
+            true => Err(End::Drained),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes in what has ended a wait.
+    fn take_in(&mut self, wake: Wake) -> Result<(), End> {
+        match wake {
+            Wake::Socket | Wake::Deadline => {}
+            Wake::Job(_) => self.pass_on_job(),
             Wake::Receipts(receipts) => {
                 if let Some(channels) = &mut self.channels {
                     channels.acknowledge(&receipts, &mut self.protocol);
@@ -157,7 +345,7 @@ impl Connection {
             }
             Wake::Room(place) => {
                 if let Some(channels) = &mut self.channels {
-                    channels.fill(place);
+                    channels.fill(place, &self.upstream.share_log);
                 }
             }
             Wake::Earner { channel_id, earner } => {
@@ -165,66 +353,78 @@ impl Connection {
                     channels.pass_on_owned(channel_id, earner, &self.upstream.share_log)?;
                 }
             }
+            Wake::Displaced => return Err(End::Displaced),
             Wake::Drain => self.draining = true,
         }
         Ok(())
     }
 
     /// Waits for the next thing to do.
-    async fn wait(&mut self) -> Result<Wake, End> {
+    async fn wait(
+        &mut self,
+        job: Pin<&mut impl Future<Output = Result<watch::Receiver<Work>, End>>>,
+        drain: Pin<&mut impl Future<Output = Result<(), End>>>,
+    ) -> Result<Wake, End> {
+        self.set_alarm();
         let has_output = !self.protocol.output().is_empty();
-        let may_read = !self.draining && self.may_process();
-        let interest = match (may_read, has_output) {
-            (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
-            (true, false) => Some(Interest::READABLE),
-            (false, true) => Some(Interest::WRITABLE),
-            (false, false) => None,
-        };
-        let ready = async {
-            match interest {
-                Some(interest) => self.socket.ready(interest).await,
-                None => std::future::pending().await,
-            }
-        };
+        let may_read = !self.draining && self.may_process() && !self.allowance.is_slowed();
         let waits_for_room = self.channels.as_ref().is_some_and(Channels::waits_for_room);
         let room = async {
             match waits_for_room {
-                true => self.upstream.share_log.queue().clone().reserve_owned().await,
-                false => std::future::pending().await,
+                true => self.upstream.share_log.place().await,
+                false => pending().await,
             }
         };
         let takes_jobs = self.channels.is_some() && self.protocol.output().len() < MAX_UNSENT_SIZE;
-        let deadline = self.deadline();
         let earner = async {
             match &mut self.channels {
                 Some(channels) => channels.earner().await,
-                None => std::future::pending().await,
+                None => pending().await,
             }
         };
+        let alarm = async {
+            match &mut self.alarm {
+                Some(alarm) => alarm.await,
+                None => pending().await,
+            }
+        };
+        let socket = poll_fn(|cx| {
+            if may_read && let Poll::Ready(read) = poll_read(&mut self.socket, &mut self.protocol, cx) {
+                return Poll::Ready(read.map(|bytes| self.asked.bytes += bytes));
+            }
+            if has_output { self.socket.poll_write_ready(cx).map_err(End::from) } else { Poll::Pending }
+        });
+        // The socket comes behind all that a peer cannot keep busy: however much it sends, the others have their turn.
         tokio::select! {
-            ready = ready => Ok(if ready?.is_readable() && may_read { Wake::Readable } else { Wake::Writable }),
-            changed = self.upstream.jobs.changed(), if takes_jobs => changed.map(|()| Wake::Job).map_err(|_| End::Orphaned),
-            receipts = self.receipts.recv() => receipts.map(Wake::Receipts).ok_or(End::Orphaned),
+            biased;
+            receipts = self.receipts.take() => Ok(Wake::Receipts(receipts)),
+            jobs = job, if takes_jobs => jobs.map(Wake::Job),
+            drained = drain, if !self.draining => drained.map(|()| Wake::Drain),
             earner = earner => earner.map(|(channel_id, earner)| Wake::Earner { channel_id, earner }),
-            permit = room => permit.map(Wake::Room).map_err(|_| End::Orphaned),
-            () = sleep_until(deadline.into()) => Ok(Wake::Deadline),
-            drained = self.upstream.draining.wait_for(|draining| *draining), if !self.draining => {
-                drained.map(|_| Wake::Drain).map_err(|_| End::Orphaned)
+            place = room => place.map(Wake::Room).ok_or(End::Orphaned),
+            ready = socket => ready.map(|()| Wake::Socket),
+            () = alarm => Ok(Wake::Deadline),
+            () = self.place.displaced(), if self.place.gives_way() => Ok(Wake::Displaced),
+        }
+    }
+
+    /// Sees to it that the wait ends at the deadline. An alarm that is set for an earlier time stays: once it has gone off
+    /// in vain it is set again, which is seldom.
+    fn set_alarm(&mut self) {
+        match (self.deadline(), &mut self.alarm) {
+            (None, alarm) => *alarm = None,
+            (Some(deadline), alarm @ None) => *alarm = Some(Box::pin(sleep_until(deadline.into()))),
+            (Some(deadline), Some(alarm)) => {
+                if alarm.is_elapsed() || alarm.deadline() > deadline.into() {
+                    alarm.as_mut().reset(deadline.into());
+                }
             }
         }
     }
 
-    /// Reads what is there, without waiting.
-    fn read(&mut self) -> Result<(), End> {
-        let mut buffer = [0; READ_SIZE];
-        match self.socket.try_read(&mut buffer) {
-            Ok(0) => Err(End::Closed),
-            Ok(size) => {
-                self.protocol.receive(&buffer[..size]);
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error.into()),
+    fn pass_on_job(&mut self) {
+        if let Some(channels) = &mut self.channels {
+            channels.pass_on_job(&self.upstream, &mut self.protocol);
         }
     }
 
@@ -237,12 +437,14 @@ impl Connection {
                     self.unsent_since = None;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.unsent_since.get_or_insert_with(Instant::now);
+                    let since = *self.unsent_since.get_or_insert_with(Instant::now);
+                    self.backlogged_since.get_or_insert(since);
                     return Ok(());
                 }
                 Err(error) => return Err(error.into()),
             }
         }
+        self.backlogged_since = None;
         Ok(())
     }
 
@@ -255,7 +457,11 @@ impl Connection {
                 self.socket.writable().await?;
             }
             self.socket.shutdown().await?;
-            while self.discard()? {
+            let mut left = MAX_DISCARDED;
+            while let Some(size) = self.discard()?
+                && size < left
+            {
+                left -= size;
                 self.socket.readable().await?;
             }
             io::Result::Ok(())
@@ -264,33 +470,82 @@ impl Connection {
         let _ = timeout(FAREWELL_TIMEOUT, farewell).await;
     }
 
-    /// Reads away what is there. Tells whether more can come. The buffer must not outlive the call: as a part of the
-    /// task it would cost every connection its size.
-    fn discard(&self) -> io::Result<bool> {
-        let mut rest = [0; READ_SIZE];
-        match self.socket.try_read(&mut rest) {
-            Ok(size) => Ok(size > 0),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+    /// Reads away what is there, and tells how much; none at the end.
+    fn discard(&self) -> io::Result<Option<usize>> {
+        match READ_BUFFER.with_borrow_mut(|buffer| self.socket.try_read(buffer)) {
+            Ok(size) => Ok((size > 0).then_some(size)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(0)),
             Err(error) => Err(error),
         }
     }
 
-    fn deadline(&self) -> Instant {
-        let open = self.channelless_since().map(|since| since + OPEN_TIMEOUT);
+    /// Returns when something is due even if nothing happens.
+    fn deadline(&self) -> Option<Instant> {
+        let open = self.channelless_since().map(|since| since + self.upstream.limits.idle);
         let write = self.unsent_since.map(|since| since + WRITE_TIMEOUT);
-        let now = Instant::now();
-        let read_on = self.catches_up_until().filter(|until| *until > now);
-        [self.protocol.deadline(), open, write, read_on].into_iter().flatten().fold(now + OPEN_TIMEOUT, Instant::min)
+        let backlog = self.backlogged_since.map(|since| since + BACKLOG_TIMEOUT);
+        let frame = self.partial_since.map(|(since, _)| since + FRAME_TIMEOUT);
+        let read_on = self.catches_up_until().filter(|until| *until > Instant::now());
+        let slowed = self.allowance.slowed_until();
+        let deadlines = [self.protocol.deadline(), open, write, backlog, frame, read_on, slowed];
+        deadlines.into_iter().flatten().min()
     }
 
     fn check_deadlines(&self) -> Result<(), End> {
-        if self.unsent_since.is_some_and(|since| since.elapsed() >= WRITE_TIMEOUT) {
+        let is_over = |since: Option<Instant>, time| since.is_some_and(|since| since.elapsed() >= time);
+        if is_over(self.unsent_since, WRITE_TIMEOUT) || is_over(self.backlogged_since, BACKLOG_TIMEOUT) {
             return Err(End::Stalled);
         }
-        if self.channelless_since().is_some_and(|since| since.elapsed() >= OPEN_TIMEOUT) {
-            return Err(End::NoChannel);
+        let idle = self.upstream.limits.idle;
+        if is_over(self.channelless_since(), idle) {
+            return Err(End::NoChannel(idle));
+        }
+        if is_over(self.partial_since.map(|(since, _)| since), FRAME_TIMEOUT) {
+            return Err(End::SlowFrame);
         }
         Ok(())
+    }
+
+    /// Adds up what was asked for since the last time, and ends the connection if that is too much.
+    fn take_stock(&mut self) -> Result<(), End> {
+        let Asked { bytes, messages, cost } = std::mem::take(&mut self.asked);
+        if bytes == 0 && messages == 0 {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let metrics = &self.upstream.metrics;
+        metrics.messages.inc_by(messages.into());
+        if self.allowance.spend(cost, bytes, now) {
+            metrics.slowed.inc();
+            debug!("connection is slowed: it asks for more than its rate");
+        }
+        if self.allowance.is_exhausted(now) {
+            return Err(End::TooFast);
+        }
+        self.watch_frame(messages, now);
+        let Some(channels) = &mut self.channels else { return Ok(()) };
+        self.place.set_up(channels.count() > 0);
+        self.open.note_channels(channels.count());
+        let tally = channels.take_tally();
+        self.upstream.metrics.add_shares(&tally);
+        match self.invalid_shares.count(tally.invalid(), tally.accepted(), now) {
+            true => Err(End::InvalidShares),
+            false => Ok(()),
+        }
+    }
+
+    /// Notes since when a long frame has been on its way that is not whole, if one is.
+    fn watch_frame(&mut self, messages: u32, now: Instant) {
+        if !self.may_process() {
+            // What is here may be whole.
+            return;
+        }
+        self.partial_since = match (self.protocol.partial_len(), self.partial_since) {
+            (..=FREE_FRAME_SIZE, _) => None,
+            // Less is here than before, or a message has come of it: it is another one.
+            (len, Some((since, before))) if messages == 0 && len >= before => Some((since, len)),
+            (len, _) => Some((now, len)),
+        };
     }
 
     /// Returns since when no channel is open, if none is.
@@ -316,8 +571,9 @@ impl Connection {
 
     /// Deals with all messages that have arrived whole.
     async fn process(&mut self) -> Result<(), End> {
+        let now = Instant::now();
         while self.may_process() {
-            match self.protocol.poll(Instant::now())? {
+            match self.protocol.poll(now)? {
                 Some(event) => self.react(event).await?,
                 None => break,
             }
@@ -331,15 +587,167 @@ impl Connection {
                 debug!(vendor = %setup.vendor, firmware = %setup.firmware, flags = setup.flags, "connection set up");
                 let (policy, space) = (Arc::clone(&self.upstream.policy), Arc::clone(&self.upstream.space));
                 let session = Session::new(policy, space, SessionKind::of_flags(setup.flags));
-                let (share_log, receipts) = (&self.upstream.share_log, self.receipt_sender.clone());
-                self.channels = Some(Channels::new(session, self.id, share_log, receipts, self.opened_at));
+                let (share_log, receipts) = (&self.upstream.share_log, self.receipt_slot.clone());
+                self.channels = Some(Channels::new(session, share_log, receipts, self.opened_at));
                 Ok(())
             }
             ServerEvent::ExtensionsNegotiated(_) => Ok(()),
             ServerEvent::Message(message) => {
+                self.asked.messages += 1;
+                self.asked.cost += cost(&message);
                 let channels = self.channels.as_mut().expect("messages come only after the setup");
-                channels.react(message, &mut self.upstream, &mut self.protocol).await
+                channels.react(message, &self.upstream, &mut self.protocol).await
             }
+        }
+    }
+}
+
+/// Waits for a value that the receiver has not seen, and gives it back.
+async fn changed<T>(mut receiver: watch::Receiver<T>) -> Result<watch::Receiver<T>, End> {
+    receiver.changed().await.map_err(|_| End::Orphaned)?;
+    Ok(receiver)
+}
+
+/// Waits for the shutdown.
+async fn drained(mut draining: watch::Receiver<bool>) -> Result<(), End> {
+    draining.wait_for(|draining| *draining).await.map_err(|_| End::Orphaned)?;
+    Ok(())
+}
+
+/// Reads what is there, and returns how many bytes that were. It goes on within the same poll, so that giving up the
+/// wait loses nothing. A read that did not fill the buffer has emptied the socket, and tokio asks it no more until it
+/// hears of more.
+fn poll_read(socket: &mut TcpStream, protocol: &mut ServerConnection, cx: &mut Context<'_>) -> Poll<Result<u32, End>> {
+    READ_BUFFER.with_borrow_mut(|buffer| {
+        let mut read = ReadBuf::new(buffer);
+        ready!(Pin::new(socket).poll_read(cx, &mut read))?;
+        match read.filled() {
+            [] => Poll::Ready(Err(End::Closed)),
+            bytes => {
+                protocol.receive(bytes);
+                Poll::Ready(Ok(bytes.len() as u32))
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use protocol::{
+        connection::Limits,
+        noise::{ACT_2_LEN, AuthoritySecretKey, Initiator, ServerIdentity},
+    };
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        task::JoinHandle,
+    };
+
+    use super::*;
+    use crate::stratum::{
+        addresses::{AddressLimits, Addresses},
+        channels::tests::Outage,
+    };
+
+    /// Far more than anything here takes.
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A connection that is served, from the client's end.
+    async fn served(outage: &Outage, limits: Limits) -> (TcpStream, JoinHandle<()>) {
+        let config = Arc::new(ServerConfig {
+            identity: ServerIdentity::new(&AuthoritySecretKey::generate(), 0, u32::MAX),
+            supported_flags: 0,
+            success_flags: 0,
+            supported_extensions: Vec::new(),
+            required_extensions: Vec::new(),
+            limits,
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        let limits = AddressLimits {
+            max_connections: 1,
+            max_connections_per_address: 1,
+            max_handshakes: 1,
+            max_handshakes_per_address: 1,
+            unlimited: Vec::new(),
+            ban: LONG,
+        };
+        let address = client.local_addr().unwrap().ip();
+        let place = Arc::new(Addresses::new(limits)).admit(address, Instant::now()).unwrap();
+        (client, tokio::spawn(serve(socket, place, config, Arc::clone(&outage.upstream))))
+    }
+
+    async fn shake_hands(client: &mut TcpStream) {
+        let (_, act_1) = Initiator::start();
+        client.write_all(&act_1).await.unwrap();
+        client.read_exact(&mut [0; ACT_2_LEN]).await.unwrap();
+    }
+
+    async fn assert_left(client: &mut TcpStream) {
+        assert_eq!(timeout(LONG, client.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn peer_that_says_nothing_is_left_when_its_time_is_over() {
+        let outage = Outage::new().await;
+        let limits = Limits { handshake_timeout: Duration::from_millis(50), ..Limits::default() };
+        let (mut client, task) = served(&outage, limits).await;
+        assert_left(&mut client).await;
+        drop(client);
+        timeout(LONG, task).await.unwrap().unwrap();
+    }
+
+    /// The second deadline comes before the first one would have, and the alarm is set for that already.
+    #[tokio::test]
+    async fn peer_that_falls_silent_after_the_handshake_is_left_when_the_time_for_setup_is_over() {
+        let outage = Outage::new().await;
+        let setup_timeout = Duration::from_millis(200);
+        let limits = Limits { handshake_timeout: LONG, setup_timeout, ..Limits::default() };
+        let (mut client, task) = served(&outage, limits).await;
+        shake_hands(&mut client).await;
+        let begun = Instant::now();
+        assert_left(&mut client).await;
+        assert!(begun.elapsed() >= setup_timeout / 2, "{:?}", begun.elapsed());
+        drop(client);
+        timeout(LONG, task).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn connection_that_waits_for_its_peer_hears_of_the_shutdown() {
+        let outage = Outage::new().await;
+        let limits = Limits { handshake_timeout: 10 * LONG, setup_timeout: 10 * LONG, ..Limits::default() };
+        let (mut client, task) = served(&outage, limits).await;
+        shake_hands(&mut client).await;
+        outage.draining.send_replace(true);
+        assert_left(&mut client).await;
+        drop(client);
+        timeout(LONG, task).await.unwrap().unwrap();
+    }
+
+    #[test]
+    fn ends_have_their_own_names() {
+        let timeout = Duration::from_secs(1);
+        for (end, name) in [
+            (End::Closed, "closed"),
+            (End::Drained, "shutdown"),
+            (End::Socket(io::ErrorKind::ConnectionReset.into()), "socket"),
+            (ConnectionError::HandshakeTimeout.into(), "handshake_timeout"),
+            (ConnectionError::SetupTimeout.into(), "setup_timeout"),
+            (ConnectionError::SetupRefused { code: "unsupported-protocol" }.into(), "setup_refused"),
+            (ConnectionError::FrameTooLarge { payload_len: 2, max: 1 }.into(), "frame_too_large"),
+            (ConnectionError::Ended.into(), "protocol"),
+            (End::NoChannel(timeout), "no_channel"),
+            (End::Displaced, "displaced"),
+            (End::TooFast, "too_fast"),
+            (End::InvalidShares, "invalid_shares"),
+            (End::SlowFrame, "slow_frame"),
+            (ConnectionError::OutputFull { max: 1 }.into(), "stalled"),
+            (End::Stalled, "stalled"),
+            (End::Orphaned, "orphaned"),
+        ] {
+            assert_eq!(End::NAMES[end.index()], name, "{end}");
         }
     }
 }

@@ -1,8 +1,13 @@
-//! Accepts miners: bounded in number, each with a certificate that is still fresh.
+//! Accepts miners: within the bounds for their addresses, each with a certificate that is still fresh.
+//!
+//! Whoever is refused is closed at once, before any cryptography: he can go to another pool, and has cost this one a
+//! system call or two.
 
 use std::{
+    io,
+    net::SocketAddr,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use protocol::{
@@ -12,19 +17,24 @@ use protocol::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tracing::{Instrument, debug, info_span, warn};
+use tracing::{Instrument, debug, info, info_span, warn};
 
-use super::{channels::Upstream, connection::serve};
-use crate::accounting::share_log::ConnectionId;
+use super::{
+    addresses::{Addresses, Place, Refused},
+    channels::Upstream,
+    connection::serve,
+    metrics::PortMetrics,
+};
 
 /// How far before now a certificate begins, for clients whose clock is behind.
 const BACKDATED: Duration = Duration::from_secs(3600);
 /// Pause when the system can accept no more connections for the moment.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// How often refused connections are told of in the log: a flood of them shall not be one of lines.
+const REFUSAL_NOTICE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long connections may take to be acknowledged and closed when the pool shuts down.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -42,23 +52,33 @@ pub struct CertificateIssuer {
     authority: AuthoritySecretKey,
     validity: Duration,
     extensions: Extensions,
+    max_frame_bytes: usize,
     current: Arc<ServerConfig>,
-    renew_at: SystemTime,
+    issued_at: SystemTime,
 }
 
 impl CertificateIssuer {
     /// Issues the first certificate, `now` by the clock.
     pub fn new(authority: AuthoritySecretKey, validity: Duration, extensions: Extensions, now: SystemTime) -> Self {
-        let current = server_config(&authority, now, validity, &extensions);
-        Self { authority, validity, extensions, current, renew_at: now + validity / 2 }
+        let max_frame_bytes = Limits::default().max_frame_payload;
+        let current = server_config(&authority, now, validity, &extensions, max_frame_bytes);
+        Self { authority, validity, extensions, max_frame_bytes, current, issued_at: now }
+    }
+
+    /// Bounds the payload of a frame that a client may send.
+    #[must_use]
+    pub fn with_max_frame_bytes(self, max_frame_bytes: usize) -> Self {
+        let current = server_config(&self.authority, self.issued_at, self.validity, &self.extensions, max_frame_bytes);
+        Self { max_frame_bytes, current, ..self }
     }
 
     /// Returns what a new connection is served with. Renews the certificate when half of its time is over, so that
-    /// none is ever near its end.
+    /// none is ever near its end; and when the clock was set back before its time, or clients would have to wait for it.
     fn current(&mut self, now: SystemTime) -> Arc<ServerConfig> {
-        if now >= self.renew_at {
-            self.current = server_config(&self.authority, now, self.validity, &self.extensions);
-            self.renew_at = now + self.validity / 2;
+        let is_fresh = (self.issued_at - BACKDATED / 2..self.issued_at + self.validity / 2).contains(&now);
+        if !is_fresh {
+            self.current = server_config(&self.authority, now, self.validity, &self.extensions, self.max_frame_bytes);
+            self.issued_at = now;
         }
         Arc::clone(&self.current)
     }
@@ -69,6 +89,7 @@ fn server_config(
     now: SystemTime,
     validity: Duration,
     extensions: &Extensions,
+    max_frame_bytes: usize,
 ) -> Arc<ServerConfig> {
     let identity = ServerIdentity::new(authority, unix_time_s(now - BACKDATED), unix_time_s(now + validity));
     Arc::new(ServerConfig {
@@ -78,7 +99,7 @@ fn server_config(
         success_flags: 0,
         supported_extensions: extensions.supported.clone(),
         required_extensions: extensions.required.clone(),
-        limits: Limits::default(),
+        limits: Limits { max_frame_payload: max_frame_bytes, ..Limits::default() },
     })
 }
 
@@ -91,28 +112,27 @@ fn unix_time_s(time: SystemTime) -> u32 {
 pub async fn accept_all(
     listener: TcpListener,
     mut issuer: CertificateIssuer,
-    max_connections: usize,
+    addresses: Arc<Addresses>,
     upstream: Upstream,
 ) {
-    let places = Arc::new(Semaphore::new(max_connections));
+    let upstream = Arc::new(upstream);
+    let mut refusals = Refusals::default();
     let mut connections = JoinSet::new();
     let mut draining = upstream.draining.clone();
-    let mut next_id = 0;
     loop {
         tokio::select! {
-            socket = accept(&listener) => {
+            (socket, peer) = accept(&listener, &upstream.metrics) => {
                 // Whoever is refused at once can go to another pool; whoever had to wait would not know.
-                let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                    warn!(max_connections, "connection refused: all places are taken");
-                    continue;
+                let place = match admit(&addresses, peer, &upstream.metrics) {
+                    Ok(place) => place,
+                    Err(why) => {
+                        refusals.tell(why, peer);
+                        continue;
+                    }
                 };
-                let id = ConnectionId(next_id);
-                next_id += 1;
-                let (config, upstream) = (issuer.current(SystemTime::now()), upstream.clone());
-                connections.spawn(async move {
-                    serve_one(socket, id, config, upstream).await;
-                    drop(place);
-                });
+                let (config, upstream) = (issuer.current(SystemTime::now()), Arc::clone(&upstream));
+                let span = info_span!("connection", %peer);
+                connections.spawn(serve(socket, place, config, upstream).instrument(span));
             }
             // Ended connections are taken out, so that the set does not grow.
             Some(ended) = connections.join_next() => {
@@ -131,25 +151,63 @@ pub async fn accept_all(
 }
 
 /// Waits for a miner. What is written to its socket leaves at once, however little it is.
-async fn accept(listener: &TcpListener) -> TcpStream {
+///
+/// Without a free file descriptor the next one waits in the system's queue, and is looked for again after a pause: the
+/// system would tell of it again at once.
+async fn accept(listener: &TcpListener, metrics: &PortMetrics) -> (TcpStream, SocketAddr) {
+    let mut is_told = false;
     loop {
         match listener.accept().await {
-            Ok((socket, _)) => match socket.set_nodelay(true) {
-                Ok(()) => return socket,
-                Err(error) => debug!(%error, "connection was gone at once"),
-            },
+            Ok((socket, peer)) => {
+                if is_told {
+                    info!("connections are accepted again");
+                }
+                match socket.set_nodelay(true) {
+                    Ok(()) => return (socket, peer),
+                    Err(error) => debug!(%error, "connection was gone at once"),
+                }
+            }
             Err(error) => {
-                warn!(%error, "cannot accept a connection");
+                metrics.accept_errors.inc();
+                // Nobody else's fault than of the one that has gone: the next may be there already.
+                if error.kind() == io::ErrorKind::ConnectionAborted {
+                    continue;
+                }
+                if !is_told {
+                    warn!(%error, "cannot accept connections, will try again");
+                    is_told = true;
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-async fn serve_one(socket: TcpStream, id: ConnectionId, config: Arc<ServerConfig>, upstream: Upstream) {
-    // Gone before it was looked at: nobody to serve.
-    let Ok(peer) = socket.peer_addr() else { return debug!("connection was gone at once") };
-    serve(socket, id, config, upstream).instrument(info_span!("connection", %peer)).await;
+fn admit(addresses: &Arc<Addresses>, peer: SocketAddr, metrics: &PortMetrics) -> Result<Place, Refused> {
+    let place = addresses.admit(peer.ip(), Instant::now());
+    match &place {
+        Ok(_) => drop(metrics.accepted.inc()),
+        Err(why) => metrics.refuse(*why),
+    }
+    place
+}
+
+/// Refused connections, for the log.
+#[derive(Debug, Default)]
+struct Refusals {
+    untold: u64,
+    told_at: Option<Instant>,
+}
+
+impl Refusals {
+    /// Counts one, and says so in the log if nothing was said for a while.
+    fn tell(&mut self, why: Refused, peer: SocketAddr) {
+        self.untold += 1;
+        if self.told_at.is_none_or(|at| at.elapsed() >= REFUSAL_NOTICE_INTERVAL) {
+            warn!(last = %peer, reason = %why, count = self.untold, "connections refused");
+            (self.untold, self.told_at) = (0, Some(Instant::now()));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -158,6 +216,7 @@ mod tests {
     use protocol::noise::{AuthorityPublicKey, CertificateError, Initiator, NoiseError, respond};
 
     use super::*;
+    use crate::metrics::Metrics;
 
     const DAY: Duration = Duration::from_secs(86_400);
 
@@ -204,10 +263,27 @@ mod tests {
         assert!(matches!(wrong, Err(NoiseError::Certificate(CertificateError::NotYetValid { .. }))), "{wrong:?}");
     }
 
+    #[test]
+    fn certificate_is_made_anew_when_the_clock_is_set_back() {
+        let (authority, ahead) = (AuthoritySecretKey::generate(), UNIX_EPOCH + 20_000 * DAY);
+        let public_key = authority.public_key();
+        let mut issuer = CertificateIssuer::new(authority, 2 * DAY, none(), ahead);
+        let hours = |hours: u64| Duration::from_secs(3_600 * hours);
+        for behind in [Duration::from_secs(1), Duration::from_secs(1_799), Duration::from_secs(1_801), hours(5), DAY] {
+            let now = ahead - behind;
+            let config = issuer.current(now);
+            assert_eq!(shake_hands(&config, &public_key, now), Ok(()), "{behind:?} behind");
+        }
+        // And when it goes on from there.
+        let config = issuer.current(ahead);
+        assert_eq!(shake_hands(&config, &public_key, ahead), Ok(()));
+    }
+
     #[tokio::test]
     async fn small_writes_leave_an_accepted_socket_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        assert!(accept(&listener).await.nodelay().unwrap());
+        let metrics = PortMetrics::register(&mut Metrics::new());
+        assert!(accept(&listener, &metrics).await.0.nodelay().unwrap());
     }
 }

@@ -1,7 +1,11 @@
 //! Sockets: who may connect, and one task for each connection.
 
+pub mod addresses;
 pub mod channels;
 pub mod connection;
 mod earner;
+pub mod limits;
 pub mod listener;
+pub mod metrics;
+pub mod turns;
 mod unacknowledged;

@@ -130,7 +130,8 @@ impl BlockTemplate {
             .filter(|script| script.as_bytes().starts_with(&COMMITMENT_HEADER) && script.len() == 38)
             .ok_or_else(|| TemplateError::WitnessCommitment(self.default_witness_commitment.clone()))?;
         if self.make_room() {
-            witness_commitment = self.commit_to_witnesses();
+            witness_commitment =
+                self::witness_commitment(self.transactions.iter().map(|transaction| transaction.wtxid));
         }
         let txids: Vec<Txid> = self.transactions.iter().map(|transaction| transaction.txid).collect();
         Ok(Template {
@@ -191,21 +192,27 @@ impl BlockTemplate {
         }
         dropped > 0
     }
+}
 
-    /// The witness commitment's script for the transactions as they are now (BIP 141), with the witness reserved value
-    /// of zeros that bitcoind assumes.
-    fn commit_to_witnesses(&self) -> ScriptBuf {
-        let leaves = std::iter::once(Wtxid::all_zeros()).chain(self.transactions.iter().map(|leaf| leaf.wtxid));
-        let leaves = leaves.map(|wtxid| WitnessMerkleNode::from_raw_hash(wtxid.to_raw_hash()));
-        let root = bitcoin::merkle_tree::calculate_root(leaves).expect("there is at least the coinbase");
-        let mut reserved = root.to_byte_array().to_vec();
-        reserved.extend_from_slice(&[0; 32]);
-        let commitment = WitnessCommitment::from_raw_hash(sha256d::Hash::hash(&reserved));
-        let mut push = [0; 36];
-        push[..4].copy_from_slice(&COMMITMENT_HEADER[2..]);
-        push[4..].copy_from_slice(commitment.as_byte_array());
-        ScriptBuf::new_op_return::<&PushBytes>((&push).into())
-    }
+/// The witness commitment's script of a block that has nothing but its coinbase. Such a block needs none, except on a
+/// signet, and may have one anywhere: with it, all coinbases are built alike.
+pub(super) fn commitment_without_transactions() -> ScriptBuf {
+    witness_commitment([])
+}
+
+/// The witness commitment's script for these transactions behind the coinbase (BIP 141), with the witness reserved value
+/// of zeros that bitcoind assumes.
+fn witness_commitment(wtxids: impl IntoIterator<Item = Wtxid>) -> ScriptBuf {
+    let leaves = std::iter::once(Wtxid::all_zeros()).chain(wtxids);
+    let leaves = leaves.map(|wtxid| WitnessMerkleNode::from_raw_hash(wtxid.to_raw_hash()));
+    let root = bitcoin::merkle_tree::calculate_root(leaves).expect("there is at least the coinbase");
+    let mut reserved = root.to_byte_array().to_vec();
+    reserved.extend_from_slice(&[0; 32]);
+    let commitment = WitnessCommitment::from_raw_hash(sha256d::Hash::hash(&reserved));
+    let mut push = [0; 36];
+    push[..4].copy_from_slice(&COMMITMENT_HEADER[2..]);
+    push[4..].copy_from_slice(commitment.as_byte_array());
+    ScriptBuf::new_op_return::<&PushBytes>((&push).into())
 }
 
 impl From<Transaction> for TemplateTransaction {

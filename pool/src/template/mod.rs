@@ -5,9 +5,12 @@
 
 pub mod answer;
 pub mod bitcoind;
+mod choice;
 pub mod merkle;
 pub mod node;
+pub mod nodes;
 mod notice;
+pub mod tip;
 
 use std::sync::Arc;
 

@@ -7,7 +7,14 @@
 //! a new address behind its name, is found again without anybody's doing. A call that got no answer is never repeated
 //! behind the caller's back.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bitcoin::{BlockHash, Network};
 use bitcoincore_rpc::{
@@ -18,7 +25,7 @@ use bitcoincore_rpc::{
         minreq_http::{self, MinreqHttpTransport},
     },
 };
-use payouts::crash_point;
+use payouts::{crash_point, wallet::SettledBlock};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -28,11 +35,12 @@ use tracing::warn;
 use super::{
     Template,
     answer::{BlockTemplate, TemplateError},
+    tip::TipHeader,
 };
-use crate::config::{BitcoindConfig, ConfigError, NodeCredentials, network_name};
+use crate::config::{BackupConfig, BitcoindConfig, ConfigError, NodeCredentials, network_name};
 
 /// A call that has no answer by then has failed. Well above what a block's validation takes on a slow machine.
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How much longer than the wait it asks for a waiting call may take.
 const WAIT_GRACE: Duration = Duration::from_secs(15);
@@ -52,6 +60,8 @@ const RPC_IN_WARMUP: i32 = -28;
 const RPC_MISC_ERROR: i32 = -1;
 /// "Invalid address or key": here, a block that the node does not know.
 const RPC_INVALID_ADDRESS_OR_KEY: i32 = -5;
+/// "Invalid parameter": here, a height above the node's best block.
+const RPC_INVALID_PARAMETER: i32 = -8;
 
 /// The node that templates come from and blocks go to. Clones are the same node.
 #[derive(Clone, Debug)]
@@ -61,9 +71,15 @@ pub struct Node {
 
 #[derive(Debug)]
 struct Endpoint {
+    /// The section of its settings.
+    name: &'static str,
     url: String,
     credentials: NodeCredentials,
     network: Network,
+    /// What the node must have to be on the books' chain.
+    settled: Mutex<Option<SettledBlock>>,
+    /// Whether the node was found ready since it last failed. After a failure it may be another node.
+    is_checked: AtomicBool,
 }
 
 /// Why a call to the node gave no usable answer.
@@ -105,6 +121,22 @@ pub enum NodeError {
         /// Blocks that it knows of.
         headers: u32,
     },
+    /// The node's chain does not hold what the books have settled, or what the other nodes agree on.
+    #[error(
+        "bitcoind at {url} is on another chain: at height {height} it has {}, and not {expected}; nothing is mined, \
+         credited or paid on it: give it back its data, or the pool another data folder",
+        or_nothing(.found)
+    )]
+    OtherChain {
+        /// The node.
+        url: String,
+        /// The height of the block.
+        height: u32,
+        /// The block that it should have.
+        expected: BlockHash,
+        /// The node's block there; nothing where its chain is shorter.
+        found: Option<BlockHash>,
+    },
     /// The node refused the call.
     #[error("bitcoind refused {method}: {message} (code {code})")]
     Refused {
@@ -140,6 +172,9 @@ pub struct ChainInfo {
     /// Hash of the best block.
     #[serde(rename = "bestblockhash")]
     pub best_block: BlockHash,
+    /// The work of the best chain: 64 hexadecimal digits.
+    #[serde(rename = "chainwork")]
+    pub chain_work: String,
     /// Whether the node believes that it lacks blocks.
     #[serde(rename = "initialblockdownload")]
     pub initial_block_download: bool,
@@ -190,10 +225,36 @@ struct HeaderStatus {
 }
 
 impl Node {
-    /// Names a node. Nothing is sent before the first call.
+    /// Names the node that is preferred. Nothing is sent before the first call.
     pub fn new(config: &BitcoindConfig, network: Network) -> Node {
-        let endpoint = Endpoint { url: config.url.clone(), credentials: config.credentials.clone(), network };
+        Node::at("bitcoind", &config.url, &config.credentials, network)
+    }
+
+    /// Names another node.
+    pub fn backup(config: &BackupConfig, network: Network) -> Node {
+        Node::at(config.section, &config.url, &config.credentials, network)
+    }
+
+    fn at(name: &'static str, url: &str, credentials: &NodeCredentials, network: Network) -> Node {
+        let endpoint = Endpoint {
+            name,
+            url: url.to_owned(),
+            credentials: credentials.clone(),
+            network,
+            settled: Mutex::new(None),
+            is_checked: AtomicBool::new(false),
+        };
         Node { endpoint: Arc::new(endpoint) }
+    }
+
+    /// What the operator calls it: the section of its settings.
+    pub fn name(&self) -> &'static str {
+        self.endpoint.name
+    }
+
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.endpoint.url
     }
 
     /// The network that the node should follow.
@@ -201,7 +262,23 @@ impl Node {
         self.endpoint.network
     }
 
-    /// Offers a serialised block until the node answers, for five minutes at most.
+    /// Says which block the node must have: without it, it is on another chain than the books, and not ready.
+    pub fn expect_block(&self, settled: SettledBlock) {
+        *self.endpoint.settled.lock().unwrap_or_else(PoisonError::into_inner) = Some(settled);
+    }
+
+    /// Tells whether the node was found ready since it last failed to answer. After that it may be another one.
+    pub(super) fn is_checked(&self) -> bool {
+        self.endpoint.is_checked.load(Ordering::Acquire)
+    }
+
+    /// Has the node checked again before the next template: after a failure it may be another one.
+    pub(super) fn distrust(&self) {
+        self.endpoint.is_checked.store(false, Ordering::Release);
+    }
+
+    /// Offers a serialised block until the node answers, for five minutes at most. A node that is not ready, for example
+    /// on another chain, has no say about a block that it does not take.
     ///
     /// # Errors
     ///
@@ -232,15 +309,15 @@ impl Node {
         blocking(move || node.block_status_now(hash)).await
     }
 
-    /// Asks where the node stands, and makes sure that it can be worked with: on the right network, and not
-    /// downloading blocks, unless on regtest, where nobody may have mined for years.
+    /// Asks where the node stands, and makes sure that it can be worked with: on the right network, on the books'
+    /// chain, and not downloading blocks, unless on regtest, where nobody may have mined for years.
     ///
     /// # Errors
     ///
     /// When the node gives no answer, or what it is not ready for.
     pub async fn check_ready(&self) -> Result<ChainInfo, NodeError> {
         let node = self.clone();
-        blocking(move || node.check_ready_now()).await
+        blocking(move || node.check_ready_now(CALL_TIMEOUT)).await
     }
 
     /// Makes a client for calls that are not listed here. It too reads the credentials anew for each call, and can be
@@ -249,8 +326,14 @@ impl Node {
         self.client_with(CALL_TIMEOUT)
     }
 
-    pub(super) fn check_ready_now(&self) -> Result<ChainInfo, NodeError> {
-        let info: ChainInfo = self.call("getblockchaininfo", &[], CALL_TIMEOUT)?;
+    pub(super) fn check_ready_now(&self, wait: Duration) -> Result<ChainInfo, NodeError> {
+        let ready = self.find_ready(wait);
+        self.endpoint.is_checked.store(ready.is_ok(), Ordering::Release);
+        ready
+    }
+
+    fn find_ready(&self, wait: Duration) -> Result<ChainInfo, NodeError> {
+        let info: ChainInfo = self.call("getblockchaininfo", &[], wait)?;
         let network = self.endpoint.network;
         if info.chain != network.to_core_arg() {
             return Err(NodeError::WrongNetwork { found: info.chain, expected: network_name(network) });
@@ -258,7 +341,23 @@ impl Node {
         if info.initial_block_download && network != Network::Regtest {
             return Err(NodeError::Downloading { blocks: info.blocks, headers: info.headers });
         }
+        let settled = *self.endpoint.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(SettledBlock { height, hash: expected }) = settled {
+            let found = self.block_at(height, wait)?;
+            if found != Some(expected) {
+                let url = self.endpoint.url.clone();
+                return Err(NodeError::OtherChain { url, height, expected, found });
+            }
+        }
         Ok(info)
+    }
+
+    /// Returns the block of the best chain at a height, if the chain is so long.
+    pub(super) fn block_at(&self, height: u32, wait: Duration) -> Result<Option<BlockHash>, NodeError> {
+        match self.call("getblockhash", &[json!(height)], wait) {
+            Err(NodeError::Refused { code: RPC_INVALID_PARAMETER, .. }) => Ok(None),
+            answer => answer.map(Some),
+        }
     }
 
     pub(super) fn template_now(&self) -> Result<Template, NodeError> {
@@ -272,6 +371,14 @@ impl Node {
 
     pub(super) fn best_block_now(&self) -> Result<BlockHash, NodeError> {
         self.call("getbestblockhash", &[], CALL_TIMEOUT)
+    }
+
+    pub(super) fn block_hash_now(&self, height: u32, wait: Duration) -> Result<BlockHash, NodeError> {
+        self.call("getblockhash", &[json!(height)], wait)
+    }
+
+    pub(super) fn header_now(&self, hash: BlockHash) -> Result<TipHeader, NodeError> {
+        self.call("getblockheader", &[json!(hash)], CALL_TIMEOUT)
     }
 
     /// Waits until the best block is another than `known`, or until `wait` is over; returns the best block.
@@ -296,7 +403,10 @@ impl Node {
             None => SubmitOutcome::Accepted,
             Some("duplicate") => SubmitOutcome::Duplicate,
             Some("inconclusive" | "duplicate-inconclusive") => SubmitOutcome::Inconclusive,
-            Some(reason) => SubmitOutcome::Rejected { reason: reason.to_owned() },
+            Some(reason) => {
+                self.check_ready_now(CALL_TIMEOUT)?;
+                SubmitOutcome::Rejected { reason: reason.to_owned() }
+            }
         })
     }
 
@@ -313,12 +423,20 @@ impl Node {
 
     /// Calls without the client library's own types: they were made for older nodes, whose answers differ.
     fn call<T: DeserializeOwned>(&self, method: &str, arguments: &[Value], timeout: Duration) -> Result<T, NodeError> {
-        self.client_with(timeout).call(method, arguments).map_err(|error| self.explain(method, error))
+        let answer = self.client_with(timeout).call(method, arguments).map_err(|error| self.explain(method, error));
+        if answer.as_ref().is_err_and(NodeError::may_pass) {
+            self.distrust();
+        }
+        answer
     }
 
     fn client_with(&self, timeout: Duration) -> Client {
         let transport = FreshTransport { endpoint: Arc::clone(&self.endpoint), timeout };
         Client::from_jsonrpc(jsonrpc::client::Client::with_transport(transport))
+    }
+
+    pub(super) fn transport(&self) -> impl Transport {
+        FreshTransport { endpoint: Arc::clone(&self.endpoint), timeout: CALL_TIMEOUT }
     }
 
     fn explain(&self, method: &str, error: bitcoincore_rpc::Error) -> NodeError {
@@ -397,6 +515,9 @@ impl NodeError {
                 | NodeError::Unauthorized { .. }
                 | NodeError::Credentials(_)
                 | NodeError::WarmingUp(_)
+                | NodeError::WrongNetwork { .. }
+                | NodeError::Downloading { .. }
+                | NodeError::OtherChain { .. }
         )
     }
 }
@@ -408,10 +529,15 @@ async fn blocking<T: Send + 'static>(
     spawn_blocking(call).await.expect("calls to the node do not panic, and their runtime outlives their callers")
 }
 
+/// The words for a block that a chain may be too short for.
+fn or_nothing(found: &Option<BlockHash>) -> String {
+    found.map_or_else(|| "no block".to_owned(), |hash| hash.to_string())
+}
+
 /// The words for credentials that cannot be read, in one line with their cause.
 fn without_credentials(error: &ConfigError) -> String {
     match error {
-        ConfigError::UnreadableFile { key: "bitcoind.cookie_file", source, .. } => {
+        ConfigError::UnreadableFile { key, source, .. } if key.ends_with(".cookie_file") => {
             format!("{error} (is bitcoind running?): {source}")
         }
         ConfigError::UnreadableFile { source, .. } => format!("{error}: {source}"),

@@ -68,7 +68,7 @@ pub enum ClientEvent<M = mining::ServerMessage> {
 #[derive(Debug)]
 pub struct ClientConnection<P: Subprotocol = Mining> {
     config: ClientConfig,
-    link: Link,
+    pub(super) link: Link,
     state: State,
     /// The request for extensions that waits for its answer.
     asked: Option<u16>,

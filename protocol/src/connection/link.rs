@@ -13,14 +13,17 @@ use crate::noise::{Opener, Sealer, Transport};
 
 /// How much more than one frame the input buffer holds: what a single read may bring.
 const READ_AHEAD: usize = 64 * 1024;
-/// The capacity that an empty buffer keeps, so that an idle connection costs little after a busy time.
-const KEPT_CAPACITY: usize = 8 * 1024;
+/// What an empty output buffer begins with: any message but a long job fits.
+const FIRST_OUTPUT_CAPACITY: usize = 256;
 
 /// Both directions of a connection: frames, whatever they carry and whenever they come.
 ///
 /// The connections of this crate are rules on top of a link. By itself it is for tools that examine a peer, and so must
 /// see headers as they are and be able to send what no rule allows. After each [`receive`](Self::receive), take frames
 /// until there is none; write [`output`](Self::output) and consume what was written.
+///
+/// A link keeps no empty buffer: of thousands of connections nearly all have nothing to say at any time, and to ask the
+/// allocator for each read and each write costs far less than the system call beside it.
 pub struct Link {
     input: Input,
     output: Output,
@@ -94,7 +97,10 @@ impl Link {
         let header = match self.header {
             Some(header) => header,
             None => {
-                let Some(header) = self.input.open_header(opener)? else { return Ok(None) };
+                let Some(header) = self.input.open_header(opener)? else {
+                    self.input.release_if_empty();
+                    return Ok(None);
+                };
                 let (payload_len, max) = (header.payload_len(), self.limits.max_frame_payload);
                 if payload_len > max {
                     return Err(ConnectionError::FrameTooLarge { payload_len, max });
@@ -108,6 +114,11 @@ impl Link {
             self.last_header = self.header.take();
         }
         Ok(payload.map(|payload| (header, payload)))
+    }
+
+    /// Returns how many bytes were received and not taken, a header that waits for its payload included.
+    pub(super) fn partial_len(&self) -> usize {
+        self.input.unread().len() + self.header.map_or(0, |_| ENCRYPTED_HEADER_LEN)
     }
 
     /// Returns the header of the last frame that was taken.
@@ -126,13 +137,17 @@ impl Link {
         self.send_payload("a frame", |out| out.extend_from_slice(payload), |_| Some(header));
     }
 
+    /// Encrypts a message whose payload `encode` appends.
+    pub(super) fn send_encoded<M: Message>(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.send_payload(M::NAME, encode, Header::of::<M>);
+    }
+
     /// Like [`send`](Self::send), with what `append` adds to the payload.
     pub(super) fn send_with<M: Message>(&mut self, message: &M, append: impl FnOnce(&mut Vec<u8>)) {
-        let encode = |out: &mut Vec<u8>| {
+        self.send_encoded::<M>(|out| {
             message.encode(out);
             append(out);
-        };
-        self.send_payload(M::NAME, encode, Header::of::<M>);
+        });
     }
 
     /// Encrypts what `encode` appends, behind the header that `header` makes for its length.
@@ -151,6 +166,9 @@ impl Link {
         let buffer = &mut self.output.buffer;
         let frame = buffer.len();
         let payload = frame + ENCRYPTED_HEADER_LEN;
+        if frame == 0 {
+            buffer.reserve(FIRST_OUTPUT_CAPACITY);
+        }
         buffer.resize(payload, 0);
         encode(buffer);
         let payload_len = buffer.len() - payload;
@@ -177,6 +195,12 @@ impl Link {
     /// Forgets the first `n` bytes of the output, which have been written.
     pub fn consume_output(&mut self, n: usize) {
         self.output.consume(n);
+    }
+
+    /// Returns how many bytes its buffers could hold without more memory.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.input.buffer.capacity() + self.output.buffer.capacity()
     }
 }
 
@@ -207,13 +231,19 @@ impl Input {
     fn append(&mut self, bytes: &[u8]) {
         if self.read == self.buffer.len() {
             self.buffer.clear();
-            self.buffer.shrink_to(KEPT_CAPACITY);
         } else {
             // At most part of one frame, since the caller polls until nothing whole is left.
             self.buffer.drain(..self.read);
         }
         self.read = 0;
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Gives the memory back if all was taken.
+    fn release_if_empty(&mut self) {
+        if self.read == self.buffer.len() {
+            *self = Self::default();
+        }
     }
 
     /// Marks bytes as taken. They stay in place until the next `append`, for whoever borrows them.
@@ -261,9 +291,7 @@ impl Output {
     fn consume(&mut self, len: usize) {
         self.written = self.buffer.len().min(self.written + len);
         if self.written == self.buffer.len() {
-            self.buffer.clear();
-            self.buffer.shrink_to(KEPT_CAPACITY);
-            self.written = 0;
+            *self = Self::default();
         } else if self.written > self.buffer.len() / 2 {
             // Moves fewer bytes than have been written, so that a slow reader costs no more than a quick one.
             self.buffer.drain(..self.written);

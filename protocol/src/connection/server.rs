@@ -54,7 +54,7 @@ pub enum ServerEvent<M = mining::ClientMessage> {
 #[derive(Debug)]
 pub struct ServerConnection<P: Subprotocol = Mining> {
     config: Arc<ServerConfig>,
-    link: Link,
+    pub(super) link: Link,
     state: State,
     started: Instant,
     protocol: PhantomData<fn() -> P>,
@@ -115,8 +115,14 @@ impl<P: Subprotocol> ServerConnection<P> {
     /// Encrypts a message into the output. One that cannot be sent ends the connection, with an error from the next
     /// [`poll`](Self::poll), for which [`deadline`](Self::deadline) then calls at once. After the end, nothing is sent.
     pub fn send<M: Message>(&mut self, message: &M) {
+        self.send_encoded::<M>(|out| message.encode(out));
+    }
+
+    /// Like [`send`](Self::send), for a payload that `encode` appends: of a message that is the same for many connections
+    /// but for a few fields, the rest need be encoded only once.
+    pub fn send_encoded<M: Message>(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         match self.state {
-            State::Open { .. } => self.link.send(message),
+            State::Open { .. } => self.link.send_encoded::<M>(encode),
             State::Ended => {}
             _ => self.link.fail(ConnectionError::SentBeforeSetup { message: M::NAME }),
         }
@@ -130,6 +136,11 @@ impl<P: Subprotocol> ServerConnection<P> {
     /// Forgets the first `n` bytes of the output, once they are written.
     pub fn consume_output(&mut self, n: usize) {
         self.link.consume_output(n);
+    }
+
+    /// Returns how many bytes of a frame are here that is not whole, once [`poll`](Self::poll) has returned `None`.
+    pub fn partial_len(&self) -> usize {
+        self.link.partial_len()
     }
 
     /// Returns when [`poll`](Self::poll) is due even if nothing is received.

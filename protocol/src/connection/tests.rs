@@ -241,6 +241,19 @@ fn a_client_connects_and_messages_pass_both_ways() {
 }
 
 #[test]
+fn connection_with_nothing_to_say_keeps_no_buffer() {
+    let mut pair = Pair::new(client_config(), server_config()).run();
+    assert_eq!((pair.server.link.capacity(), pair.client.link.capacity()), (0, 0));
+    for sequence_number in 0..1_000 {
+        pair.client.send(&standard_share(sequence_number));
+        pair.server.send(&SetTarget { channel_id: sequence_number, maximum_target: U256::MAX });
+    }
+    pair.deliver();
+    assert_eq!((pair.server_events.len(), pair.client_events.len()), (1_001, 1_001));
+    assert_eq!((pair.server.link.capacity(), pair.client.link.capacity()), (0, 0));
+}
+
+#[test]
 fn bytes_may_arrive_one_by_one() {
     let mut pair = Pair::new(ClientConfig { extensions: vec![WORKERS], ..client_config() }, server_config());
     pair.step = 1;

@@ -11,8 +11,8 @@ use anyhow::{Context, ensure};
 
 use super::{Program, cache_folder};
 
-/// How they are built: to be ready soon on a small machine rather than to be fast.
-const PROFILE: [(&str, &str); 4] = [
+/// How those are built whose speed does not matter: to be ready soon on a small machine.
+const QUICK_PROFILE: [(&str, &str); 4] = [
     ("CARGO_PROFILE_RELEASE_LTO", "off"),
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
     ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
@@ -28,7 +28,7 @@ pub fn is_installed(program: &Program) -> anyhow::Result<bool> {
     if program.named().is_some() {
         return Ok(true);
     }
-    let root = cache_folder()?;
+    let root = program.root()?;
     // Without this, cargo would make the folder only to say that it is empty.
     if !root.join("bin").join(program.binary).is_file() {
         return Ok(false);
@@ -53,7 +53,7 @@ pub fn install_missing(programs: &[Program]) -> anyhow::Result<()> {
     let target = root.join("target");
     for program in programs {
         if !is_installed(program)? {
-            install(program, &root, &target)?;
+            install(program, &program.root()?, &target)?;
         }
     }
     if target.exists() {
@@ -63,12 +63,13 @@ pub fn install_missing(programs: &[Program]) -> anyhow::Result<()> {
 }
 
 fn install(program: &Program, root: &Path, target: &Path) -> anyhow::Result<()> {
-    let Program { package, version, binary, .. } = program;
+    let Program { package, version, binary, is_measured, .. } = program;
+    let profile: &[_] = if *is_measured { &[] } else { &QUICK_PROFILE };
     let status = cargo()
         .args(["install", "--locked", "--bin", binary, "--root"])
         .arg(root)
         .arg(format!("{package}@{version}"))
-        .envs(PROFILE)
+        .envs(profile.iter().copied())
         .env("CARGO_TARGET_DIR", target)
         .status()
         .context("run cargo")?;
@@ -94,8 +95,13 @@ mod tests {
 
     const LIST: &str =
         "integration_tests_sv2 v0.6.0:\n    mining_device\n    other\ntranslator_sv2 v0.6.0:\n    translator_sv2\n";
-    const PROGRAM: Program =
-        Program { package: "integration_tests_sv2", version: "0.6.0", binary: "mining_device", variable: "NONE" };
+    const PROGRAM: Program = Program {
+        package: "integration_tests_sv2",
+        version: "0.6.0",
+        binary: "mining_device",
+        variable: "NONE",
+        is_measured: false,
+    };
 
     #[test]
     fn program_is_there_only_in_its_version() {

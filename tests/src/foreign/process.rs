@@ -38,13 +38,18 @@ impl Process {
     ) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix(program.binary).tempdir()?;
         let mut command = Command::new(program.executable()?);
-        prepare(&mut command, folder.path())?;
-        let log = File::create(log_file(folder.path()))?;
         // All of them write their log with colours unless this is set.
         command.current_dir(folder.path()).env("NO_COLOR", "1").env("RUST_LOG", "info");
+        prepare(&mut command, folder.path())?;
+        let log = File::create(log_file(folder.path()))?;
         command.stdin(Stdio::null()).stderr(log.try_clone()?).stdout(log);
         let child = command.spawn().with_context(|| format!("start {}", program.binary))?;
         Ok(Self { name: program.binary, child, folder })
+    }
+
+    /// Returns the process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Returns everything that the program has logged.

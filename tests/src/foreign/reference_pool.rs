@@ -25,6 +25,24 @@ pub struct ReferencePool {
     address: PoolAddress,
 }
 
+/// How a reference pool runs.
+#[derive(Clone, Debug)]
+pub struct ReferencePoolOptions {
+    /// Shares a minute that it expects of a channel. A channel that has far more for long is closed.
+    pub shares_per_minute: f64,
+    /// How many shares it acknowledges together.
+    pub share_batch_size: u32,
+    /// What it logs, as `RUST_LOG` says it. [`ReferencePool::wait_until_listening`] needs `info`.
+    pub log: String,
+}
+
+impl Default for ReferencePoolOptions {
+    /// Acknowledges in batches of ten, as in its example configuration.
+    fn default() -> Self {
+        Self { shares_per_minute: 60.0, share_batch_size: 10, log: "info".into() }
+    }
+}
+
 impl ReferencePool {
     /// Says how to start a node that the pool can use: its data in `folder`, with a socket where the pool looks for it.
     pub fn node_options(chain: Chain, folder: &Path) -> NodeOptions {
@@ -39,6 +57,21 @@ impl ReferencePool {
     ///
     /// If there is no such program, or it cannot be started.
     pub fn start(chain: Chain, folder: &Path, payee: &Address) -> anyhow::Result<Self> {
+        Self::start_with(chain, folder, payee, &ReferencePoolOptions::default())
+    }
+
+    /// Starts a pool as [`start`](Self::start) does, with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with(
+        chain: Chain,
+        folder: &Path,
+        payee: &Address,
+        options: &ReferencePoolOptions,
+    ) -> anyhow::Result<Self> {
+        let ReferencePoolOptions { shares_per_minute, share_batch_size, log } = options;
         // Asked for and given back, so that another could take it: the pool would end, and the test say so.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let config = format!(
@@ -49,8 +82,8 @@ impl ReferencePool {
              coinbase_reward_script = \"addr({payee})\"\n\
              server_id = 1\n\
              pool_signature = \"reference\"\n\
-             shares_per_minute = 60.0\n\
-             share_batch_size = 10\n\
+             shares_per_minute = {shares_per_minute:?}\n\
+             share_batch_size = {share_batch_size}\n\
              [template_provider_type.BitcoinCoreIpc]\n\
              version = 31\n\
              network = \"{}\"\n\
@@ -63,11 +96,16 @@ impl ReferencePool {
         let process = Process::start(&REFERENCE_POOL, |command, folder| {
             let file = folder.join("pool.toml");
             fs::write(&file, config)?;
-            command.arg("-c").arg(file);
+            command.arg("-c").arg(file).env("RUST_LOG", log);
             Ok(())
         })?;
         let authority = AUTHORITY_PUBLIC_KEY.parse().context("the key of the example is one")?;
         Ok(Self { process, address: PoolAddress { host: "127.0.0.1".into(), port, authority: Some(authority) } })
+    }
+
+    /// Returns the process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// Returns where miners connect.

@@ -189,6 +189,13 @@ impl Books {
         tally
     }
 
+    /// When the first and the last of all shares came, in milliseconds since 1970 UTC.
+    pub(crate) async fn share_dates_ms(&self) -> (i64, i64) {
+        let first = self.select_value("SELECT MIN(first_at_ms) FROM shares", &[]).await;
+        let last = self.select_value("SELECT MAX(last_at_ms) FROM shares", &[]).await;
+        (first.unwrap(), last.unwrap())
+    }
+
     pub(crate) async fn blocks(&self) -> Vec<Block> {
         self.select("SELECT * FROM blocks ORDER BY height, hash", &[]).await
     }

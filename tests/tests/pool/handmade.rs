@@ -35,9 +35,16 @@ impl Handmade {
     pub(crate) async fn open(miner: Miner, channel: ChannelConfig) -> Self {
         let opened = miner.open(ChannelConfig { nominal_hash_rate: 0.0, ..idle(channel) }).await.unwrap();
         let extranonce = opened.extranonce_size.map(|size| vec![7; usize::from(size)]);
-        let look = |record: &Record| first_job(record, &opened, extranonce.as_deref().unwrap_or_default());
+        let look = |record: &Record| job_with_tip(record, &opened, None, extranonce.as_deref().unwrap_or_default());
         let (job_id, header) = miner.wait_for(PATIENCE, "a job", look).await.unwrap();
         Self { miner, opened, job_id, header, extranonce }
+    }
+
+    /// Turns to the job with this id, when a tip has named it.
+    pub(crate) async fn turn_to(&mut self, job_id: u32) {
+        let extranonce = self.extranonce.as_deref().unwrap_or_default();
+        let look = |record: &Record| job_with_tip(record, &self.opened, Some(job_id), extranonce);
+        (self.job_id, self.header) = self.miner.wait_for(PATIENCE, "the job's tip", look).await.unwrap();
     }
 
     pub(crate) fn miner(&self) -> &Miner {
@@ -106,14 +113,20 @@ impl Found {
     }
 }
 
-/// The channel's first job with its tip: its id, and a header without a nonce.
-fn first_job(record: &Record, opened: &OpenedChannel, extranonce: &[u8]) -> Option<(u32, Header)> {
+/// The channel's first job with its tip, or the one with this id: its id, and a header without a nonce.
+fn job_with_tip(
+    record: &Record,
+    opened: &OpenedChannel,
+    wanted: Option<u32>,
+    extranonce: &[u8],
+) -> Option<(u32, Header)> {
+    let is_wanted = |channel_id, job_id| channel_id == opened.channel_id && wanted.is_none_or(|id| id == job_id);
     let root = |root, version| Header { version, merkle_root: root, prev_hash: [0; 32], ntime: 0, nbits: 0, nonce: 0 };
     let job = record.received.iter().find_map(|message| match message {
-        ServerMessage::NewMiningJob(job) if job.channel_id == opened.channel_id => {
+        ServerMessage::NewMiningJob(job) if is_wanted(job.channel_id, job.job_id) => {
             Some((job.job_id, root(job.merkle_root.0, job.version)))
         }
-        ServerMessage::NewExtendedMiningJob(job) if job.channel_id == opened.channel_id => {
+        ServerMessage::NewExtendedMiningJob(job) if is_wanted(job.channel_id, job.job_id) => {
             let (prefix, suffix) = (job.coinbase_tx_prefix.as_slice(), job.coinbase_tx_suffix.as_slice());
             let coinbase = [prefix, opened.extranonce_prefix.as_slice(), extranonce, suffix].concat();
             let path: Vec<_> = job.merkle_path.as_slice().iter().map(|step| step.0).collect();

@@ -31,14 +31,14 @@ async fn tip_made_elsewhere_comes_as_a_future_job_and_its_prev_hash_and_makes_ol
     let miner = site.miner().await;
     let channel = miner.open(standard(&site.new_address(), 20_000.0).max_shares(1)).await.unwrap();
     miner.wait_for_accepted(1, PATIENCE).await.unwrap();
-    let (before, old) = miner.read(|record| (record.received.len(), record.submitted[0].clone()));
+    let old = miner.read(|record| record.submitted[0].clone());
 
     let tip = site.node.mine(1).unwrap()[0].to_byte_array();
     let mined = Instant::now();
     let prev_hash = miner.wait_for(PATIENCE, "the tip", |record| tip_in(record, tip)).await.unwrap();
     assert!(mined.elapsed() < TIP_WITHIN, "{:?}", mined.elapsed());
     let future = miner.read(|record| {
-        record.received[before..].iter().find_map(|message| match message {
+        record.received.iter().find_map(|message| match message {
             ServerMessage::NewMiningJob(job) if job.job_id == prev_hash.job_id => Some(*job),
             _ => None,
         })
@@ -55,6 +55,7 @@ async fn tip_made_elsewhere_comes_as_a_future_job_and_its_prev_hash_and_makes_ol
 async fn channels_of_one_connection_get_one_job_for_their_group() {
     let mut site = Site::regtest();
     site.node.mine(1).unwrap();
+    site.pool.set("ADIT__STRATUM__JOB_AHEAD", false);
     site.pool.start().unwrap();
     let miner = site.miner().await;
     let address = site.new_address();
@@ -109,6 +110,7 @@ async fn shares_on_a_group_job_are_accepted_from_each_channel() {
 async fn connection_that_requires_standard_jobs_gets_one_for_each_channel() {
     let mut site = Site::regtest();
     site.node.mine(1).unwrap();
+    site.pool.set("ADIT__STRATUM__JOB_AHEAD", false);
     let address = site.pool.start().unwrap();
     let miner = Miner::connect(MinerConfig::new(address).flags(REQUIRES_STANDARD_JOBS)).await.unwrap();
     let payee = site.new_address();

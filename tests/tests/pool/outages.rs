@@ -5,20 +5,16 @@
 //! reach the node, and when the database is back the pool goes on by itself, with nothing lost and nothing counted
 //! twice.
 
-use std::{
-    collections::BTreeSet,
-    env, fs,
-    io::Write,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{collections::BTreeSet, env, fs, path::PathBuf, time::Duration};
 
 use bitcoin::BlockHash;
 use postgres_test::{Cluster, TestDatabase};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection, sqlite::SqliteConnectOptions};
-use tests::miner::{Miner, Record};
+use tests::{
+    miner::{Miner, Record},
+    small_disk::{self, DISK, empty, fill},
+    store_lock::StoreLock,
+};
 
 use crate::{
     books::Block,
@@ -35,13 +31,30 @@ const ON_ITS_WAY: Duration = Duration::from_millis(500);
 const HASHES_PER_SECOND: f64 = 8.0;
 /// Room for a database on a disk of its own.
 const DISK_SIZE: &str = "48m";
-/// Names the disk to whoever runs on it.
-const DISK: &str = "ADIT_TEST_DISK";
 /// What the pool says of a share log that does not write, before it says why.
 const CANNOT_WRITE: &str = "share log cannot write; no share is acknowledged until it can";
 
+/// What may happen to shares while a database is out of order.
+#[derive(Clone, Copy, PartialEq)]
+enum Meanwhile {
+    /// None can be stored.
+    NoneStored,
+    /// A few may be: an attempt that failed leaves room in pages that the database has already.
+    SomeStored,
+}
+
 /// Takes the database away from a pool with miners and gives it back. While it is away, the pool must say `words`.
 async fn outlives(site: &mut Site, words: &str, fail: impl AsyncFnOnce(&Site), mend: impl AsyncFnOnce(&Site)) {
+    outlives_with(site, words, Meanwhile::NoneStored, fail, mend).await;
+}
+
+async fn outlives_with(
+    site: &mut Site,
+    words: &str,
+    meanwhile: Meanwhile,
+    fail: impl AsyncFnOnce(&Site),
+    mend: impl AsyncFnOnce(&Site),
+) {
     site.node.mine(1).unwrap();
     site.pool.start().unwrap();
     let mut miners = vec![
@@ -66,12 +79,23 @@ async fn outlives(site: &mut Site, words: &str, fail: impl AsyncFnOnce(&Site), m
     miners.push(site.miner_with(standard(&site.new_address(), HASHES_PER_SECOND)).await);
     tokio::time::sleep(DOWN_FOR).await;
     let after: Vec<Record> = miners.iter().map(Miner::record).collect();
+    let acknowledged: usize = after.iter().map(Record::accepted_count).sum();
+    match meanwhile {
+        Meanwhile::NoneStored => {
+            let acknowledged_before: usize = before.iter().map(Record::accepted_count).sum();
+            assert_eq!(acknowledged, acknowledged_before, "acknowledged while nothing could be written");
+        }
+        Meanwhile::SomeStored => {
+            let stored = site.books().await.store().share_totals(None, 0).await.unwrap().count;
+            assert!(stored >= acknowledged as u64, "{stored} stored, {acknowledged} acknowledged");
+            assert!(after.iter().any(|record| !record.unanswered().is_empty()), "there was room for all");
+        }
+    }
     for (before, after) in before.iter().zip(&after) {
-        assert_eq!(after.acknowledged(), before.acknowledged(), "acknowledged while nothing could be written");
         assert!(after.submitted.len() > before.submitted.len() + 2, "the miner goes on");
     }
     assert!(after.iter().all(|record| record.end.is_none()), "a miner was sent away: {after:?}");
-    assert!(!after[2].submitted.is_empty() && after[2].acknowledged().is_empty(), "{:?}", after[2]);
+    assert!(!after[2].submitted.is_empty(), "{:?}", after[2]);
     assert!(site.node.height().unwrap() > height + 2, "blocks wait for the books");
 
     mend(site).await;
@@ -107,45 +131,19 @@ async fn outlives(site: &mut Site, words: &str, fail: impl AsyncFnOnce(&Site), m
 
 /// Makes sure that this test runs with a small disk of its own, and returns where that is. If there is none, the test
 /// is run once more where there is one, and nothing is returned.
-///
-/// The disk is a tmpfs in a mount namespace, which goes with the test, however it ends. An ordinary user may mount one
-/// in a namespace where he passes for root, and is himself again in another inside it.
 fn small_disk(test: &str) -> Option<PathBuf> {
     if let Some(disk) = env::var_os(DISK) {
         return Some(disk.into());
     }
     let folder = tempfile::tempdir().unwrap();
-    let owner = fs::metadata(folder.path()).unwrap();
-    let mount = format!("mount -t tmpfs -o size={DISK_SIZE},mode=0777 tmpfs \"${DISK}\"");
-    let mut isolated = Command::new("unshare");
-    if owner.uid() == 0 {
-        isolated.args(["--mount", "sh", "-c", &format!("{mount} && exec \"$@\""), "sh"]);
-    } else {
-        let (uid, gid) = (owner.uid(), owner.gid());
-        let again = format!("exec unshare --user --map-user={uid} --map-group={gid} \"$@\"");
-        isolated.args(["--map-root-user", "--mount", "sh", "-c", &format!("{mount} && {again}"), "sh"]);
-    }
+    let mut isolated = small_disk::mounted_at(folder.path(), DISK_SIZE).unwrap();
     let name = format!("{}::{test}", module_path!().split_once("::").expect("a module of the test binary").1);
-    isolated.arg(env::current_exe().unwrap()).args(["--exact", &name, "--nocapture"]).env(DISK, folder.path());
+    isolated.arg(env::current_exe().unwrap()).args(["--exact", &name, "--nocapture"]);
     let output = isolated.output().expect("unshare, of util-linux, runs");
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "on a disk of its own:\n{said}");
     assert!(said.contains("1 passed"), "the test did not run:\n{said}");
     None
-}
-
-/// The file that takes what room there is.
-fn filler(disk: &Path) -> PathBuf {
-    disk.join("filler")
-}
-
-/// Takes all room on a disk.
-fn fill(disk: &Path) {
-    let mut file = fs::File::create(filler(disk)).unwrap();
-    // Smaller and smaller, to the last byte.
-    for size in [1 << 20, 1 << 12, 1] {
-        while file.write_all(&vec![0; size]).is_ok() {}
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,27 +157,20 @@ async fn a_full_disk_stops_acknowledgements_until_there_is_room() {
         let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
-        fill(&disk);
+        fill(&disk).unwrap();
     };
-    let mend = async |_: &Site| fs::remove_file(filler(&disk)).unwrap();
+    let mend = async |_: &Site| empty(&disk).unwrap();
     outlives(&mut site, full, fail, mend).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_locked_by_another_process_stops_acknowledgements_until_it_is_released() {
     let mut site = Site::regtest();
-    let mut other: Option<SqliteConnection> = None;
-    let holder = tokio::sync::Mutex::new(&mut other);
+    let held = tokio::sync::Mutex::new(None);
     let fail = async |site: &Site| {
-        let options = SqliteConnectOptions::new().filename(site.pool.database()).busy_timeout(PATIENCE);
-        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-        sqlx::query("BEGIN EXCLUSIVE").execute(&mut connection).await.unwrap();
-        **holder.lock().await = Some(connection);
+        *held.lock().await = Some(StoreLock::sqlite(&site.pool.database()).await.unwrap());
     };
-    let mend = async |_: &Site| {
-        let connection = holder.lock().await.take().unwrap();
-        connection.close().await.unwrap();
-    };
+    let mend = async |_: &Site| held.lock().await.take().unwrap().release().await.unwrap();
     outlives(&mut site, "the database is locked", fail, mend).await;
 }
 
@@ -228,20 +219,11 @@ async fn a_read_only_postgres_stops_acknowledgements_until_it_may_be_written_to(
 async fn a_locked_postgres_stops_acknowledgements_until_it_is_released() {
     let database = TestDatabase::create().unwrap();
     let mut site = Site::regtest_on(Database::Postgres(database.url().to_owned()));
-    let mut connection = PgConnection::connect(database.url()).await.unwrap();
-    let holder = tokio::sync::Mutex::new(&mut connection);
+    let held = tokio::sync::Mutex::new(None);
     let fail = async |_: &Site| {
-        let mut connection = holder.lock().await;
-        sqlx::query("BEGIN").execute(&mut **connection).await.unwrap();
-        // All tables, however shares are kept. What only reads goes on.
-        let lock = "DO $$ DECLARE name TEXT; BEGIN \
-                    FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP \
-                    EXECUTE format('LOCK TABLE %I IN EXCLUSIVE MODE', name); END LOOP; END $$";
-        sqlx::query(lock).execute(&mut **connection).await.unwrap();
+        *held.lock().await = Some(StoreLock::postgres(database.url()).await.unwrap());
     };
-    let mend = async |_: &Site| {
-        sqlx::query("ROLLBACK").execute(&mut **holder.lock().await).await.unwrap();
-    };
+    let mend = async |_: &Site| held.lock().await.take().unwrap().release().await.unwrap();
     outlives(&mut site, "the database is locked", fail, mend).await;
 }
 
@@ -260,9 +242,14 @@ async fn a_full_postgres_stops_acknowledgements_until_there_is_room() {
     let url = server.url();
     let url = url.strip_suffix("/postgres").unwrap();
     let mut site = Site::regtest_on(Database::Postgres(format!("{url}/adit")));
-    let fail = async |_: &Site| fill(&disk);
-    let mend = async |_: &Site| fs::remove_file(filler(&disk)).unwrap();
-    outlives(&mut site, "there is no room left for the database", fail, mend).await;
+    let fail = async |site: &Site| {
+        fill(&disk).unwrap();
+        eventually("the share log to fail", async || site.pool.log().contains(CANNOT_WRITE).then_some(())).await;
+        // What the transaction that failed had taken is free again, and a small one would fit.
+        fill(&disk).unwrap();
+    };
+    let mend = async |_: &Site| empty(&disk).unwrap();
+    outlives_with(&mut site, "there is no room left for the database", Meanwhile::SomeStored, fail, mend).await;
 }
 
 /// In a long outage, more shares come than can wait, and miners of whom the database was never asked. A block that one

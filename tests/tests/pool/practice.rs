@@ -145,7 +145,7 @@
 //!     - A job comes every 30 seconds at least, with the node and without it:
 //!       `tests::pool::jobs::job_is_refreshed_although_nothing_happens`,
 //!       `tests::pool::practice::channels_and_jobs::jobs_come_although_the_node_is_away_and_each_is_other_work`,
-//!       `pool::server::job_is_renewed_with_a_later_time_when_the_node_gives_no_template`,
+//!       `pool::jobs::job_is_renewed_with_a_later_time_when_the_node_gives_no_template`,
 //!       `pool::config::tests::template_refresh_is_never_longer_than_devices_bear`
 //!     - No work comes twice under two ids:
 //!       `tests::pool::practice::channels_and_jobs::jobs_come_although_the_node_is_away_and_each_is_other_work`,
@@ -263,6 +263,8 @@ const LINES: usize = 24;
 fn running_regtest() -> (Site, PoolAddress) {
     let mut site = Site::regtest();
     site.node.mine(1).unwrap();
+    // Where each frame counts, none comes at a time of its own; `job_ahead` is about those.
+    site.pool.set("ADIT__STRATUM__JOB_AHEAD", false);
     let pool = site.pool.start().unwrap();
     (site, pool)
 }

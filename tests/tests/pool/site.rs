@@ -70,7 +70,11 @@ impl Site {
     }
 
     fn new(chain: Chain, database: Database) -> Self {
-        let node = NodeOptions::new().chain(chain).start().unwrap();
+        Self::over(NodeOptions::new().chain(chain).start().unwrap(), database)
+    }
+
+    /// A pool over a node that the test has started.
+    pub(crate) fn over(node: Node, database: Database) -> Self {
         let mut pool = Pool::init(&node).unwrap();
         pool.set("ADIT__STRATUM__SHARES_PER_MINUTE", 600)
             .set("ADIT__PAYOUT__FEE_BP", FEE_BP)

@@ -24,7 +24,7 @@ impl Tally {
     fn of(record: &Record, counts: impl Fn(&Submission) -> bool) -> Self {
         let mut tally = Self::default();
         for share in record.submitted.iter().filter(|share| counts(share)) {
-            let difficulty = log2_of(share.target.expect("the miner has found it itself"));
+            let difficulty = Self::log2_of(share.target.expect("the miner has found it itself"));
             tally.add_some(&record.identities[&share.channel_id], difficulty, 1);
         }
         tally
@@ -36,6 +36,11 @@ impl Tally {
 
     pub(crate) fn add(&mut self, other: &Self) {
         other.0.iter().for_each(|((identity, log2), count)| self.add_some(identity, *log2, *count));
+    }
+
+    /// The logarithm of a target's difficulty, which is a power of two.
+    pub(crate) fn log2_of(sought: U256) -> i64 {
+        (-32..=95).find(|&log2| target(log2) == sought).unwrap_or_else(|| panic!("{sought} is no power of two"))
     }
 
     pub(crate) fn total(&self) -> u64 {
@@ -64,11 +69,6 @@ pub(crate) fn target(log2: i64) -> U256 {
     difficulty_one[26..28].fill(0xff);
     let step = if log2 < 0 { double } else { half };
     U256((0..log2.unsigned_abs()).fold(difficulty_one, |target, _| step(&target)))
-}
-
-/// The logarithm of a target's difficulty, which is a power of two.
-fn log2_of(sought: U256) -> i64 {
-    (-32..=95).find(|&log2| target(log2) == sought).unwrap_or_else(|| panic!("{sought} is no power of two"))
 }
 
 fn double(number: &[u8; 32]) -> [u8; 32] {

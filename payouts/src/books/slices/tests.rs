@@ -14,7 +14,7 @@ use crate::{
     audit,
     books::{Books, DirectPayments, FoundBlock},
     scheme::rule::Scheme,
-    share::{Difficulty, NewShare, ShareGroup},
+    share::{Difficulty, ShareGroup, ShareRun},
     store::{
         conformance::{address, block_hash, job_at, share},
         sqlite::SqliteStore,
@@ -55,10 +55,10 @@ impl Pool {
         let segment = ShareSeq::of_session(1, self.segments).unwrap();
         let of = |&(miner, log2, count, job): &(usize, i8, usize, JobTerms)| {
             let difficulty = Difficulty::from_log2(log2).unwrap();
-            vec![NewShare { job, difficulty, ..share(self.miners[miner], 0) }; count]
+            vec![ShareRun { job, difficulty, ..share(self.miners[miner], 0) }; count]
         };
         let shares = shares.iter().flat_map(of).collect();
-        let group = ShareGroup { session: 1, number: self.segments.into(), segment, shares };
+        let group = ShareGroup { session: 1, number: self.segments.into(), segment, runs: shares };
         self.store.append_shares(&group).await.unwrap();
         self.books.shares_stored(&group).await;
         segment

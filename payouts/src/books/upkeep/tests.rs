@@ -12,7 +12,7 @@ use crate::{
     account::AccountId,
     books::{COINBASE_MATURITY, ChainPosition, DirectPayments, FoundBlock},
     scheme::{PoolFee, rule::SchemeName},
-    share::{Appended, Difficulty, NewShare, ShareGroup},
+    share::{Appended, Difficulty, ShareGroup, ShareRun},
     store::{
         Store,
         conformance::{address, block_hash, job_at, share},
@@ -50,10 +50,10 @@ impl Pool {
         self.segments += 1;
         let segment = ShareSeq::of_session(1, self.segments).unwrap();
         let job = job_at(self.segments, DIFFICULTY_1);
-        let of = |account| NewShare { job, ..share(account, minute * MINUTE_MS) };
+        let of = |account| ShareRun { job, ..share(account, minute * MINUTE_MS) };
         let mut shares = vec![of(self.miners[0]); count];
         shares.push(of(self.miners[1]));
-        let group = ShareGroup { session: 1, number: self.segments.into(), segment, shares };
+        let group = ShareGroup { session: 1, number: self.segments.into(), segment, runs: shares };
         assert_eq!(self.store.append_shares(&group).await.unwrap(), Appended::Stored);
         self.books.shares_stored(&group).await;
         segment
@@ -254,12 +254,12 @@ async fn harder_targets_do_not_shorten_what_is_kept() {
     }
     // Twice as hard: by today's measure all of that is half as much.
     let segment = ShareSeq::of_session(1, 41).unwrap();
-    let harder = NewShare {
+    let harder = ShareRun {
         job: job_at(41, 0x1c7f_ff80),
         difficulty: Difficulty::from_log2(1).unwrap(),
         ..share(pool.miners[0], 41 * 60 * MINUTE_MS)
     };
-    let group = ShareGroup { session: 1, number: 41, segment, shares: vec![harder] };
+    let group = ShareGroup { session: 1, number: 41, segment, runs: vec![harder] };
     pool.store.append_shares(&group).await.unwrap();
     pool.books.delete_shares(11.try_into().unwrap(), segment).await.unwrap();
     assert_eq!(pool.positions().await.len(), 21);

@@ -9,7 +9,7 @@ pub(crate) async fn a_group_of_shares_is_stored_once_and_in_turn(store: AnyStore
     assert_eq!(store.share_position().await.unwrap(), ShareSeq::new(0));
     let session = store.begin_session().await.unwrap();
     let segment = ShareSeq::of_session(session, 1).unwrap();
-    let group = |session, number, shares| ShareGroup { session, number, segment, shares };
+    let group = |session, number, runs| ShareGroup { session, number, segment, runs };
     let first = group(session, 1, vec![share(account, 1), share(account, 2)]);
     assert_eq!(store.append_shares(&first).await.unwrap(), Appended::Stored);
     assert_eq!(store.append_shares(&first).await.unwrap(), Appended::Already);
@@ -41,14 +41,14 @@ pub(crate) async fn shares_of_one_kind_are_one_row(store: AnyStore) {
     let shares = vec![
         share(one, 1),
         share(one, 3),
-        NewShare { worker: "other rig".to_owned(), ..share(one, 2) },
-        NewShare { difficulty: hard, ..share(one, 2) },
-        NewShare { job: another_job, ..share(one, 2) },
-        NewShare { reward: Reward::Solo, ..share(one, 2) },
+        ShareRun { worker: "other rig".into(), ..share(one, 2) },
+        ShareRun { difficulty: hard, ..share(one, 2) },
+        ShareRun { job: another_job, ..share(one, 2) },
+        ShareRun { reward: Reward::Solo, ..share(one, 2) },
         share(other, 2),
     ];
     for number in 1..=3 {
-        let group = ShareGroup { session, number, segment, shares: shares.clone() };
+        let group = ShareGroup { session, number, segment, runs: shares.clone() };
         assert_eq!(store.append_shares(&group).await.unwrap(), Appended::Stored);
     }
     let [segment_read] = &store.segments_back(segment, 100).await.unwrap()[..] else { panic!() };
@@ -79,9 +79,49 @@ pub(crate) async fn shares_of_one_kind_are_one_row(store: AnyStore) {
     assert_eq!(store.jobs_between(segment, ShareSeq::new(i64::MAX)).await.unwrap(), []);
 }
 
+pub(crate) async fn a_run_counts_as_so_many_shares(store: AnyStore) {
+    let account = store.account(&address(1)).await.unwrap();
+    let session = store.begin_session().await.unwrap();
+    let segment = ShareSeq::of_session(session, 1).unwrap();
+    let run = |count, first_at_ms, last_at_ms| ShareRun { count, first_at_ms, last_at_ms, ..share(account, 0) };
+    let group = |number, runs| ShareGroup { session, number, segment, runs };
+    // Neither the runs of a group nor the groups of a segment need be in the order of their times.
+    let groups = [
+        group(1, vec![run(3, 40, 50), run(1, 20, 20), run(u32::MAX, 30, 90)]),
+        group(2, vec![run(7, 25, 95), ShareRun { worker: "other rig".into(), ..run(5, 1, 2) }]),
+        group(3, vec![run(1, 10, 10)]),
+    ];
+    for group in &groups {
+        assert_eq!(store.append_shares(group).await.unwrap(), Appended::Stored);
+        assert_eq!(store.append_shares(group).await.unwrap(), Appended::Already);
+    }
+    let count = u64::from(u32::MAX) + 12;
+    let of = |worker: &str, count, first_at_ms, last_at_ms| {
+        let work = Work::of(share(account, 0).difficulty, count);
+        WorkerTotals { worker: worker.to_owned(), count, work, first_at_ms, last_at_ms }
+    };
+    let expected = [of("other rig", 5, 1, 2), of("rig", count, 10, 95)];
+    assert_eq!(store.worker_totals(account, 0).await.unwrap(), expected);
+    let [segment] = &store.segments_back(segment, 10).await.unwrap()[..] else { panic!() };
+    assert_eq!(segment.rows.len(), 2);
+}
+
+pub(crate) async fn a_group_of_any_size_is_stored_whole(store: AnyStore) {
+    let account = store.account(&address(1)).await.unwrap();
+    let rig = |index| ShareRun { worker: format!("rig {index}").into(), ..share(account, index) };
+    // Around the sizes of the statements, and several of them together.
+    for rows in [1, 7, 8, 9, 63, 64, 65, 72, 73, 511, 512, 513, 1_100] {
+        let runs: Vec<_> = (0..rows).map(rig).collect();
+        let position = append(&*store, &runs).await;
+        let [segment] = &store.segments_back(position, 1).await.unwrap()[..] else { panic!("{rows} rows") };
+        assert_eq!((segment.position, segment.rows.len()), (position, rows as usize));
+        assert!(segment.rows.iter().all(|row| row.count == 1), "{rows} rows");
+    }
+}
+
 pub(crate) async fn a_group_larger_than_a_statement_is_stored_whole(store: AnyStore) {
     let account = store.account(&address(1)).await.unwrap();
-    let rig = |index| NewShare { worker: format!("rig {index}"), ..share(account, index) };
+    let rig = |index| ShareRun { worker: format!("rig {index}").into(), ..share(account, index) };
     let shares: Vec<_> = (0..1_777).chain(0..1_000).map(rig).collect();
     let position = append(&*store, &shares).await;
     let [segment] = &store.segments_back(position, 10).await.unwrap()[..] else { panic!() };
@@ -108,8 +148,8 @@ pub(crate) async fn segments_are_read_back_in_whole_from_a_position(store: AnySt
     assert_eq!(store.segments_back(ShareSeq::new(0), 4).await.unwrap(), []);
     // What counts in no window fills no page, however much of it there is: what lies behind is still found.
     for _ in 0..3 {
-        let solo = |index| NewShare { reward: Reward::Solo, ..share(one, index) };
-        append(&*store, &[solo(1), NewShare { job: job(7), ..solo(2) }]).await;
+        let solo = |index| ShareRun { reward: Reward::Solo, ..share(one, index) };
+        append(&*store, &[solo(1), ShareRun { job: job(7), ..solo(2) }]).await;
     }
     for (rows, expected) in [(1, &all[..1]), (2, &all[..1]), (4, &all[..2])] {
         assert_eq!(positions(&store.segments_back(newest, rows).await.unwrap()), expected, "{rows}");
@@ -118,7 +158,7 @@ pub(crate) async fn segments_are_read_back_in_whole_from_a_position(store: AnySt
 
 pub(crate) async fn share_totals_are_exact(store: AnyStore) {
     let (one, other) = (store.account(&address(1)).await.unwrap(), store.account(&address(2)).await.unwrap());
-    let large = NewShare { difficulty: Difficulty::MAX, ..share(other, 9) };
+    let large = ShareRun { difficulty: Difficulty::MAX, ..share(other, 9) };
     append(&*store, &[share(one, 1), share(one, 5), share(other, 6), large]).await;
     let eighth = Difficulty::from_log2(-3).unwrap();
     let totals = store.share_totals(Some(one), 0).await.unwrap();
@@ -131,7 +171,11 @@ pub(crate) async fn share_totals_are_exact(store: AnyStore) {
     // A day later, what lies behind is not read; what is new counts.
     let opened_at_ms = 86_400_000;
     let later = JobTerms { position: store.share_position().await.unwrap(), opened_at_ms, ..job(2) };
-    append(&*store, &[NewShare { job: later, at_ms: opened_at_ms + 1, ..share(one, 0) }]).await;
+    append(
+        &*store,
+        &[ShareRun { job: later, first_at_ms: opened_at_ms + 1, last_at_ms: opened_at_ms + 1, ..share(one, 0) }],
+    )
+    .await;
     assert_eq!(store.share_totals(None, opened_at_ms).await.unwrap().count, 1);
     assert_eq!(store.share_totals(None, opened_at_ms + 200_000).await.unwrap().count, 0);
     assert_eq!(store.share_totals(None, 0).await.unwrap().count, 5);
@@ -140,13 +184,13 @@ pub(crate) async fn share_totals_are_exact(store: AnyStore) {
 pub(crate) async fn workers_of_an_account_are_told_apart(store: AnyStore) {
     let (one, other) = (store.account(&address(1)).await.unwrap(), store.account(&address(2)).await.unwrap());
     assert_eq!(store.shares_kept_since().await.unwrap(), None);
-    let named = |worker: &str, at_ms| NewShare { worker: worker.to_owned(), ..share(one, at_ms) };
+    let named = |worker: &str, at_ms| ShareRun { worker: worker.into(), ..share(one, at_ms) };
     let (eighth, hard) = (Difficulty::from_log2(-3).unwrap(), Difficulty::from_log2(20).unwrap());
     let first =
-        [named("rig b", 3), named("Rig b", 4), named("", 5), NewShare { difficulty: hard, ..named("rig b", 9) }];
+        [named("rig b", 3), named("Rig b", 4), named("", 5), ShareRun { difficulty: hard, ..named("rig b", 9) }];
     append(&*store, &first).await;
-    let solo = NewShare { reward: Reward::Solo, job: job(1), ..named("rig b", 20) };
-    let elsewhere = NewShare { worker: "rig b".to_owned(), ..share(other, 30) };
+    let solo = ShareRun { reward: Reward::Solo, job: job(1), ..named("rig b", 20) };
+    let elsewhere = ShareRun { worker: "rig b".into(), ..share(other, 30) };
     let end = append(&*store, &[solo, elsewhere]).await;
     let of = |worker: &str, count, work, (first_at_ms, last_at_ms)| WorkerTotals {
         worker: worker.to_owned(),
@@ -178,16 +222,16 @@ pub(crate) async fn workers_of_an_account_are_told_apart(store: AnyStore) {
 pub(crate) async fn folded_segments_keep_their_sums(store: AnyStore) {
     let (one, other) = (store.account(&address(1)).await.unwrap(), store.account(&address(2)).await.unwrap());
     let retarget = job_at(9, 0x1d00_ffff);
-    let solo = NewShare { reward: Reward::Solo, ..share(one, 7) };
+    let solo = ShareRun { reward: Reward::Solo, ..share(one, 7) };
     let mut positions = Vec::new();
     for at_ms in [10, 20, 30, 40] {
         let made = at_ms / 10;
         let shares = [
-            NewShare { job: job(made), ..share(one, at_ms) },
-            NewShare { job: job(made), ..share(one, at_ms + 1) },
-            NewShare { job: job(made), worker: "other rig".to_owned(), ..share(one, at_ms) },
-            NewShare { job: retarget, ..share(other, at_ms) },
-            NewShare { job: job(made), ..solo.clone() },
+            ShareRun { job: job(made), ..share(one, at_ms) },
+            ShareRun { job: job(made), ..share(one, at_ms + 1) },
+            ShareRun { job: job(made), worker: "other rig".into(), ..share(one, at_ms) },
+            ShareRun { job: retarget, ..share(other, at_ms) },
+            ShareRun { job: job(made), ..solo.clone() },
         ];
         // The last segment has nothing that is shared.
         positions.push(append(&*store, if at_ms == 40 { &shares[4..] } else { &shares }).await);
@@ -232,7 +276,7 @@ pub(crate) async fn jobs_say_where_the_log_was(store: AnyStore) {
     assert_eq!(store.position_at(i64::MAX).await.unwrap(), ShareSeq::new(0));
     for (made, opened_at_ms, position) in [(1, 100, 0), (2, 200, 5), (3, 300, 9)] {
         let job = JobTerms { opened_at_ms, position: ShareSeq::new(position), ..job(made) };
-        append(&*store, &[NewShare { job, ..share(account, 1) }]).await;
+        append(&*store, &[ShareRun { job, ..share(account, 1) }]).await;
     }
     for (at_ms, position) in [(99, 0), (200, 5), (299, 5), (i64::MAX, 9)] {
         assert_eq!(store.position_at(at_ms).await.unwrap(), ShareSeq::new(position), "{at_ms}");

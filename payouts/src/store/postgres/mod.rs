@@ -11,9 +11,9 @@ use sqlx::{
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions, PgRow},
 };
-use tokio::sync::MappedMutexGuard;
+use tokio::sync::{MappedMutexGuard, Mutex};
 
-use self::writer::Writer;
+use self::{sql::known::Known, writer::Writer};
 use crate::store::StoreError;
 
 #[path = "../sql/mod.rs"]
@@ -54,6 +54,8 @@ pub struct PgStore {
     readers: PgPool,
     /// Host and database, for people.
     place: String,
+    /// Asked for by whoever has the session that writes.
+    known: Arc<Mutex<Known>>,
 }
 
 impl PgStore {
@@ -66,9 +68,10 @@ impl PgStore {
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let options = options(url)?;
         let place = place(&options);
-        let writer = Writer::open(options.clone()).await?;
+        let known = Arc::default();
+        let writer = Writer::open(options.clone(), Arc::clone(&known)).await?;
         let readers = connect_readers(options).await?;
-        Ok(Self { writer: Some(Arc::new(writer)), readers, place })
+        Ok(Self { writer: Some(Arc::new(writer)), readers, place, known })
     }
 
     /// Opens the database at `url` to read it, also while a pool writes to it. All calls that write fail.
@@ -85,7 +88,7 @@ impl PgStore {
         match found.cmp(&known) {
             std::cmp::Ordering::Greater => Err(StoreError::NewerSchema { found, known }),
             std::cmp::Ordering::Less => Err(StoreError::OlderSchema { found, known }),
-            std::cmp::Ordering::Equal => Ok(Self { writer: None, readers, place }),
+            std::cmp::Ordering::Equal => Ok(Self { writer: None, readers, place, known: Arc::default() }),
         }
     }
 

@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     account::AccountId,
     ledger::{Draft, EntryKind, Head, LedgerAccount},
-    share::{Appended, NewShare, ShareGroup, ShareSeq},
+    share::{Appended, ShareGroup, ShareRun, ShareSeq},
     store::{
         Change, Commit, Outage, Store,
         conformance::{self, address, append, for_each_requirement, share},
@@ -48,9 +48,9 @@ async fn end_writer(url: &str) {
 }
 
 /// The first group of a new session.
-async fn first_group(store: &dyn Store, shares: Vec<NewShare>) -> ShareGroup {
+async fn first_group(store: &dyn Store, runs: Vec<ShareRun>) -> ShareGroup {
     let session = store.begin_session().await.unwrap();
-    ShareGroup { session, number: 1, segment: ShareSeq::of_session(session, 1).unwrap(), shares }
+    ShareGroup { session, number: 1, segment: ShareSeq::of_session(session, 1).unwrap(), runs }
 }
 
 macro_rules! conforms {
@@ -145,7 +145,7 @@ async fn a_second_process_reads_while_the_pool_writes() {
     let reader = PgStore::open_read_only(database.url()).await.unwrap();
     let mut session = store.session().await.unwrap();
     let mut transaction = begin(&mut session).await.unwrap();
-    sql::shares::append(&mut transaction, &group).await.unwrap();
+    sql::shares::append(&mut transaction, &group, &Known::default()).await.unwrap();
     assert_eq!(reader.share_position().await.unwrap(), ShareSeq::new(0));
     transaction.commit().await.unwrap();
     assert_eq!(reader.share_position().await.unwrap(), group.segment);
@@ -181,7 +181,7 @@ async fn a_write_that_is_given_up_leaves_nothing_and_holds_up_nobody() {
     {
         let mut session = store.session().await.unwrap();
         let mut transaction = begin(&mut session).await.unwrap();
-        sql::shares::append(&mut transaction, &group).await.unwrap();
+        sql::shares::append(&mut transaction, &group, &Known::default()).await.unwrap();
     }
     assert!(matches!(store.append_shares(&group).await, Ok(Appended::Stored)));
     assert_eq!(store.share_totals(None, 0).await.unwrap().count, 1);
@@ -208,13 +208,28 @@ async fn a_lost_session_is_replaced_and_gets_the_lease_again() {
 }
 
 #[tokio::test]
+async fn what_a_lost_session_knew_is_asked_for_again() {
+    let (database, store) = empty().await;
+    let account = store.account(&address(1)).await.unwrap();
+    let group = first_group(&store, vec![share(account, 1)]).await;
+    assert_eq!(store.append_shares(&group).await.unwrap(), Appended::Stored);
+    end_writer(database.url()).await;
+    // As on a server that has taken over, and does not have the last commit.
+    let mut other = other_session(database.url()).await;
+    let missing = "DELETE FROM shares; DELETE FROM workers; DELETE FROM share_jobs; UPDATE sessions SET last_group = 0";
+    sqlx::raw_sql(missing).execute(&mut other).await.unwrap();
+    assert_eq!(store.append_shares(&group).await.unwrap(), Appended::Stored);
+    assert_eq!(store.worker_totals(account, 0).await.unwrap()[0].count, 1);
+}
+
+#[tokio::test]
 async fn a_session_lost_within_a_write_leaves_nothing_of_it() {
     let (database, store) = empty().await;
     let account = store.account(&address(1)).await.unwrap();
     let group = first_group(&store, vec![share(account, 1)]).await;
     let mut session = store.session().await.unwrap();
     let mut transaction = begin(&mut session).await.unwrap();
-    sql::shares::append(&mut transaction, &group).await.unwrap();
+    sql::shares::append(&mut transaction, &group, &Known::default()).await.unwrap();
     end_writer(database.url()).await;
     let error = StoreError::from(transaction.commit().await.unwrap_err());
     assert!(matches!(error, StoreError::Unavailable { outage: Outage::Gone, .. }), "{error}");

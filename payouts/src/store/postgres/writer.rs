@@ -5,7 +5,7 @@
 //! both settle. A session that is lost is followed by a new one, which must get the lease again. If another pool had
 //! it in between, which shows in the lease's term, this one is out: what it knows of coins and books has become old.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 use tokio::{
@@ -13,7 +13,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::migrate;
+use super::{migrate, sql::known::Known};
 use crate::store::StoreError;
 
 /// The advisory lock's key: "adit" in ASCII. Keys are told apart by database, so that each has a lease of its own.
@@ -31,17 +31,19 @@ pub(super) struct Writer {
     term: i64,
     /// Nothing between two sessions.
     session: Mutex<Option<PgConnection>>,
+    /// What the session knows. A server that takes over from one that failed may lack its last commits.
+    known: Arc<Mutex<Known>>,
 }
 
 impl Writer {
     /// Takes the lease, brings the tables up to date, and begins a new term.
-    pub(super) async fn open(options: PgConnectOptions) -> Result<Self, StoreError> {
+    pub(super) async fn open(options: PgConnectOptions, known: Arc<Mutex<Known>>) -> Result<Self, StoreError> {
         let mut session = connect_with_lease(&options).await?;
         migrate(&mut session).await?;
         let term = sqlx::query_scalar("UPDATE lease SET term = term + 1 RETURNING term");
         let term = term.fetch_one(&mut session).await?;
         warn_without_fsync(&mut session).await?;
-        Ok(Self { options, term, session: Mutex::new(Some(session)) })
+        Ok(Self { options, term, session: Mutex::new(Some(session)), known })
     }
 
     /// Waits in line for the session; one that is lost is replaced first, and so is one that may only read: it stays so
@@ -55,6 +57,7 @@ impl Writer {
         if !lives {
             // Closed before the next one asks: as long as it lives, it has the lease.
             *session = None;
+            *self.known.lock().await = Known::default();
             *session = Some(self.resume().await?);
         }
         Ok(MutexGuard::map(session, |session| session.as_mut().expect("one that was lost has been replaced")))

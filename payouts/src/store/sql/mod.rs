@@ -3,7 +3,7 @@
 //! Both SQLite and PostgreSQL understand these statements, numbered placeholders included; what differs is how a
 //! connection is opened and who may write. So this module is compiled into both stores, and takes from the one around
 //! it the types of its database: [`Db`], [`Connection`], [`Pool`] and [`SqlRow`], and the [`Backend`] itself, which
-//! has `readers` and gives whoever wants to write the one `session` that may. All numbers are kept as 64-bit integers.
+//! has `readers`, gives whoever wants to write the one `session` that may, and keeps what that session has `known`. All numbers are kept as 64-bit integers.
 
 use std::{collections::BTreeMap, fmt::Display, io, str::FromStr, time::Duration};
 
@@ -29,6 +29,7 @@ use crate::{
     reserve::PoolMoney,
     scheme::{beneficiary::Wishes, pps::Earned},
     share::{Appended, JobTerms, JobWork, Segment, SegmentSize, ShareGroup, ShareSeq, ShareTotals, WorkerTotals},
+    slow_step,
     store::{Change, Commit, Store, StoreError},
 };
 
@@ -39,6 +40,7 @@ mod batches;
 mod blocks;
 mod entries;
 mod folding;
+pub(in crate::store) mod known;
 mod periods;
 mod register;
 mod reserve;
@@ -50,7 +52,7 @@ pub(in crate::store) mod shares;
 mod windows;
 mod workers;
 
-/// Rows that one INSERT writes. SQLite allows 32,766 values in a statement, PostgreSQL 65,535; ten columns are the
+/// Rows that one statement takes. SQLite allows 32,766 values in a statement, PostgreSQL 65,535; ten columns are the
 /// most here.
 const ROWS_PER_INSERT: usize = 500;
 /// How long a write may take, waiting in line included. A database that is silent for so long is taken for gone; what it
@@ -112,11 +114,14 @@ impl Store for Backend {
     async fn append_shares(&self, group: &ShareGroup) -> Result<Appended, StoreError> {
         in_time(async {
             let mut session = self.session().await?;
+            let mut known = self.known.lock().await;
             let mut transaction = begin(&mut session).await?;
-            let appended = shares::append(&mut transaction, group).await?;
+            let (appended, news) = shares::append(&mut transaction, group, &known).await?;
             crash_point::reach(format_args!("before append shares"));
+            slow_step::linger("append shares").await;
             transaction.commit().await?;
             crash_point::reach(format_args!("after append shares"));
+            known.add(news);
             Ok(appended)
         })
         .await

@@ -1,15 +1,22 @@
 //! The share log: sums by segment, job, difficulty, worker and reward.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+};
 
 use bitcoin::{Amount, CompactTarget};
-use sqlx::{QueryBuilder, Row as _};
+use sqlx::{AssertSqlSafe, QueryBuilder, Row as _};
 
-use super::{Connection, Db, Pool, ROWS_PER_INSERT, SqlRow, corrupt, folding, number, sat};
+use super::{
+    Connection, Db, Pool, SqlRow, corrupt, folding,
+    known::{Known, News},
+    number, sat, workers,
+};
 use crate::{
     account::AccountId,
     share::{
-        Appended, Difficulty, JobNumber, JobTerms, JobWork, NewShare, Reward, Segment, ShareGroup, ShareRow, ShareSeq,
+        Appended, Difficulty, JobNumber, JobTerms, JobWork, Reward, Segment, ShareGroup, ShareRow, ShareRun, ShareSeq,
         ShareTotals, Work,
     },
     store::StoreError,
@@ -18,29 +25,55 @@ use crate::{
 /// How far a job's time and that of the shares around it may contradict each other: clocks are set back at times.
 const CLOCK_SLACK_MS: i64 = 60_000;
 
-/// What makes shares one row, but for the segment.
-type RowKey<'a> = (JobNumber, Difficulty, AccountId, &'a str, Reward);
+/// Rows that one statement adds. Statements of a few sizes stay prepared, where one for each number of rows would have to be
+/// read anew; what a group leaves over goes into the smallest that holds it, with rows that count nothing in the free places.
+/// SQLite allows 32,766 values in a statement, PostgreSQL 65,535.
+const ADD_SIZES: [usize; 3] = [8, 64, 512];
 
-/// What a row counts.
+/// Shares of one job, difficulty, worker and reward: what makes them one row of a segment.
+#[derive(Clone, Copy, Debug)]
 struct Sum {
+    job: JobNumber,
+    difficulty: Difficulty,
+    worker: i64,
+    reward: Reward,
+    account: AccountId,
     count: i64,
     first_at_ms: i64,
     last_at_ms: i64,
 }
 
-pub(in crate::store) async fn append(connection: &mut Connection, group: &ShareGroup) -> Result<Appended, StoreError> {
+/// Adds a group to its segment. What it found out on the way is true once the transaction is committed.
+pub(in crate::store) async fn append(
+    connection: &mut Connection,
+    group: &ShareGroup,
+    known: &Known,
+) -> Result<(Appended, News), StoreError> {
+    let mut news = News::default();
     if !begin_group(connection, group).await? {
-        return Ok(Appended::Already);
+        return Ok((Appended::Already, news));
     }
-    let jobs: BTreeMap<_, _> = group.shares.iter().map(|share| (share.job.job, share.job)).collect();
-    insert_jobs(connection, jobs.values()).await?;
-    let workers: BTreeSet<_> = group.shares.iter().map(|share| (share.account, share.worker.as_str())).collect();
-    insert_workers(connection, &workers.into_iter().collect::<Vec<_>>()).await?;
-    let rows: Vec<_> = sums(&group.shares).into_iter().collect();
-    for chunk in rows.chunks(ROWS_PER_INSERT) {
+    for run in &group.runs {
+        if !known.has_job(run.job.job) && news.jobs.insert(run.job.job) {
+            insert_job(connection, &run.job).await?;
+        }
+    }
+    let is_unknown = |run: &&ShareRun| known.worker(run.account, &run.worker).is_none();
+    let unknown: BTreeSet<_> =
+        group.runs.iter().filter(is_unknown).map(|run| (run.account, Arc::clone(&run.worker))).collect();
+    news.workers = workers::numbers(connection, &unknown.into_iter().collect::<Vec<_>>()).await?;
+    let number = |run: &ShareRun| {
+        let known = known.worker(run.account, &run.worker);
+        known.or_else(|| news.workers.get(&(run.account, Arc::clone(&run.worker))).copied())
+    };
+    let sums = sums(&group.runs, number).ok_or_else(|| corrupt("workers", group.segment))?;
+    let mut rest = &sums[..];
+    while !rest.is_empty() {
+        let (chunk, behind) = rest.split_at(chunk_size(rest.len()));
         add(connection, group.segment, chunk).await?;
+        rest = behind;
     }
-    Ok(Appended::Stored)
+    Ok((Appended::Stored, news))
 }
 
 /// Counts the group as stored; false if it was counted before.
@@ -58,12 +91,12 @@ async fn begin_group(connection: &mut Connection, group: &ShareGroup) -> Result<
     }
 }
 
-async fn insert_jobs(connection: &mut Connection, jobs: impl Iterator<Item = &JobTerms>) -> Result<(), StoreError> {
-    for terms in jobs {
-        sqlx::query(
-            "INSERT INTO share_jobs (id, position, opened_at_ms, prev_hash, height, nbits, subsidy_sat, fees_sat) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING",
-        )
+async fn insert_job(connection: &mut Connection, terms: &JobTerms) -> Result<(), StoreError> {
+    let insert = sqlx::query(
+        "INSERT INTO share_jobs (id, position, opened_at_ms, prev_hash, height, nbits, subsidy_sat, fees_sat) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING",
+    );
+    let insert = insert
         .bind(terms.job.get())
         .bind(terms.position.get())
         .bind(terms.opened_at_ms)
@@ -71,61 +104,84 @@ async fn insert_jobs(connection: &mut Connection, jobs: impl Iterator<Item = &Jo
         .bind(terms.height.map(i64::from))
         .bind(i64::from(terms.nbits.to_consensus()))
         .bind(terms.subsidy.map(sat))
-        .bind(terms.fees.map(sat))
-        .execute(&mut *connection)
-        .await?;
-    }
+        .bind(terms.fees.map(sat));
+    insert.execute(connection).await?;
     Ok(())
 }
 
-/// Gives numbers to the workers that have none. Nobody else does meanwhile, for there is one writer.
-async fn insert_workers(connection: &mut Connection, workers: &[(AccountId, &str)]) -> Result<(), StoreError> {
-    for chunk in workers.chunks(ROWS_PER_INSERT) {
-        let mut insert = QueryBuilder::<Db>::new("INSERT INTO workers (account, name) SELECT column1, column2 FROM (");
-        insert.push_values(chunk, |mut row, (account, name)| {
-            row.push_bind(account.get()).push_bind((*name).to_owned());
-        });
-        insert.push(
-            ") AS new WHERE NOT EXISTS (SELECT 1 FROM workers WHERE account = column1 AND name = column2) \
-             ORDER BY column1, column2",
-        );
-        insert.build().persistent(false).execute(&mut *connection).await?;
-    }
-    Ok(())
+/// Puts runs together that are one row, in the order of the table's key; nothing if a worker has no number.
+fn sums(runs: &[ShareRun], number: impl Fn(&ShareRun) -> Option<i64>) -> Option<Vec<Sum>> {
+    let sum = |run: &ShareRun| {
+        let &ShareRun { account, job: JobTerms { job, .. }, difficulty, reward, first_at_ms, last_at_ms, .. } = run;
+        let (worker, count) = (number(run)?, i64::from(run.count));
+        Some(Sum { job, difficulty, worker, reward, account, count, first_at_ms, last_at_ms })
+    };
+    let mut sums = runs.iter().map(sum).collect::<Option<Vec<_>>>()?;
+    let key = |sum: &Sum| (sum.job, sum.difficulty, sum.worker, sum.reward);
+    sums.sort_unstable_by_key(key);
+    sums.dedup_by(|sum, same| {
+        let is_same = key(sum) == key(same);
+        if is_same {
+            same.count += sum.count;
+            same.first_at_ms = same.first_at_ms.min(sum.first_at_ms);
+            same.last_at_ms = same.last_at_ms.max(sum.last_at_ms);
+        }
+        is_same
+    });
+    Some(sums)
 }
 
-fn sums(shares: &[NewShare]) -> BTreeMap<RowKey<'_>, Sum> {
-    let mut sums = BTreeMap::new();
-    for NewShare { account, worker, job, difficulty, reward, at_ms } in shares {
-        let key = (job.job, *difficulty, *account, worker.as_str(), *reward);
-        let sum = sums.entry(key).or_insert(Sum { count: 0, first_at_ms: *at_ms, last_at_ms: *at_ms });
-        sum.count += 1;
-        sum.first_at_ms = sum.first_at_ms.min(*at_ms);
-        sum.last_at_ms = sum.last_at_ms.max(*at_ms);
-    }
-    sums
+/// Returns how many of so many sums the next statement adds.
+fn chunk_size(left: usize) -> usize {
+    let whole = ADD_SIZES.into_iter().rev().find(|size| *size <= left);
+    whole.unwrap_or(left)
 }
 
 /// Adds sums to those that the segment has.
-async fn add(connection: &mut Connection, segment: ShareSeq, rows: &[(RowKey<'_>, Sum)]) -> Result<(), StoreError> {
+async fn add(connection: &mut Connection, segment: ShareSeq, sums: &[Sum]) -> Result<(), StoreError> {
+    static STATEMENTS: LazyLock<[Arc<str>; ADD_SIZES.len()]> = LazyLock::new(|| ADD_SIZES.map(add_statement));
+    let index = ADD_SIZES.iter().position(|size| *size >= sums.len()).expect("no chunk is larger than all statements");
+    let mut insert = sqlx::query(AssertSqlSafe(Arc::clone(&STATEMENTS[index]))).bind(segment.get());
+    for sum in sums {
+        insert = insert
+            .bind(sum.job.get())
+            .bind(i64::from(sum.difficulty.log2()))
+            .bind(sum.worker)
+            .bind(i64::from(sum.reward == Reward::Solo))
+            .bind(sum.account.get())
+            .bind(sum.count)
+            .bind(sum.first_at_ms)
+            .bind(sum.last_at_ms);
+    }
+    for _ in sums.len()..ADD_SIZES[index] {
+        insert = (0..ADDED_COLUMNS).fold(insert, |insert, _| insert.bind(0_i64));
+    }
+    let added = insert.execute(connection).await?.rows_affected();
+    // One row for each sum, or a share would be acknowledged that counts nowhere.
+    if added == sums.len() as u64 { Ok(()) } else { Err(corrupt("shares", segment)) }
+}
+
+/// Values of a row that one statement's rows do not have in common.
+const ADDED_COLUMNS: usize = 8;
+
+/// Writes the statement that adds so many sums. It takes nothing but numbers.
+fn add_statement(rows: usize) -> Arc<str> {
     let mut insert = QueryBuilder::<Db>::new(
         "INSERT INTO shares (position, job, difficulty_log2, worker, reward, account, count, first_at_ms, last_at_ms) \
-         SELECT column1, column2, column3, workers.id, column6, column4, column7, column8, column9 FROM (",
+         SELECT ",
     );
-    insert.push_values(rows, |mut row, ((job, difficulty, account, worker, reward), sum)| {
-        row.push_bind(segment.get())
-            .push_bind(job.get())
-            .push_bind(i64::from(difficulty.log2()))
-            .push_bind(account.get())
-            .push_bind((*worker).to_owned())
-            .push_bind(reward_text(*reward))
-            .push_bind(sum.count)
-            .push_bind(sum.first_at_ms)
-            .push_bind(sum.last_at_ms);
+    insert.push_bind(0_i64).push(
+        ", column1, column2, column3, CASE column4 WHEN 0 THEN 'shared' ELSE 'solo' END, column5, column6, column7, \
+         column8 FROM (",
+    );
+    insert.push_values(0..rows, |mut row, _| {
+        for _ in 0..ADDED_COLUMNS {
+            row.push_bind(0_i64);
+        }
     });
-    // SQLite needs the condition to tell the conflict's ON from that of a join.
+    // What counts nothing fills a place. SQLite needs a condition, to tell the conflict's ON from that of a join.
     insert.push(
-        ") AS new JOIN workers ON workers.account = column4 AND workers.name = column5 WHERE TRUE \
+        ") AS new WHERE column6 > 0 \
          ON CONFLICT (position, job, difficulty_log2, worker, reward) DO UPDATE SET \
          count = shares.count + excluded.count, \
          first_at_ms = CASE WHEN excluded.first_at_ms < shares.first_at_ms \
@@ -133,9 +189,7 @@ async fn add(connection: &mut Connection, segment: ShareSeq, rows: &[(RowKey<'_>
          last_at_ms = CASE WHEN excluded.last_at_ms > shares.last_at_ms \
              THEN excluded.last_at_ms ELSE shares.last_at_ms END",
     );
-    let added = insert.build().persistent(false).execute(connection).await?.rows_affected();
-    // One row for each sum, or a share would be acknowledged that counts nowhere.
-    if added == rows.len() as u64 { Ok(()) } else { Err(corrupt("workers", segment)) }
+    insert.into_string().into()
 }
 
 pub(super) async fn position(pool: &Pool) -> Result<ShareSeq, StoreError> {
@@ -273,11 +327,4 @@ fn nbits(row: &SqlRow) -> Result<CompactTarget, StoreError> {
 pub(super) fn difficulty(row: &SqlRow) -> Result<Difficulty, StoreError> {
     let log2: i8 = number("shares", row, "difficulty_log2")?;
     Difficulty::from_log2(log2).ok_or_else(|| corrupt("shares", log2))
-}
-
-fn reward_text(reward: Reward) -> &'static str {
-    match reward {
-        Reward::Shared => "shared",
-        Reward::Solo => "solo",
-    }
 }

@@ -1,11 +1,11 @@
-//! What the workers of an account have done, as far as the share log is kept.
+//! The workers of accounts, and what they have done, as far as the share log is kept.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use sqlx::Row as _;
+use sqlx::{QueryBuilder, Row as _};
 
 use super::{
-    Pool, number,
+    Connection, Db, Pool, ROWS_PER_INSERT, number,
     shares::{before, difficulty},
 };
 use crate::{
@@ -13,6 +13,37 @@ use crate::{
     share::{Work, WorkerTotals},
     store::StoreError,
 };
+
+/// Returns the numbers of workers, and gives one to each that has none. Nobody else does meanwhile, for there is one writer.
+pub(super) async fn numbers(
+    connection: &mut Connection,
+    workers: &[(AccountId, Arc<str>)],
+) -> Result<BTreeMap<(AccountId, Arc<str>), i64>, StoreError> {
+    let mut numbers = BTreeMap::new();
+    for chunk in workers.chunks(ROWS_PER_INSERT) {
+        let mut insert = QueryBuilder::<Db>::new("INSERT INTO workers (account, name) SELECT column1, column2 FROM (");
+        push_workers(&mut insert, chunk);
+        insert.push(
+            ") AS new WHERE NOT EXISTS (SELECT 1 FROM workers WHERE account = column1 AND name = column2) \
+             ORDER BY column1, column2",
+        );
+        insert.build().persistent(false).execute(&mut *connection).await?;
+        let mut select = QueryBuilder::<Db>::new("SELECT workers.id AS id, account, name FROM (");
+        push_workers(&mut select, chunk);
+        select.push(") AS new JOIN workers ON workers.account = column1 AND workers.name = column2");
+        for row in select.build().persistent(false).fetch_all(&mut *connection).await? {
+            let name: String = row.try_get("name")?;
+            numbers.insert((AccountId::new(row.try_get("account")?), name.into()), row.try_get("id")?);
+        }
+    }
+    Ok(numbers)
+}
+
+fn push_workers(query: &mut QueryBuilder<Db>, workers: &[(AccountId, Arc<str>)]) {
+    query.push_values(workers, |mut row, (account, name)| {
+        row.push_bind(account.get()).push_bind(name.to_string());
+    });
+}
 
 pub(super) async fn totals(pool: &Pool, account: AccountId, since_ms: i64) -> Result<Vec<WorkerTotals>, StoreError> {
     let select = sqlx::query(

@@ -17,7 +17,9 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
 
-use self::place::Place;
+use tokio::sync::Mutex;
+
+use self::{place::Place, sql::known::Known};
 use crate::store::StoreError;
 
 mod backup;
@@ -53,6 +55,8 @@ pub struct SqliteStore {
     lock: Option<Arc<File>>,
     /// The file that is written to; nothing in a store that was opened to read.
     place: Option<Arc<Place>>,
+    /// Asked for by whoever has the session that writes.
+    known: Arc<Mutex<Known>>,
 }
 
 impl SqliteStore {
@@ -82,7 +86,7 @@ impl SqliteStore {
         MIGRATOR.run(&writer).await?;
         let readers = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await?;
         let place = Place::of(path).map_err(sqlx::Error::Io)?;
-        Ok(Self { writer, readers, lock: Some(Arc::new(lock)), place: Some(Arc::new(place)) })
+        Ok(Self { writer, readers, lock: Some(Arc::new(lock)), place: Some(Arc::new(place)), known: Arc::default() })
     }
 
     /// Opens a database file to read it, also while a pool writes to it. All calls that write fail.
@@ -97,7 +101,9 @@ impl SqliteStore {
         match found.cmp(&known) {
             std::cmp::Ordering::Greater => Err(StoreError::NewerSchema { found, known }),
             std::cmp::Ordering::Less => Err(StoreError::OlderSchema { found, known }),
-            std::cmp::Ordering::Equal => Ok(Self { writer: readers.clone(), readers, lock: None, place: None }),
+            std::cmp::Ordering::Equal => {
+                Ok(Self { writer: readers.clone(), readers, lock: None, place: None, known: Arc::default() })
+            }
         }
     }
 
@@ -119,6 +125,7 @@ impl SqliteStore {
             // then fails, takes the transaction for open ever after: https://sqlite.org/lang_transaction.html, 3.
             session.close().await?;
             session = self.writer.acquire().await?;
+            *self.known.lock().await = Known::default();
         }
         if let Some(place) = &self.place {
             place.check()?;

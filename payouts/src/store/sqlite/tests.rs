@@ -13,7 +13,7 @@ use crate::{
     account::AccountId,
     audit,
     ledger::{Draft, EntryKind, Head, LedgerAccount},
-    share::{Appended, NewShare, ShareGroup, ShareSeq},
+    share::{Appended, ShareGroup, ShareRun, ShareSeq},
     store::{
         Change, Commit, Outage, Store,
         conformance::{self, address, append, for_each_requirement, share},
@@ -35,9 +35,9 @@ async fn post_one(store: &SqliteStore) {
 }
 
 /// The first group of a new session.
-async fn first_group(store: &dyn Store, shares: Vec<NewShare>) -> ShareGroup {
+async fn first_group(store: &dyn Store, runs: Vec<ShareRun>) -> ShareGroup {
     let session = store.begin_session().await.unwrap();
-    ShareGroup { session, number: 1, segment: ShareSeq::of_session(session, 1).unwrap(), shares }
+    ShareGroup { session, number: 1, segment: ShareSeq::of_session(session, 1).unwrap(), runs }
 }
 
 macro_rules! conforms {
@@ -116,7 +116,7 @@ async fn a_second_process_reads_while_the_pool_writes() {
     let reader = SqliteStore::open_read_only(&path).await.unwrap();
     let mut session = store.session().await.unwrap();
     let mut transaction = begin(&mut session).await.unwrap();
-    sql::shares::append(&mut transaction, &group).await.unwrap();
+    sql::shares::append(&mut transaction, &group, &Known::default()).await.unwrap();
     assert_eq!(reader.share_position().await.unwrap(), ShareSeq::new(0));
     transaction.commit().await.unwrap();
     assert_eq!(reader.share_position().await.unwrap(), group.segment);
@@ -173,7 +173,7 @@ async fn resumes_after(cause: &str, mend: &str, expected: Outage) {
     let (_dir, store) = empty().await;
     let account = store.account(&address(1)).await.unwrap();
     append(&store, &[share(account, 1)]).await;
-    let rig = |index| NewShare { worker: format!("rig {index}"), ..share(account, index) };
+    let rig = |index| ShareRun { worker: format!("rig {index}").into(), ..share(account, index) };
     let group = first_group(&store, (2..2_000).map(rig).collect()).await;
     let cause = cause.to_owned();
     sqlx::query(sqlx::AssertSqlSafe(cause)).execute(&store.writer).await.unwrap();
@@ -238,7 +238,7 @@ async fn a_backup_is_made_while_shares_are_written() {
     let (dir, store) = empty().await;
     let account = store.account(&address(1)).await.unwrap();
     post_one(&store).await;
-    let rig = |index| NewShare { worker: format!("rig {index}"), ..share(account, index) };
+    let rig = |index| ShareRun { worker: format!("rig {index}").into(), ..share(account, index) };
     let before = first_group(&store, (0..1_000).map(rig).collect()).await;
     store.append_shares(&before).await.unwrap();
 
@@ -251,7 +251,7 @@ async fn a_backup_is_made_while_shares_are_written() {
                 if *stopped.borrow() {
                     break;
                 }
-                let group = ShareGroup { session, number, segment, shares: vec![share(account, written)] };
+                let group = ShareGroup { session, number, segment, runs: vec![share(account, written)] };
                 store.append_shares(&group).await.unwrap();
                 written += 1;
             }

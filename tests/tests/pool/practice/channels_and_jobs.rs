@@ -149,9 +149,10 @@ async fn jobs_come_although_the_node_is_away_and_each_is_other_work() {
     assert_eq!(work.len(), known.len(), "work was sent twice");
 }
 
+/// The jobs to start at once.
 fn jobs(record: &Record) -> Vec<NewMiningJob> {
     let jobs = record.received.iter().filter_map(|message| match message {
-        ServerMessage::NewMiningJob(job) => Some(*job),
+        ServerMessage::NewMiningJob(job) if job.min_ntime.is_some() => Some(*job),
         _ => None,
     });
     jobs.collect()

@@ -131,7 +131,7 @@ async fn last_share_of_a_burst_is_acknowledged_within_a_second() {
 async fn open_is_refused_by_code() {
     let mut site = Site::regtest();
     site.node.mine(1).unwrap();
-    site.pool.set("ADIT__STRATUM__MAX_CHANNELS_PER_CONNECTION", 1);
+    site.pool.set("ADIT__STRATUM__MAX_CHANNELS_PER_CONNECTION", 1).set("ADIT__STRATUM__JOB_AHEAD", false);
     let pool = site.pool.start().unwrap();
     let identity = site.new_address().to_string();
     let (standard, extended) = (open_standard(&identity), open_extended(&identity, 4));
