@@ -16,7 +16,8 @@ demo: tools
 
 # All tests, with a real bitcoind and a real PostgreSQL: one that is reachable, or one that is started for the tests and
 # stopped after them. cargo-nextest is used where it is installed. Then pools to which everything happens at random; a
-# longer run of those is `cargo run -p tests --bin calamity -- --minutes 60`.
+# longer run of those is `cargo run -p tests --bin calamity -- --minutes 60`. NEXTEST_PROFILE=ci gives a test of whole
+# programs that failed a second try, and names it as flaky.
 test: bitcoind postgres faketime
 	$(CARGO) build --workspace --bins
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
