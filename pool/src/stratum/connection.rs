@@ -57,7 +57,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long it may take until a peer that takes a little now and then has taken all that waited for it.
 const BACKLOG_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a last message, such as the reason of a refusal, may take to arrive.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Unsent bytes above which no more is read and no newer job is taken.
 const MAX_UNSENT_SIZE: usize = 256 * 1024;
 /// Bytes that one read takes at most.
