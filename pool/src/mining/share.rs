@@ -52,7 +52,7 @@ impl<'a> From<&'a SubmitSharesExtended> for Submission<'a> {
 /// A share that passed every check. Only [`super::channel::Channel::validate`] makes one.
 #[derive(Clone, Debug)]
 pub struct ValidShare {
-    pub(super) job: Arc<Job>,
+    pub(super) job: Arc<Arc<Job>>,
     pub(super) job_id: u32,
     pub(super) sequence_number: u32,
     pub(super) difficulty: Difficulty,

@@ -167,6 +167,7 @@ impl Channels {
     pub(super) async fn react(
         &mut self,
         message: ClientMessage,
+        now: Instant,
         upstream: &Upstream,
         out: &mut impl Outbox,
     ) -> Result<(), End> {
@@ -177,13 +178,13 @@ impl Channels {
             ClientMessage::OpenExtendedMiningChannel(open) => {
                 self.open(&open.user_identity, OpenRequest::from(&open), upstream, out).await?;
             }
-            ClientMessage::UpdateChannel(update) => self.session.update(&update, Instant::now(), out),
+            ClientMessage::UpdateChannel(update) => self.session.update(&update, now, out),
             ClientMessage::CloseChannel(close) => self.close(&close),
             ClientMessage::SubmitSharesStandard(submit) => {
-                self.submit(submit.channel_id, &Submission::from(&submit), Ok(None), upstream, out).await?;
+                self.submit(submit.channel_id, &Submission::from(&submit), Ok(None), now, upstream, out).await?;
             }
             ClientMessage::SubmitSharesExtended(submit, worker) => {
-                self.submit(submit.channel_id, &Submission::from(&submit), worker, upstream, out).await?;
+                self.submit(submit.channel_id, &Submission::from(&submit), worker, now, upstream, out).await?;
             }
             ClientMessage::SetCustomMiningJob(custom) => {
                 let error_code = Str0_255::from_static("jd-not-supported");
@@ -266,11 +267,12 @@ impl Channels {
         channel_id: u32,
         submission: &Submission<'_>,
         worker: Result<Option<WorkerIdentity>, DecodeError>,
+        now: Instant,
         upstream: &Upstream,
         out: &mut impl Outbox,
     ) -> Result<(), End> {
         let sequence_number = submission.sequence_number;
-        let share = match self.session.submit(channel_id, submission, Instant::now(), out) {
+        let share = match self.session.submit(channel_id, submission, now, out) {
             Ok(share) => share,
             Err(refusal) => {
                 debug!(channel_id, sequence_number, code = refusal.code(), "share refused");
@@ -427,7 +429,7 @@ pub(super) mod tests {
         }
 
         async fn react(&mut self, message: ClientMessage) -> Vec<ServerMessage> {
-            self.channels.react(message, &self.upstream, &mut self.sent).await.unwrap();
+            self.channels.react(message, Instant::now(), &self.upstream, &mut self.sent).await.unwrap();
             self.sent.take()
         }
 

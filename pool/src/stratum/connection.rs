@@ -574,14 +574,14 @@ impl Connection {
         let now = Instant::now();
         while self.may_process() {
             match self.protocol.poll(now)? {
-                Some(event) => self.react(event).await?,
+                Some(event) => self.react(event, now).await?,
                 None => break,
             }
         }
         Ok(())
     }
 
-    async fn react(&mut self, event: ServerEvent) -> Result<(), End> {
+    async fn react(&mut self, event: ServerEvent, now: Instant) -> Result<(), End> {
         match event {
             ServerEvent::Connected { setup, .. } => {
                 debug!(vendor = %setup.vendor, firmware = %setup.firmware, flags = setup.flags, "connection set up");
@@ -596,7 +596,7 @@ impl Connection {
                 self.asked.messages += 1;
                 self.asked.cost += cost(&message);
                 let channels = self.channels.as_mut().expect("messages come only after the setup");
-                channels.react(message, &self.upstream, &mut self.protocol).await
+                channels.react(message, now, &self.upstream, &mut self.protocol).await
             }
         }
     }
