@@ -9,7 +9,7 @@ use super::{
     extranonce::{ExtranoncePrefix, FULL_EXTRANONCE_SIZE},
     job::{Job, JobNumber, sha256d},
     seen_shares::SeenShares,
-    share::{MAX_NTIME_OFFSET_S, ROLLABLE_VERSION_BITS, ShareError, Submission, ValidShare, block_hash},
+    share::{HeldJob, MAX_NTIME_OFFSET_S, ROLLABLE_VERSION_BITS, ShareError, Submission, ValidShare, block_hash},
     vardiff::Vardiff,
 };
 
@@ -70,9 +70,7 @@ pub struct Channel {
 /// A job that the channel may hand in shares for.
 #[derive(Debug)]
 struct LiveJob {
-    /// Counted by the channel alone. Each share holds on to it for a while, and a counter that all connections turn takes
-    /// a tenth of a share's time on two cores.
-    job: Arc<Arc<Job>>,
+    job: Arc<HeldJob>,
     /// For a standard channel, whose extranonce is fixed.
     merkle_root: Option<[u8; 32]>,
     ids: VecDeque<GivenId>,
@@ -160,7 +158,7 @@ impl Channel {
 
     /// Returns the newest job, if one was given.
     pub fn newest_job(&self) -> Option<&Arc<Job>> {
-        self.live.back().map(|live| &*live.job)
+        self.live.back().map(|live| &live.job.0)
     }
 
     /// Returns the time with which the newest job must begin when it is given again: later than any that the client can
@@ -168,7 +166,7 @@ impl Channel {
     pub fn restart_ntime(&self, now: Instant) -> Option<u32> {
         let live = self.live.back()?;
         let given = live.ids.back().map_or(0, |given| given.min_ntime);
-        Some(live.job.time_at(now).max(given).saturating_add(1))
+        Some(live.job.0.time_at(now).max(given).saturating_add(1))
     }
 
     /// Notes under which id the client has got the job for the next height, or that it is void. No share is taken for it
@@ -212,7 +210,7 @@ impl Channel {
         // A job that was sent ahead has an id that is less than those given since.
         let (first, last) = self.given_ids.unwrap_or((job_id, job_id));
         self.given_ids = Some((first.min(job_id), last.max(job_id)));
-        let known = self.live.iter().position(|live| live.job.number() == job.number());
+        let known = self.live.iter().position(|live| live.job.0.number() == job.number());
         let index = match known {
             Some(index) => index,
             None => {
@@ -222,7 +220,7 @@ impl Channel {
                 }
                 self.make_room(job);
                 self.live.push_back(LiveJob {
-                    job: Arc::new(Arc::clone(job)),
+                    job: Arc::new(HeldJob(Arc::clone(job))),
                     merkle_root,
                     ids: VecDeque::with_capacity(1),
                     seen: SeenShares::default(),
@@ -243,7 +241,7 @@ impl Channel {
         let ends_all = self.newest_job().is_some_and(|newest| !newest.same_tip(job));
         let keep = if ends_all { 0 } else { MAX_LIVE_JOBS - 1 };
         while self.live.len() > keep {
-            let oldest = self.live.pop_front().map(|live| live.job.number());
+            let oldest = self.live.pop_front().map(|live| live.job.0.number());
             self.forgotten = self.forgotten.max(oldest);
         }
     }
@@ -260,21 +258,21 @@ impl Channel {
             return Err(ShareError::TimeOutOfRange { ntime: submission.ntime, min_ntime: given.min_ntime });
         }
         let live = &mut self.live[index];
-        if (submission.version ^ live.job.version()) & !ROLLABLE_VERSION_BITS != 0 {
+        if (submission.version ^ live.job.0.version()) & !ROLLABLE_VERSION_BITS != 0 {
             return Err(ShareError::FixedVersionBit(submission.version));
         }
         let extranonce = self.prefix.full(submission.extranonce).ok_or(ShareError::ExtranonceSize {
             seen: submission.extranonce.len(),
             granted: self.prefix.rollable_size(),
         })?;
-        let merkle_root = live.merkle_root.unwrap_or_else(|| live.job.merkle_root(&extranonce));
-        let header = live.job.header(submission.version, &merkle_root, submission.ntime, submission.nonce);
+        let merkle_root = live.merkle_root.unwrap_or_else(|| live.job.0.merkle_root(&extranonce));
+        let header = live.job.0.header(submission.version, &merkle_root, submission.ntime, submission.nonce);
         let hash = block_hash(sha256d(&header));
         if !given.difficulty.target().is_met_by(hash) {
             return Err(ShareError::AboveTarget);
         }
         // A block is worth more than the memory for it.
-        if live.seen.len() >= self.max_shares_per_job && !live.job.template().target.is_met_by(hash) {
+        if live.seen.len() >= self.max_shares_per_job && !live.job.0.template().target.is_met_by(hash) {
             return Err(ShareError::TooManyShares);
         }
         if !live.seen.insert(hash) {

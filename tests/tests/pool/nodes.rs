@@ -68,7 +68,8 @@ async fn find_block(site: &Site, nodes: &[&Node]) {
         found = record.submitted.iter().find(|share| share.is_block && accepted).map(hash_of);
     }
     for node in nodes {
-        eventually("the block at the tip of each node", async || (Some(node.tip().unwrap()) == found).then_some(())).await;
+        eventually("the block at the tip of each node", async || (Some(node.tip().unwrap()) == found).then_some(()))
+            .await;
     }
 }
 
