@@ -18,7 +18,7 @@ demo: tools
 # stopped after them. cargo-nextest is used where it is installed. Then pools to which everything happens at random; a
 # longer run of those is `cargo run -p tests --bin calamity -- --minutes 60`. NEXTEST_PROFILE=ci gives a test of whole
 # programs that failed a second try, and names it as flaky.
-test: bitcoind postgres faketime
+test: bitcoind postgres faketime xmllint
 	$(CARGO) build --workspace --bins
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
 		then target/debug/postgres-test $(CARGO) nextest run --workspace --no-fail-fast; \
@@ -63,11 +63,12 @@ lint:
 	$(CARGO) clippy --workspace --all-targets --features tests/interop -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 
-# Each fuzz target of protocol for SECONDS, from the committed corpus and what earlier runs found. Nothing is written to
+# Each fuzz target of protocol and payouts for SECONDS, from the committed corpus and what earlier runs found. Nothing is written to
 # the source: builds, corpus and what made a target fail are in the user's cache folder. No sanitizer, because there is
 # no unsafe code to watch, and because this way the stable toolchain does.
 SECONDS ?= 60
-FUZZ_TARGETS ?= handshake frame messages connection
+PROTOCOL_TARGETS ?= handshake frame messages connection
+PAYOUTS_TARGETS ?= ofac_advanced ofac_sdn_xml ofac_sdn_csv eu_fsf uk_csv supplement
 FUZZ_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/adit/fuzz
 fuzz: tools
 	@command -v c++ >/dev/null || { \
@@ -75,13 +76,15 @@ fuzz: tools
 		$$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends g++; }
 	$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
 	cd protocol && $(CARGO) fuzz build --sanitizer none --target-dir "$(FUZZ_CACHE)/target"
-	@for target in $(FUZZ_TARGETS); do \
+	cd payouts && $(CARGO) fuzz build --sanitizer none --target-dir "$(FUZZ_CACHE)/target"
+	@for target in $(PROTOCOL_TARGETS:%=protocol/%) $(PAYOUTS_TARGETS:%=payouts/%); do \
 		echo "== $$target"; \
+		crate=$${target%/*} target=$${target#*/}; \
 		mkdir -p "$(FUZZ_CACHE)/corpus/$$target" "$(FUZZ_CACHE)/artifacts/$$target"; \
 		"$(FUZZ_CACHE)"/target/*/release/$$target -max_total_time=$(SECONDS) -max_len=1024 -len_control=20 \
 			-rss_limit_mb=1024 -timeout=10 -print_final_stats=1 -verbosity=0 \
 			-artifact_prefix="$(FUZZ_CACHE)/artifacts/$$target/" \
-			"$(FUZZ_CACHE)/corpus/$$target" "protocol/fuzz/corpus/$$target" || exit 1; \
+			"$(FUZZ_CACHE)/corpus/$$target" "$$crate/fuzz/corpus/$$target" || exit 1; \
 	done
 
 # Finds bitcoind, or builds it (4 to 10 minutes, once).
@@ -101,6 +104,13 @@ faketime:
 	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || { \
 		as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
 		$$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends libfaketime; }
+
+# Installs the program by which tests check XML against its schema.
+.PHONY: xmllint
+xmllint:
+	@command -v xmllint >/dev/null || { \
+		as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
+		$$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends libxml2-utils; }
 
 # What the build scripts of the reference implementation run.
 .PHONY: interop-tools

@@ -14,6 +14,11 @@ impl ChainHash {
     /// What the first record of a chain names as the hash before it.
     pub const ORIGIN: Self = Self([0; 32]);
 
+    /// Takes a hash that was computed elsewhere.
+    pub(crate) const fn of(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// Hashes `domain`, the hash before and the record's canonical bytes.
     ///
     /// The domain ends at its first zero byte, which no domain contains, so that no two domains share a preimage.

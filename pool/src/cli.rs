@@ -13,6 +13,7 @@ pub mod probe;
 mod report;
 pub mod request;
 pub mod reserve;
+pub mod screening;
 pub mod store;
 pub mod table;
 
@@ -66,6 +67,12 @@ pub enum Command {
     /// Look at the register of coins that left the pool; the pool may be running
     #[command(subcommand)]
     Export(ExportCommand),
+    /// Look at what screening by sanctions lists found, and release whom operators clear; the pool may be running
+    #[command(subcommand)]
+    Screening(screening::ScreeningCommand),
+    /// Say who owns the addresses that are paid; the pool may be running
+    #[command(subcommand)]
+    Party(screening::PartyCommand),
     /// Make a backup of the books, or move them
     #[command(subcommand)]
     Store(StoreCommand),

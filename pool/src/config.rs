@@ -4,9 +4,11 @@
 //! are not held here but read from their files when they are needed, so that a command that needs none also runs where
 //! they cannot be read.
 
+mod export;
 mod extensions;
 mod limits;
 mod payout;
+mod screening;
 pub mod secret_file;
 pub mod settings;
 mod store;
@@ -28,10 +30,12 @@ use protocol::noise::{AuthorityPublicKey, AuthoritySecretKey};
 use secrecy::{ExposeSecret, SecretString};
 use tracing_subscriber::EnvFilter;
 
-use self::settings::{Settings, node_key};
+use self::settings::{Settings, key_in};
 pub use self::{
+    export::ExportConfig,
     limits::LimitsConfig,
     payout::WalletConfig,
+    screening::ListConfig,
     settings::ConfigError,
     store::{PostgresUrl, StoreConfig},
 };
@@ -70,6 +74,10 @@ pub struct Config {
     pub accounts: AccountsConfig,
     /// The money.
     pub payout: PayoutConfig,
+    /// By which lists payments are screened.
+    pub lists: Vec<ListConfig>,
+    /// The register of coin that leaves.
+    pub export: ExportConfig,
     /// The database.
     pub store: StoreConfig,
 }
@@ -250,6 +258,8 @@ impl Config {
                 open_registration: settings.boolean("accounts.open_registration")?.unwrap_or(true),
             },
             payout: payout(&settings, network)?,
+            lists: screening::read(&settings)?,
+            export: ExportConfig::read(&settings)?,
             store: StoreConfig::read(&settings, data_dir.join("adit.sqlite"))?,
             data_dir,
         })
@@ -338,14 +348,14 @@ fn bitcoind(settings: &Settings) -> Result<BitcoindConfig, ConfigError> {
     let backups: Vec<BackupConfig> = backups.collect::<Result<_, ConfigError>>()?;
     if let Some(surplus) = backups.get(MAX_BACKUPS) {
         let reason = format!("is one backup too many: there may be {MAX_BACKUPS}");
-        return Err(settings.invalid(node_key(surplus.section, "url"), reason));
+        return Err(settings.invalid(key_in(surplus.section, "url"), reason));
     }
     Ok(BitcoindConfig { url, credentials, template_refresh: Duration::from_secs(refresh), backups })
 }
 
 /// Reads how the node of a section is reached.
 fn node(settings: &Settings, section: &str) -> Result<(String, NodeCredentials), ConfigError> {
-    let key = node_key(section, "url");
+    let key = key_in(section, "url");
     let url = settings.text(key)?.ok_or_else(|| settings.missing(key))?;
     // Encryption on the way to the node is a tunnel's work: bitcoind itself speaks plain HTTP only.
     let Some(authority) = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')) else {
@@ -359,7 +369,7 @@ fn node(settings: &Settings, section: &str) -> Result<(String, NodeCredentials),
 }
 
 fn credentials(settings: &Settings, section: &str) -> Result<NodeCredentials, ConfigError> {
-    let keys = ["cookie_file", "user", "password_file", "password"].map(|setting| node_key(section, setting));
+    let keys = ["cookie_file", "user", "password_file", "password"].map(|setting| key_in(section, setting));
     let [cookie_key, user_key, file_key, password_key] = keys;
     let cookie = settings.path(cookie_key)?;
     let user = settings.text(user_key)?;

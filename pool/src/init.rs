@@ -13,7 +13,10 @@ use std::{
 
 use anyhow::{Context, bail};
 use bitcoin::Network;
-use payouts::wallet::{WalletKey, WatchOnly};
+use payouts::{
+    export::party::Vault,
+    wallet::{WalletKey, WatchOnly},
+};
 use protocol::noise::{AuthorityPublicKey, AuthoritySecretKey};
 use toml::Value;
 
@@ -23,7 +26,13 @@ use crate::config::{Config, network_name, secret_file};
 pub const CONFIG_FILE: &str = "adit.toml";
 const AUTHORITY_KEY_FILE: &str = "authority.key";
 const WALLET_KEY_FILE: &str = "wallet.key";
+const PARTY_KEY_FILE: &str = "party.key";
 const DATA_DIR: &str = "data";
+/// The operator's own list on networks whose coins are worth nothing.
+const SUPPLEMENT_FILE: &str = "lists/supplement.csv";
+/// What it begins with: a list without an entry may not be relied upon.
+const SUPPLEMENT: &str = "address,name,label,programme,reference\n\
+    1BitcoinEaterAddressDontSendf59kuE,,XBT,EXAMPLE,an address that nobody has the key of\n";
 
 /// What the operator decides at the start. What is left out gets the value that suits the network.
 #[derive(Clone, Debug)]
@@ -62,6 +71,8 @@ pub struct Created {
     pub authority_key_file: PathBuf,
     /// The wallet's keys, if they are here.
     pub wallet_key_file: Option<PathBuf>,
+    /// The key by which personal data is sealed.
+    pub party_key_file: PathBuf,
     /// What miners know the pool by.
     pub authority: AuthorityPublicKey,
     /// The URL for miners.
@@ -76,9 +87,10 @@ pub struct Created {
 pub fn init(pool: &NewPool) -> anyhow::Result<Created> {
     let dir = &pool.dir;
     fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
-    let [config_file, authority_key_file, wallet_key_file] =
-        [CONFIG_FILE, AUTHORITY_KEY_FILE, WALLET_KEY_FILE].map(|name| dir.join(name));
-    let existing = [&config_file, &authority_key_file, &wallet_key_file].into_iter().find(|file| file.exists());
+    let [config_file, authority_key_file, wallet_key_file, party_key_file] =
+        [CONFIG_FILE, AUTHORITY_KEY_FILE, WALLET_KEY_FILE, PARTY_KEY_FILE].map(|name| dir.join(name));
+    let made = [&config_file, &authority_key_file, &wallet_key_file, &party_key_file];
+    let existing = made.into_iter().find(|file| file.exists());
     if let Some(file) = existing {
         bail!("{} exists already: nothing was changed; choose another folder with --dir", file.display());
     }
@@ -93,6 +105,11 @@ pub fn init(pool: &NewPool) -> anyhow::Result<Created> {
         let secret = AuthoritySecretKey::generate();
         secret_file::create(&authority_key_file, &hex::encode(secret.to_secret_bytes()))
             .with_context(|| format!("cannot write {}", authority_key_file.display()))?;
+        secret_file::create(&party_key_file, &hex::encode(Vault::new_key()?))
+            .with_context(|| format!("cannot write {}", party_key_file.display()))?;
+        if pool.network != Network::Bitcoin {
+            write_supplement(&dir.join(SUPPLEMENT_FILE))?;
+        }
         let wallet_key_file = match watched {
             Some(_) => None,
             None => {
@@ -106,7 +123,7 @@ pub fn init(pool: &NewPool) -> anyhow::Result<Created> {
     match outcome {
         Ok((config, wallet_key_file, authority)) => {
             let miner_url = config.stratum.miner_url(&authority);
-            Ok(Created { config_file, authority_key_file, wallet_key_file, authority, miner_url })
+            Ok(Created { config_file, authority_key_file, wallet_key_file, party_key_file, authority, miner_url })
         }
         Err(error) => {
             // This run made it, so that no operator's words are lost with it.
@@ -125,15 +142,16 @@ impl fmt::Display for Created {
         if let Some(wallet) = &self.wallet_key_file {
             writeln!(f, "  {}  owns the coins that the pool mines", wallet.display())?;
         }
+        writeln!(f, "  {}  seals what you note about owners of addresses", self.party_key_file.display())?;
         writeln!(f)?;
         writeln!(f, "Next")?;
         match self.wallet_key_file {
-            Some(_) => writeln!(f, "  1. Copy both key files to a safe place. Without wallet.key the coins are lost.")?,
+            Some(_) => writeln!(f, "  1. Copy the key files to a safe place. Without wallet.key the coins are lost.")?,
             None => {
                 writeln!(f, "  1. Copy {authority} to a safe place. Payouts are signed where the wallet's keys are.")?
             }
         }
-        writeln!(f, "  2. Read {config}, above all [bitcoind], stratum.public_host and [payout].")?;
+        writeln!(f, "  2. Read {config}, above all [bitcoind], stratum.public_host, [payout] and [screening].")?;
         writeln!(f, "  3. Start bitcoind, then: adit run --config {config}")?;
         writeln!(f, "  4. Point miners at {}", self.miner_url)?;
         write!(f, "     with their payout address, and .worker if they like, as the user.")
@@ -145,6 +163,14 @@ fn create_private_dir(dir: &Path) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
         outcome => outcome.with_context(|| format!("cannot make the folder {}", dir.display())),
     }
+}
+
+/// Writes a list of the operator's own, if there is none.
+fn write_supplement(file: &Path) -> anyhow::Result<()> {
+    if let Some(dir) = file.parent() {
+        fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+    }
+    if file.exists() { Ok(()) } else { write_new(file, SUPPLEMENT) }
 }
 
 fn write_new(file: &Path, text: &str) -> anyhow::Result<()> {
@@ -203,8 +229,27 @@ fn wallet_text(watched: Option<&WatchOnly>, network: Network) -> String {
     )
 }
 
+/// The list that payments are screened by. Where coins are worth nothing, one of the operator's own stands in for it.
+fn list_text(network: Network) -> &'static str {
+    match network {
+        Network::Bitcoin => {
+            "[screening.lists.ofac_sdn]\n\
+             format = \"ofac-advanced-xml\"\n\
+             file = \"lists/sdn_advanced.xml\"\n\
+             max_age_hours = 24"
+        }
+        _ => {
+            "[screening.lists.ofac_sdn]\n\
+             format = \"supplement\"\n\
+             file = \"lists/supplement.csv\"\n\
+             max_age_hours = 87600"
+        }
+    }
+}
+
 fn config_text(pool: &NewPool, watched: Option<&WatchOnly>) -> anyhow::Result<String> {
     let wallet = wallet_text(watched, pool.network);
+    let list = list_text(pool.network);
     let network = quoted(network_name(pool.network));
     let url = pool.bitcoind_url.clone();
     let url = quoted(url.unwrap_or_else(|| format!("http://127.0.0.1:{}", node_defaults(pool.network).0)));
@@ -353,6 +398,19 @@ fallback_fee_rate_sat_per_vb = 5
 min_fee_rate_sat_per_vb = 1
 max_fee_rate_sat_per_vb = 200
 
+[screening]
+# The sanctions lists that everybody who is paid is compared with, each in a section of its own: published files that you
+# fetch, or a CSV file of your own. While one is missing, empty, not fetched for max_age_hours, or has lost more than a tenth
+# of its entries, nothing is paid; mining and crediting go on. Formats: ofac-advanced-xml, ofac-sdn-xml, ofac-sdn-csv (with
+# comments_file), eu-fsf-xml, uk-csv, supplement.
+{list}
+
+[export]
+# The rules by which coin that leaves is valued and reported: a profile that comes with the pool, or a TOML file of yours.
+profile = "neutral"
+# The key by which what you note about owners of addresses is sealed.
+party_key_file = "{PARTY_KEY_FILE}"
+
 [store]
 # The books: shares, accounts, blocks, payouts, exports. Keep copies of it: adit store backup FILE.
 path = "{DATA_DIR}/adit.sqlite"
@@ -412,8 +470,11 @@ mod tests {
         let written = Config::load_with(&dir.path().join(CONFIG_FILE), []).unwrap();
         let short = dir.path().join("short.toml");
         let cookie = quoted(pool.cookie_file.unwrap().to_str().unwrap());
-        let smallest =
-            format!("network = \"mainnet\"\n[bitcoind]\nurl = \"http://127.0.0.1:8332\"\ncookie_file = {cookie}\n");
+        let list = list_text(Network::Bitcoin);
+        let smallest = format!(
+            "network = \"mainnet\"\n[bitcoind]\nurl = \"http://127.0.0.1:8332\"\ncookie_file = {cookie}\n{list}\n\
+             [export]\nparty_key_file = \"{PARTY_KEY_FILE}\"\n"
+        );
         fs::write(&short, smallest).unwrap();
         let defaults = Config::load_with(&short, []).unwrap();
         assert_eq!(format!("{written:?}"), format!("{defaults:?}"));

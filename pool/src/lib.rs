@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod mining;
 pub mod operations;
 pub mod probe;
+mod screening;
 mod server;
 pub mod store;
 pub mod stratum;

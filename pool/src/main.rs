@@ -16,7 +16,7 @@ use payouts::{crediting::PeriodNumber, store::Store};
 use pool::{
     cli::{
         Cli, Command, ExplainArguments, ExplainPeriodArguments, ExportCommand, LedgerCommand, StoreCommand, account,
-        books, check, payout, port, probe, reserve, store,
+        books, check, payout, port, probe, reserve, screening, store,
     },
     config::{Config, ConfigError},
     init::init,
@@ -86,6 +86,8 @@ fn perform(command: Command) -> anyhow::Result<()> {
         }
         Command::Account(command) => answer(account::perform(command)),
         Command::Reserve(command) => answer(reserve::perform(command)),
+        Command::Screening(command) => answer(screening::screening(command)),
+        Command::Party(command) => answer(screening::party(command)),
         Command::Metrics(arguments) => answer(port::metrics(&arguments)),
         Command::Bans(command) => answer(port::bans(command)),
         Command::Probe(arguments) => {

@@ -8,10 +8,12 @@ pub mod account;
 mod desk;
 mod log;
 mod open;
+pub mod party;
 mod perform;
 pub mod port;
 pub mod report;
 pub mod reserve;
+pub mod screening;
 pub mod workers;
 
 use std::{fmt, net::IpAddr, str::FromStr};
@@ -19,12 +21,13 @@ use std::{fmt, net::IpAddr, str::FromStr};
 use bitcoin::{Address, address::NetworkUnchecked};
 use payouts::{
     account::{AccountName, User},
+    export::party::{Party, PartyId},
     payout::BatchId,
     reserve::PoolMoney,
 };
 use serde::{Deserialize, Serialize};
 
-use self::{account::AccountChanges, reserve::GiftSource};
+use self::{account::AccountChanges, party::OwnRequest, reserve::GiftSource, screening::ReviewRequest};
 pub use self::{
     desk::{Desk, Order},
     log::tell,
@@ -147,6 +150,46 @@ pub enum Request {
         /// The operator's name for it: the same again gives nothing twice.
         reference: Words,
     },
+    /// How screening stands.
+    Screening,
+    /// What lists have about an address or a name.
+    Screen {
+        /// The address or name.
+        text: Words,
+    },
+    /// Say that an account that screening found may be released.
+    Review(ReviewRequest),
+    /// Say that a list is right although it is much smaller than the one before.
+    AcceptList {
+        /// Its name.
+        list: String,
+        /// Who says so.
+        by: Words,
+        /// Why.
+        text: Words,
+    },
+    /// The parties that are known.
+    Parties,
+    /// Make a party known, or known better.
+    SetParty {
+        /// Which; a new one if there is none.
+        party: Option<PartyId>,
+        /// What is known.
+        data: Box<Party>,
+        /// Who says so.
+        by: Words,
+    },
+    /// Erase what is known of a party.
+    EraseParty {
+        /// Which.
+        party: PartyId,
+        /// Why.
+        reason: Words,
+        /// Who says so.
+        by: Words,
+    },
+    /// Say whose an account's address is.
+    OwnAddress(OwnRequest),
     /// What the running pool has counted.
     Metrics,
     /// Which addresses the running pool has banned.
@@ -163,7 +206,27 @@ impl Request {
     pub fn changes(&self) -> bool {
         !matches!(
             self,
-            Request::Status | Request::List { .. } | Request::Show { .. } | Request::Metrics | Request::Bans
+            Request::Status
+                | Request::List { .. }
+                | Request::Show { .. }
+                | Request::Screening
+                | Request::Screen { .. }
+                | Request::Parties
+                | Request::Metrics
+                | Request::Bans
+        )
+    }
+
+    /// Whether it takes the lists that payments are screened by.
+    pub fn screens(&self) -> bool {
+        matches!(
+            self,
+            Request::Run { .. }
+                | Request::ExportPsbt { .. }
+                | Request::Screening
+                | Request::Screen { .. }
+                | Request::Review(_)
+                | Request::AcceptList { .. }
         )
     }
 
@@ -174,10 +237,21 @@ impl Request {
 }
 
 impl fmt::Display for Request {
-    /// What is asked, for the log: never the bytes of a transaction.
+    /// What is asked, for the log: never the bytes of a transaction, nor personal data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Request::Status => f.write_str("status"),
+            Request::Screening => f.write_str("screening"),
+            Request::Screen { .. } => f.write_str("screen"),
+            Request::Review(ReviewRequest { account, by, .. }) => write!(f, "screening release {account} by {by}"),
+            Request::AcceptList { list, by, .. } => write!(f, "accept list {list} by {by}"),
+            Request::Parties => f.write_str("parties"),
+            Request::SetParty { party: None, by, .. } => write!(f, "new party by {by}"),
+            Request::SetParty { party: Some(party), by, .. } => write!(f, "party {party} by {by}"),
+            Request::EraseParty { party, by, .. } => write!(f, "erase party {party} by {by}"),
+            Request::OwnAddress(OwnRequest { account, party, by, .. }) => {
+                write!(f, "address of {account} belongs to party {party}, by {by}")
+            }
             Request::List { last } => write!(f, "list {last}"),
             Request::Show { batch } => write!(f, "show {batch}"),
             Request::Run { account: None } => f.write_str("run"),

@@ -30,7 +30,7 @@ use crate::{
         metrics::ShareLogMetrics,
         registry::{Registration, Registry},
         segments::Segments,
-        settlement::{Signals, Work, settle_all},
+        settlement::{Payments, Signals, Work, settle_all},
         share_log::{ShareLog, unix_time_ms},
         upkeep::Upkeep,
     },
@@ -111,7 +111,7 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
     };
 
     let session = store.begin_session().await?;
-    let payer = open_payer(&config.payout, Arc::clone(&store), wallet_keys, Arc::new(nodes.client())).await?;
+    let (payer, lists) = open_payer(&config, Arc::clone(&store), wallet_keys, Arc::new(nodes.client())).await?;
     let segments = Segments::of_session(session).context("the pool was started too often")?;
     // Before the first share, so that it has heard of all.
     let scheme = scheme(&config.payout)?;
@@ -158,7 +158,8 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
     let work = Work { crediting, segments };
     let registry = Registry::load(&*store, config.network, registration(config.accounts)).await;
     let registry = Arc::new(registry.context("the accounts cannot be read")?);
-    let settlement = settle_all(nodes, Arc::clone(&store), books, payer, work, Arc::clone(&registry), signals);
+    let settlement =
+        settle_all(nodes, Arc::clone(&store), books, Payments { payer, lists }, work, Arc::clone(&registry), signals);
     let settlement_task = tokio::spawn(settlement);
     let control_task = tokio::spawn(served);
 

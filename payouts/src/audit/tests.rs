@@ -14,7 +14,7 @@ use super::*;
 use crate::{
     AccountId,
     books::{Books, ChainPosition, DirectPayments, FoundBlock},
-    payout::{Payer, PayoutPolicy, Restraint},
+    payout::{Payer, PayoutPolicy, Restraint, Screening},
     scheme::{PoolFee, pplns::Pplns},
     store::{
         conformance::{append, share},
@@ -50,7 +50,8 @@ async fn pool(threshold: Amount) -> Pool {
     WalletKey::create(&key_file, Network::Regtest).unwrap();
     let key = WalletKey::read(&key_file, Network::Regtest).unwrap();
     let wallet = Wallet::open(store.clone(), key, rpc.clone()).await.unwrap();
-    let payer = Payer::new(store.clone(), wallet, rpc.clone(), PayoutPolicy { threshold, ..PayoutPolicy::default() });
+    let policy = PayoutPolicy { threshold, ..PayoutPolicy::default() };
+    let payer = Payer::new(store.clone(), wallet, rpc.clone(), policy, Screening::by_nobody());
     let scheme = Pplns { window: NonZeroU32::MAX, fee: PoolFee::from_basis_points(100).unwrap() };
     let books = Books::new(store.clone(), scheme);
     Pool { dir, node, rpc, store, books, payer, finder: miners[0] }

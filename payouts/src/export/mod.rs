@@ -6,7 +6,16 @@ use bitcoin::{Amount, BlockHash, OutPoint};
 
 use crate::crediting::PeriodNumber;
 
+pub mod journal;
+pub mod lists;
+pub mod movement;
+pub mod owner;
+pub mod party;
 pub mod register;
+pub mod report;
+pub mod rules;
+pub mod screened;
+pub mod screening;
 
 /// Which credit a lot belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,11 +2,36 @@
 
 use bitcoin::{Amount, Txid};
 
-use crate::payout::{BatchId, ConfirmationBlock};
+use crate::{
+    account::AccountId,
+    payout::{BatchId, ConfirmationBlock, Restraint},
+};
 
 /// What a [`Payer`](crate::Payer) did, or why it waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PayoutEvent {
+    /// Nothing is paid, because lists may not be relied upon. Told once for each reason.
+    ListsUnusable {
+        /// Which, and why.
+        reason: String,
+    },
+    /// A list names an account, or its owner is not known enough: it is not paid.
+    Found {
+        /// The account.
+        account: AccountId,
+        /// What was laid on it.
+        restraint: Restraint,
+    },
+    /// A batch that was not signed has an output that may not be paid: what it took is due again.
+    GivenBack {
+        /// The batch.
+        batch: BatchId,
+    },
+    /// A signed batch has an output that may not be paid: it is not given to the node.
+    Withheld {
+        /// The batch.
+        batch: BatchId,
+    },
     /// A batch was created, and its transaction stored.
     Created {
         /// The batch.

@@ -19,7 +19,7 @@ pub use batch::{
     Due, PaidOutput,
 };
 pub use event::PayoutEvent;
-pub use payer::{Payer, PayoutError, Replacement, Selection};
+pub use payer::{Ownership, Payer, PayoutError, Replacement, Review, Screening, Selection};
 pub use policy::{Approval, FeePayer, PayoutPolicy};
 pub use refusal::{Outcome, Refusal};
 pub use restraint::{Restraint, RestraintAct, RestraintRow};

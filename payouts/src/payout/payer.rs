@@ -12,7 +12,7 @@ use crate::{
     account::AccountId,
     books::REORG_WATCH_DEPTH,
     clock::now_ms,
-    export::LotsShort,
+    export::{LotsShort, journal::JournalFault, party::VaultError},
     ledger::{Draft, Entry, LedgerError},
     payout::{Batch, BatchId, PayoutEvent, PayoutPolicy, Refusal},
     store::{Change, Commit, Row, Store, StoreError},
@@ -23,13 +23,17 @@ mod advance;
 mod bump;
 mod ending;
 mod orders;
+mod parties;
 mod prepare;
 mod restraints;
+mod screening;
 mod signing;
 mod turn;
 
 pub use bump::Replacement;
+pub use parties::Ownership;
 pub use prepare::Selection;
+pub use screening::{Review, Screening};
 
 /// The most batches that wait for a block at a time; further balances wait.
 const OPEN_BATCHES: usize = 16;
@@ -51,6 +55,12 @@ pub enum PayoutError {
     /// An entry cannot be made.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The register's journal has a row that cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalFault),
+    /// What is known of a party cannot be opened or sealed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
     /// What was asked for cannot be done; nothing was changed.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -77,12 +87,19 @@ pub struct Payer {
     wallet: Wallet,
     rpc: Arc<Client>,
     policy: PayoutPolicy,
+    screening: Screening,
 }
 
 impl Payer {
-    /// Pays from `wallet` over the node behind `rpc`. There must be one payer to a store.
-    pub fn new(store: Arc<dyn Store>, wallet: Wallet, rpc: Arc<Client>, policy: PayoutPolicy) -> Self {
-        Self { store, wallet, rpc, policy }
+    /// Pays from `wallet` over the node behind `rpc` whom `screening` does not find. There must be one payer to a store.
+    pub fn new(
+        store: Arc<dyn Store>,
+        wallet: Wallet,
+        rpc: Arc<Client>,
+        policy: PayoutPolicy,
+        screening: Screening,
+    ) -> Self {
+        Self { store, wallet, rpc, policy, screening }
     }
 
     /// Returns the wallet it pays from.
@@ -95,7 +112,7 @@ impl Payer {
         &self.policy
     }
 
-    /// Takes every batch as far as it can go now, keeps back what fell due of restrained accounts, and makes new
+    /// Screens whoever is new, takes every batch as far as it can go now, keeps back what fell due of restrained accounts, and makes new
     /// batches if balances are due and the schedule wants it.
     ///
     /// Call it at every new tip, from time to time and after each request; it goes on after a crash at any point.
@@ -110,6 +127,7 @@ impl Payer {
     async fn step_at(&mut self, now_ms: i64) -> Result<Vec<PayoutEvent>, PayoutError> {
         let mut events = Vec::new();
         let tip_height = self.wallet.sync(&self.rpc).await?;
+        self.screen_accounts(&mut events).await?;
         let watched = self.store.batches_to_watch(tip_height.saturating_sub(REORG_WATCH_DEPTH)).await?;
         for batch in watched {
             self.advance(batch, &mut events).await?;

@@ -2,7 +2,7 @@
 
 use bitcoin::{Amount, FeeRate, Txid};
 
-use crate::{account::AccountId, payout::BatchId};
+use crate::{account::AccountId, export::party::PartyId, payout::BatchId};
 
 /// Why a request was refused. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -122,6 +122,39 @@ pub enum Refusal {
         /// What is wrong with it.
         reason: String,
     },
+    /// The lists that payments are screened by may not be relied upon.
+    #[error("nothing is paid: {0}")]
+    NotScreened(String),
+    /// A payout has an output that may not be paid.
+    #[error("batch {0} pays an account that screening has found: see `adit screening show`")]
+    Found(BatchId),
+    /// Screening has not found the account, so there is nothing to release it from.
+    #[error("account {0} is not restrained by screening")]
+    NotFoundByScreening(AccountId),
+    /// There is no such list, or it cannot be read.
+    #[error("no list {0} could be read")]
+    UnknownList(String),
+    /// The second word for a list must be another operator's.
+    #[error("the first word for list {0} is this operator's; another one must agree")]
+    SameWord(String),
+    /// The second word for a release must be another operator's.
+    #[error("the first word for account {0} is this operator's; another one must agree")]
+    SameOperator(AccountId),
+    /// An account that is blocked is still listed.
+    #[error(
+        "account {0} is still on a list; it can be released when a newer list has it no more, or with the reference of an \
+         authority that allows it"
+    )]
+    StillListed(AccountId),
+    /// There is no such party.
+    #[error("there is no party {0}, or what was known of it is erased")]
+    UnknownParty(PartyId),
+    /// What is said of a party cannot be used.
+    #[error("{0}")]
+    Party(String),
+    /// There is no key to seal personal data with.
+    #[error("export.party_key_file is not set, and personal data is never stored unsealed")]
+    NoVault,
     /// Reasons and names are recorded, so they have a limit.
     #[error("a name or reason has from 1 to {max} characters")]
     Words {

@@ -43,10 +43,12 @@ use crate::{
     store::{Change, Commit, Row, Store, StoreError},
 };
 
+mod journal;
 mod payouts;
 mod periods;
 mod shares;
 
+pub(crate) use journal::*;
 pub(crate) use payouts::*;
 pub(crate) use periods::*;
 pub(crate) use shares::*;
@@ -409,6 +411,7 @@ pub(crate) async fn everything_is_in_use(store: AnyStore) {
     let rows = vec![Row::BatchConfirmed { batch: batch.id, attempt: 0, block }, Row::Registered(row)];
     assert_eq!(store.commit(Change { entry, rows }).await.unwrap(), Commit::Done);
 
+    data_of_a_party_can_be_changed_and_erased_with_its_row(Arc::clone(&store)).await;
     store.note_batch(batch.id, &event(BatchEventKind::Exported, "")).await.unwrap();
     store.set_threshold(account, Some(Amount::from_sat(5))).await.unwrap();
     let run = PayoutRun { schedule: "every 6h".parse().unwrap(), slot: Slot { at_ms: 6 }, at_ms: 7 };
@@ -427,6 +430,9 @@ macro_rules! for_each_requirement {
     ($call:ident) => {
         $call! {
             sessions_count_up,
+            journal_is_read_back_and_found_by_subject,
+            journal_row_that_follows_no_head_changes_nothing,
+            data_of_a_party_can_be_changed_and_erased_with_its_row,
             an_address_has_one_account,
             a_name_stays_with_the_account_that_had_it_first,
             a_group_of_shares_is_stored_once_and_in_turn,

@@ -19,6 +19,8 @@ use crate::{
     deposits::Deposit,
     export::{
         Lot,
+        journal::{JournalHead, JournalRow, JournalSeq},
+        party::PartyId,
         register::{RegisterHead, RegisterRow, RowSeq},
     },
     ledger::{Entry, EntryKind, EntrySeq, Head, LedgerAccount},
@@ -141,6 +143,8 @@ pub enum Row {
     Restrained(RestraintRow),
     /// The register's next row. A record's first row creates the record.
     Registered(RegisterRow),
+    /// The next row of the register's journal. If another came first, the whole change is stale.
+    Journal(JournalRow),
     /// A block's part of the reserve came to it, or left it again.
     ReserveBlock {
         /// The coin.
@@ -350,6 +354,28 @@ pub trait Store: Debug + Send + Sync {
 
     /// Returns rows of the register after `after`, in their order, each with its record and lots.
     async fn register_rows(&self, after: RowSeq, limit: u32) -> Result<Vec<RegisterRow>, StoreError>;
+
+    /// Returns the head of the register's journal.
+    async fn journal_head(&self) -> Result<JournalHead, StoreError>;
+
+    /// Appends rows to the register's journal, all or none, if they follow its head.
+    async fn append_journal(&self, rows: &[JournalRow]) -> Result<Commit, StoreError>;
+
+    /// Returns rows of the journal after `after`, in their order.
+    async fn journal_rows(&self, after: JournalSeq, limit: u32) -> Result<Vec<JournalRow>, StoreError>;
+
+    /// Returns the newest rows of a kind about a subject, newest first.
+    async fn journal_about(&self, kind: &str, subject: &str, limit: u32) -> Result<Vec<JournalRow>, StoreError>;
+
+    /// Stores the sealed data of a party, in the place of what there was, together with the rows of the journal that say
+    /// so, if they follow its head.
+    async fn save_party(&self, id: PartyId, sealed: &[u8], rows: &[JournalRow]) -> Result<Commit, StoreError>;
+
+    /// Deletes the sealed data of a party, together with the rows of the journal that say so, if they follow its head.
+    async fn erase_party(&self, id: PartyId, rows: &[JournalRow]) -> Result<Commit, StoreError>;
+
+    /// Returns the sealed data of all parties, in the order of their numbers.
+    async fn parties(&self) -> Result<Vec<(PartyId, Vec<u8>)>, StoreError>;
 
     /// Appends changes of the wallet, in JSON.
     async fn append_wallet_change(&self, change: &str) -> Result<(), StoreError>;

@@ -2,6 +2,7 @@
 //! making changes.
 
 use std::{
+    collections::BTreeSet,
     fs,
     num::NonZeroU32,
     os::unix::fs::PermissionsExt,
@@ -15,7 +16,11 @@ use bitcoin::{
 };
 use payouts::{
     AccountId, Books, Difficulty, Payer, PayoutPolicy, ShareGroup, ShareRun, SqliteStore, Store, Wallet, WalletKey,
-    payout::Approval,
+    export::{
+        lists::{Lists, ReadList},
+        screening::{ListSource, RequiredLists, read_supplement},
+    },
+    payout::{Approval, Screening},
     scheme::{PoolFee, pplns::Pplns},
     share::{JobNumber, JobTerms, Reward},
 };
@@ -131,9 +136,20 @@ pub(crate) async fn start(
     let session = store.begin_session().await?;
     let rpc = node::client(chain, faults);
     let wallet = Wallet::open(Arc::clone(&store), key.clone(), Arc::clone(&rpc)).await?;
-    let payer = Payer::new(Arc::clone(&store), wallet, rpc, policy());
+    let payer = Payer::new(Arc::clone(&store), wallet, rpc, policy(), screening()?);
     let books = Books::new(Arc::clone(&store), scheme(RULE)).with_running_window().await?;
     Ok(Pool { sqlite, store, books, payer, session })
+}
+
+/// Screens payments by a list that has none of the miners.
+fn screening() -> anyhow::Result<Screening> {
+    let source: ListSource = "supplement".parse()?;
+    let text = "address,name,label,programme,reference\n1BitcoinEaterAddressDontSendf59kuE,,XBT,TEST,\n";
+    let list = read_supplement(source.clone(), text.as_bytes(), &mut |_| {})?;
+    let required = RequiredLists::new([source.clone()])?;
+    let content = Some(Ok(Arc::new(list)));
+    let read = ReadList { source, content, fetched_at_ms: i64::MAX, max_age_s: 0, last_entry_count: None };
+    Ok(Screening::new(Arc::new(Lists::new(required, vec![read])), BTreeSet::new()))
 }
 
 /// Returns a production scheme that should do what a rule of the model says.

@@ -17,6 +17,8 @@ use payouts::{
     deposits::Deposit,
     export::{
         Lot,
+        journal::{JournalHead, JournalRow, JournalSeq},
+        party::PartyId,
         register::{RegisterHead, RegisterRow, RowSeq},
     },
     ledger::{Entry, EntryKind, EntrySeq, Head, LedgerAccount},
@@ -341,6 +343,34 @@ impl Store for FallibleStore {
 
     async fn register_rows(&self, after: RowSeq, limit: u32) -> Result<Vec<RegisterRow>, StoreError> {
         self.call(Call::Read, self.inner.register_rows(after, limit)).await
+    }
+
+    async fn journal_head(&self) -> Result<JournalHead, StoreError> {
+        self.call(Call::Read, self.inner.journal_head()).await
+    }
+
+    async fn append_journal(&self, rows: &[JournalRow]) -> Result<Commit, StoreError> {
+        self.call(Call::Write, self.inner.append_journal(rows)).await
+    }
+
+    async fn journal_rows(&self, after: JournalSeq, limit: u32) -> Result<Vec<JournalRow>, StoreError> {
+        self.call(Call::Read, self.inner.journal_rows(after, limit)).await
+    }
+
+    async fn journal_about(&self, kind: &str, subject: &str, limit: u32) -> Result<Vec<JournalRow>, StoreError> {
+        self.call(Call::Read, self.inner.journal_about(kind, subject, limit)).await
+    }
+
+    async fn save_party(&self, id: PartyId, sealed: &[u8], rows: &[JournalRow]) -> Result<Commit, StoreError> {
+        self.call(Call::Write, self.inner.save_party(id, sealed, rows)).await
+    }
+
+    async fn erase_party(&self, id: PartyId, rows: &[JournalRow]) -> Result<Commit, StoreError> {
+        self.call(Call::Write, self.inner.erase_party(id, rows)).await
+    }
+
+    async fn parties(&self) -> Result<Vec<(PartyId, Vec<u8>)>, StoreError> {
+        self.call(Call::Read, self.inner.parties()).await
     }
 
     async fn append_wallet_change(&self, change: &str) -> Result<(), StoreError> {

@@ -26,6 +26,7 @@ use tracing::{error, info, warn};
 use super::{registry::Registry, segments::Segments};
 use crate::{
     operations::{self, Order, Outcome, Refusal, Request},
+    screening::ListReader,
     template::{LatestTemplate, node::BlockStatus, nodes::Nodes},
 };
 
@@ -50,23 +51,37 @@ pub struct Signals {
     pub draining: watch::Receiver<bool>,
 }
 
+/// Payments, and what they are screened by.
+pub struct Payments {
+    /// Makes them.
+    pub payer: Payer,
+    /// Reads the lists for it.
+    pub lists: ListReader,
+}
+
 /// Settles after each new tip, each found block and each order that changes something, until the pool shuts down. What
 /// fails is tried again the next time; each step may be repeated.
 pub async fn settle_all(
     nodes: Nodes,
     store: Arc<dyn Store>,
     books: Arc<Books>,
-    mut payer: Payer,
+    payments: Payments,
     work: Work,
     registry: Arc<Registry>,
     mut signals: Signals,
 ) {
+    let Payments { mut payer, mut lists } = payments;
     let mut settled_tip = None;
     let mut paused = None;
     let mut balances = BalanceCheck::default();
     while !*signals.draining.borrow() {
         if let Err(error) = work.credit(&mut paused).await {
             warn!(%error, "work could not be credited, will try again");
+        }
+        match lists.read_changed(&*store).await {
+            Ok(Some(lists)) => payer.screening_mut().use_lists(lists),
+            Ok(None) => {}
+            Err(error) => warn!(%error, "lists could not be read, will try again"),
         }
         // A node that is not ready has no say: one on another chain knows none of the blocks and coins.
         let wallet = match nodes.check_ready().await {

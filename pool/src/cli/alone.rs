@@ -32,7 +32,13 @@ pub(super) async fn perform(config: &Config, request: Request) -> anyhow::Result
     let nodes = Nodes::new(&config.bitcoind, config.network);
     // If none is ready, what needs a node says so.
     let _ = nodes.choose().await;
-    let mut payer = open_payer(&config.payout, Arc::clone(&store), keys, Arc::new(nodes.client())).await?;
+    let (mut payer, mut lists) = open_payer(config, Arc::clone(&store), keys, Arc::new(nodes.client())).await?;
+    if request.screens()
+        && let Some(lists) = lists.read_changed(&*store).await?
+    {
+        payer.screening_mut().use_lists(lists);
+    }
+    payer.recall().await?;
     // No job of the stopped pool has a later position.
     let newest_cut = store.share_position().await?;
     Ok(operations::perform(&*store, &mut payer, newest_cut, &request).await?)

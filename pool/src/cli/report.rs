@@ -6,7 +6,7 @@ use crate::{
     cli::{
         account,
         books::utc,
-        port, reserve,
+        port, reserve, screening,
         table::{Align, Table},
     },
     operations::report::{
@@ -56,6 +56,14 @@ pub(super) fn text(outcome: &Outcome) -> anyhow::Result<String> {
         Outcome::Added(added) => account::added(added),
         Outcome::NameRemoved(removed) => account::name_removed(removed),
         Outcome::Given(given) => reserve::given(given),
+        Outcome::Screening(report) => screening::stands(report)?,
+        Outcome::Screened(screened) => screening::checked(screened),
+        Outcome::Reviewed(report) => screening::reviewed(report),
+        Outcome::ListAccepted(report) => screening::accepted(report),
+        Outcome::Parties(parties) => screening::parties(parties),
+        Outcome::PartySet(party) => format!("Party {party} is known.\n"),
+        Outcome::PartyErased(party) => format!("What was known of party {party} is erased.\n"),
+        Outcome::AddressOwned(address) => format!("The owner of {address} is on record.\n"),
         Outcome::Metrics(text) => text.clone(),
         Outcome::Bans(bans) => port::listed(bans),
         Outcome::BanLifted(lifted) => port::lifted(lifted),

@@ -76,6 +76,8 @@ pub const KEYS: &[&str] = &[
     "payout.min_fee_rate_sat_per_vb",
     "payout.fallback_fee_rate_sat_per_vb",
     "payout.max_fee_rate_sat_per_vb",
+    "export.profile",
+    "export.party_key_file",
     "store.path",
     "store.url",
     "store.url_file",
@@ -85,13 +87,21 @@ pub const KEYS: &[&str] = &[
 /// node likewise.
 const SECRET_KEYS: &[&str] = &["bitcoind.password"];
 
-/// The section of the backup nodes, each in a section of its own below it: `[bitcoind.backup.NAME]`.
+/// Sections below which the operator names sections of his own, and the settings of each of those.
+const NAMED: &[(&str, &[&str])] = &[
+    // The backup nodes: `[bitcoind.backup.NAME]`.
+    (BACKUPS, &["url", "cookie_file", "user", "password_file", "password"]),
+    // The lists that payments are screened by: `[screening.lists.NAME]`.
+    (LISTS, &["format", "file", "comments_file", "max_age_hours"]),
+];
+
+/// The section of the backup nodes.
 const BACKUPS: &str = "bitcoind.backup";
 
-/// The settings of a backup node.
-const BACKUP_KEYS: &[&str] = &["url", "cookie_file", "user", "password_file", "password"];
+/// The section of the lists that payments are screened by.
+const LISTS: &str = "screening.lists";
 
-/// Most characters of a backup node's name.
+/// Most characters of the name of such a section.
 const MAX_NAME_LENGTH: usize = 32;
 
 /// What the environment's variables start with: `ADIT__SECTION__KEY`.
@@ -224,12 +234,10 @@ impl Settings {
             match value {
                 Value::Table(inner) if !inner.is_empty() => self.add_table(&key, inner)?,
                 Value::Table(_) if is_section(&key) => {}
-                Value::Table(_) if key.strip_prefix(BACKUPS).is_some_and(|rest| rest.starts_with('.')) => {
+                Value::Table(_) if let Some(settings) = settings_below(&key) => {
                     let key = format!("[{key}] in {}", self.file.display());
-                    return Err(ConfigError::Invalid {
-                        key,
-                        reason: "has no settings: it needs url at least".to_owned(),
-                    });
+                    let reason = format!("has no settings: it needs {} at least", settings[0]);
+                    return Err(ConfigError::Invalid { key, reason });
                 }
                 Value::Table(_) => {
                     let nearest = format!("[{}]", nearest_section(&key));
@@ -287,8 +295,18 @@ impl Settings {
 
     /// The sections of the backup nodes that have a value, in the order of their names.
     pub fn backup_sections(&self) -> Vec<&'static str> {
-        let backups = self.values.keys().filter_map(|key| split_backup(key).map(|_| key.rsplit_once('.')));
-        let mut sections: Vec<&'static str> = backups.flatten().map(|(section, _)| section).collect();
+        self.named_sections(BACKUPS)
+    }
+
+    /// The sections of the lists that payments are screened by, in the order of their names.
+    pub fn list_sections(&self) -> Vec<&'static str> {
+        self.named_sections(LISTS)
+    }
+
+    fn named_sections(&self, above: &str) -> Vec<&'static str> {
+        let keys = self.values.keys().filter(|key| split_named(key).is_some_and(|named| named.above == above));
+        let mut sections: Vec<&'static str> =
+            keys.filter_map(|key| key.rsplit_once('.')).map(|(section, _)| section).collect();
         sections.dedup();
         sections
     }
@@ -449,35 +467,50 @@ fn written(key: &str, origin: &Origin) -> String {
 
 fn known_key(key: &str) -> Option<&'static str> {
     let listed = KEYS.iter().copied().find(|known| *known == key);
-    listed.or_else(|| split_backup(key).map(|_| named_key(key)))
+    listed.or_else(|| split_named(key).map(|_| named_key(key)))
 }
 
 /// Keeps a key that the operator has named a part of as long as the others, which is as long as the process. A config is
-/// read once, and has few backups.
+/// read once, and has few such sections.
 fn named_key(key: &str) -> &'static str {
     Box::leak(key.into())
 }
 
 fn is_known(key: &str) -> bool {
-    KEYS.contains(&key) || split_backup(key).is_some()
+    KEYS.contains(&key) || split_named(key).is_some()
 }
 
-/// The key of a node's setting, in the section of the node.
-pub fn node_key(section: &str, setting: &str) -> &'static str {
+/// The key of a setting in a section that the operator has named.
+pub fn key_in(section: &str, setting: &str) -> &'static str {
     let key = format!("{section}.{setting}");
-    known_key(&key).expect("nodes have this setting, and sections were read from keys")
+    known_key(&key).expect("such sections have this setting, and were read from keys")
 }
 
-/// The name and the setting of a backup node's key, if it is one.
-fn split_backup(key: &str) -> Option<(&str, &str)> {
-    let (name, setting) = key.strip_prefix(BACKUPS)?.strip_prefix('.')?.split_once('.')?;
-    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    let is_named = (1..=MAX_NAME_LENGTH).contains(&name.len()) && name.bytes().all(is_name) && !name.contains("__");
-    (is_named && BACKUP_KEYS.contains(&setting)).then_some((name, setting))
+/// A key in a section that the operator has named.
+struct NamedKey<'a> {
+    above: &'static str,
+    setting: &'a str,
+}
+
+/// Takes the key of a section apart that the operator has named, if it is one.
+fn split_named(key: &str) -> Option<NamedKey<'_>> {
+    let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    NAMED.iter().find_map(|(above, settings)| {
+        let (name, setting) = key.strip_prefix(above)?.strip_prefix('.')?.split_once('.')?;
+        let is_name = (1..=MAX_NAME_LENGTH).contains(&name.len()) && name.bytes().all(is_part) && !name.contains("__");
+        (is_name && settings.contains(&setting)).then_some(NamedKey { above, setting })
+    })
+}
+
+/// The settings of the sections below the one that `key` stands in.
+fn settings_below(key: &str) -> Option<&'static [&'static str]> {
+    let below = |above: &str| key.strip_prefix(above).is_some_and(|rest| rest.starts_with('.'));
+    NAMED.iter().find(|(above, _)| below(above)).map(|(_, settings)| *settings)
 }
 
 fn is_secret(key: &str) -> bool {
-    SECRET_KEYS.contains(&key) || split_backup(key).is_some_and(|(_, setting)| setting == "password")
+    let of_node = || split_named(key).is_some_and(|named| named.above == BACKUPS && named.setting == "password");
+    SECRET_KEYS.contains(&key) || of_node()
 }
 
 fn sections() -> impl Iterator<Item = &'static str> {
@@ -494,11 +527,14 @@ fn nearest_section(key: &str) -> &'static str {
 
 /// The known key that looks most like `key`. A key in the wrong section looks like the one of that name in the right one.
 fn nearest_key(key: &str) -> String {
-    let backup = key.strip_prefix(BACKUPS).and_then(|rest| rest.strip_prefix('.')?.split_once('.'));
-    if let Some((name, setting)) = backup {
+    let named = NAMED.iter().find_map(|(above, settings)| {
+        let (name, setting) = key.strip_prefix(above)?.strip_prefix('.')?.split_once('.')?;
+        Some((above, settings, name, setting))
+    });
+    if let Some((above, settings, name, setting)) = named {
         let name = name.to_ascii_lowercase().replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
-        let known = BACKUP_KEYS.iter().min_by_key(|known| strsim::osa_distance(setting, known));
-        return format!("{BACKUPS}.{name}.{}", known.expect("there are settings"));
+        let known = settings.iter().min_by_key(|known| strsim::osa_distance(setting, known));
+        return format!("{above}.{name}.{}", known.expect("there are settings"));
     }
     let name = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
     KEYS.iter()

@@ -149,6 +149,7 @@ fn every_key_can_be_set_from_the_environment() {
     let texts = ["bitcoind.user", "bitcoind.password", "bitcoind.password_file", "bitcoind.cookie_file"];
     let free = [
         "stratum.authority_key_file",
+        "export.party_key_file",
         "payout.wallet_key_file",
         // The complaint is about the other one, which is missing.
         "payout.watch_only_descriptor",

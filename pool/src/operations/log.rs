@@ -6,6 +6,18 @@ use tracing::{error, info, warn};
 /// Writes what a payer did to the log.
 pub fn tell(event: &PayoutEvent) {
     match event {
+        PayoutEvent::ListsUnusable { reason } => {
+            error!(reason, "incident: nothing is paid until the lists are in order; mining and crediting go on");
+        }
+        PayoutEvent::Found { account, restraint } => {
+            warn!(%account, restraint = restraint.as_str(), "screening found an account: `adit screening status`");
+        }
+        PayoutEvent::GivenBack { batch } => {
+            warn!(batch = batch.get(), "payout given back before it was signed: it paid whom screening found");
+        }
+        PayoutEvent::Withheld { batch } => {
+            error!(batch = batch.get(), "incident: a signed payout is withheld: it pays whom screening found");
+        }
         PayoutEvent::Created { batch, txid, outputs, paid, network_fee } => {
             info!(batch = batch.get(), %txid, outputs, %paid, %network_fee, "payout created");
         }

@@ -5,26 +5,39 @@ use std::sync::Arc;
 use bitcoin::FeeRate;
 use bitcoincore_rpc::Client;
 use payouts::{
-    payout::{Payer, PayoutPolicy},
+    export::party::Vault,
+    payout::{Payer, PayoutPolicy, Screening},
     store::Store,
     wallet::{Keys, Wallet},
 };
 
-use crate::config::PayoutConfig;
+use crate::{
+    config::{Config, PayoutConfig},
+    screening::ListReader,
+};
 
-/// Opens the wallet, and the payer that the config describes.
+/// Opens the wallet, what is known of parties, and the payer that the config describes. It pays nobody until it has the
+/// lists, which the reader that comes with it reads: the largest takes seconds, for which no miner should wait.
 ///
 /// # Errors
 ///
-/// When store or node fail, or the stored wallet belongs to other keys.
+/// When store or node fail, the stored wallet belongs to other keys, there is no list to screen payments by, or what is
+/// known of parties cannot be opened.
 pub async fn open_payer(
-    config: &PayoutConfig,
+    config: &Config,
     store: Arc<dyn Store>,
     keys: Keys,
     rpc: Arc<Client>,
-) -> anyhow::Result<Payer> {
+) -> anyhow::Result<(Payer, ListReader)> {
+    let profile = &config.export.profile;
+    let reader = ListReader::new(&config.lists, profile)?;
+    let screening = Screening::new(reader.unread(), profile.party_facts().clone());
     let wallet = Wallet::open(Arc::clone(&store), keys, Arc::clone(&rpc)).await?;
-    Ok(Payer::new(store, wallet, rpc, policy(config)))
+    let mut payer = Payer::new(store, wallet, rpc, policy(&config.payout), screening);
+    if let Some(key) = config.export.party_key()? {
+        payer.open_vault(Vault::new(&key)).await?;
+    }
+    Ok((payer, reader))
 }
 
 fn policy(config: &PayoutConfig) -> PayoutPolicy {

@@ -18,11 +18,13 @@ use super::{
     Outcome, Refusal, RefusalCode, Request, Words,
     account::{add_account, find_account, of_network, remove_name, set_account},
     log::tell,
+    party,
     port::no_port,
     report::{
         AddressChange, BatchChange, BatchReport, BatchSummary, ExportedPsbt, PsbtBytes, Ran, Status, ThresholdSet,
     },
     reserve::{GiftSource, give},
+    screening,
 };
 
 /// Does a request with the payer of a store. `newest_cut` is the last position of the share log that a job can have now.
@@ -106,6 +108,25 @@ impl Operator<'_> {
             Request::AssignDeposits { sat, reference } => {
                 Ok(Outcome::Given(give(self.store, *sat, GiftSource::Deposits, Recipient::Fee, reference).await?))
             }
+            Request::Screening => Ok(Outcome::Screening(screening::report(self.payer))),
+            Request::Screen { text } => Ok(Outcome::Screened(screening::screen(self.payer, text))),
+            Request::Review(request) => {
+                Ok(Outcome::Reviewed(screening::review(self.store, self.payer, request).await?))
+            }
+            Request::AcceptList { list, by, text } => {
+                Ok(Outcome::ListAccepted(screening::accept(self.payer, list, by, text).await?))
+            }
+            Request::Parties => Ok(Outcome::Parties(party::list(self.payer))),
+            Request::SetParty { party, data, by } => {
+                Ok(Outcome::PartySet(party::set(self.payer, *party, data, by).await?))
+            }
+            Request::EraseParty { party, reason, by } => {
+                self.payer.erase_party(*party, reason.as_str(), by.as_str()).await?;
+                Ok(Outcome::PartyErased(*party))
+            }
+            Request::OwnAddress(request) => {
+                Ok(Outcome::AddressOwned(party::own(self.store, self.payer, request).await?))
+            }
             Request::Metrics | Request::Bans | Request::LiftBan { .. } => Err(no_port()),
         }
     }
@@ -149,6 +170,7 @@ impl Operator<'_> {
 
     async fn release(self, user: &User, reason: &Words) -> Result<Outcome, Refusal> {
         let account = self.account(user).await?;
+        screening::check_release(self.payer, &account)?;
         let done = self.payer.lift(account.id, Restraint::Held, reason.as_str()).await;
         let done = done.map_err(|error| about(Some(user), error))?;
         Ok(Outcome::Released(self.address_changed(account, done).await?))
@@ -227,7 +249,9 @@ fn code_of(refusal: &payout::Refusal) -> RefusalCode {
     use payout::Refusal as Why;
 
     match refusal {
-        Why::UnknownBatch(_) | Why::UnknownAccount(_) => RefusalCode::NotFound,
+        Why::UnknownBatch(_) | Why::UnknownAccount(_) | Why::UnknownParty(_) | Why::UnknownList(_) => {
+            RefusalCode::NotFound
+        }
         Why::Restrained(..)
         | Why::NothingDue { .. }
         | Why::Ended(..)
@@ -238,6 +262,13 @@ fn code_of(refusal: &payout::Refusal) -> RefusalCode {
         | Why::NothingToSign(_)
         | Why::NothingToReplace(_)
         | Why::Conflicted(..)
+        | Why::NotScreened(_)
+        | Why::Found(_)
+        | Why::NotFoundByScreening(_)
+        | Why::SameOperator(_)
+        | Why::SameWord(_)
+        | Why::StillListed(_)
+        | Why::NoVault
         | Why::NoCoins(_) => RefusalCode::Conflict,
         Why::ThresholdTooLow { .. }
         | Why::FeeRateTooHigh { .. }
@@ -246,6 +277,7 @@ fn code_of(refusal: &payout::Refusal) -> RefusalCode {
         | Why::OtherTransaction { .. }
         | Why::SignatureMissing(_)
         | Why::SignatureWrong { .. }
+        | Why::Party(_)
         | Why::Words { .. } => RefusalCode::Invalid,
     }
 }

@@ -2,16 +2,21 @@
 //! 1970 UTC.
 
 use bitcoin::{BlockHash, Txid};
-use payouts::payout::{
-    AttemptStage, Batch, BatchApproval, BatchEvent, BatchId, BatchState, ConfirmationBlock, LedgerTotals, OpenBatch,
-    PaidOutput, PayoutStatus, RestraintRow, WaitsFor,
+use payouts::{
+    export::party::PartyId,
+    payout::{
+        AttemptStage, Batch, BatchApproval, BatchEvent, BatchId, BatchState, ConfirmationBlock, LedgerTotals,
+        OpenBatch, PaidOutput, PayoutStatus, RestraintRow, WaitsFor,
+    },
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     account::{AccountAdded, AccountChange, NameRemoved},
+    party::PartyReport,
     port::{BanLifted, BanReport},
     reserve::Given,
+    screening::{AcceptReport, ReviewReport, ScreenedText, ScreeningReport},
 };
 
 /// What was done or found.
@@ -50,6 +55,22 @@ pub enum Outcome {
     NameRemoved(NameRemoved),
     /// The reserve or the fee has got money.
     Given(Given),
+    /// How screening stands.
+    Screening(ScreeningReport),
+    /// What lists have about an address or a name.
+    Screened(ScreenedText),
+    /// What became of a word for a release.
+    Reviewed(ReviewReport),
+    /// What became of a word for a list.
+    ListAccepted(AcceptReport),
+    /// The parties that are known.
+    Parties(Vec<PartyReport>),
+    /// The party is known.
+    PartySet(PartyId),
+    /// What was known of the party is erased.
+    PartyErased(PartyId),
+    /// The address has an owner.
+    AddressOwned(String),
     /// What the pool has counted, in OpenMetrics text.
     Metrics(String),
     /// The addresses that are banned.

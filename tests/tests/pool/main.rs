@@ -34,6 +34,7 @@ mod practice;
 mod probe;
 mod reorganisation;
 mod rude;
+mod screening;
 mod shares;
 mod shutdown;
 mod site;

@@ -34,10 +34,14 @@ impl Payer {
         if let Some(conflict) = self.conflict(&batch)? {
             return self.follow_conflict(batch, conflict, events).await;
         }
-        if batch.newest().stage == AttemptStage::Created
-            && batch.approval != BatchApproval::Awaited
-            && self.wallet.signs_here()
-        {
+        if batch.approval == BatchApproval::Awaited {
+            return Ok(());
+        }
+        let to_sign = batch.newest().stage == AttemptStage::Created && self.wallet.signs_here();
+        if (!to_sign && batch.is_unsigned()) || !self.may_send(&batch, events).await? {
+            return Ok(());
+        }
+        if to_sign {
             batch = self.sign(batch).await?;
         }
         // It is given to the node again each time, for the node may have forgotten it.

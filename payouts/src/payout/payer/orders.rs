@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The most characters of a name or reason.
-const MAX_WORDS: usize = 500;
+pub(super) const MAX_WORDS: usize = 500;
 
 impl Payer {
     /// Notes that somebody agrees to a batch; the next step signs it, or it can be exported.

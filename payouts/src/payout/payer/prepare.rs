@@ -8,7 +8,7 @@ use super::{COMMIT_ATTEMPTS, OPEN_BATCHES, Payer, PayoutError};
 use crate::{
     account::AccountId,
     clock::now_ms,
-    export,
+    export::{self, journal::JournalRow, screened::Moment},
     payout::{
         Attempt, AttemptStage, Batch, BatchApproval, BatchId, BatchState, Due, FeePayer, PaidOutput, PayoutEvent,
         Refusal, Restraint, fee, node,
@@ -70,7 +70,11 @@ impl Payer {
     pub async fn run(&mut self, selection: Selection) -> Result<Vec<PayoutEvent>, PayoutError> {
         let mut events = Vec::new();
         self.wallet.sync(&self.rpc).await?;
+        self.screen_accounts(&mut events).await?;
         self.sweep(&mut events).await?;
+        if let Err(unusable) = self.screening.standing(now_ms()) {
+            return Err(Refusal::NotScreened(unusable.to_string()).into());
+        }
         if let Selection::Account(account) = selection {
             self.check_payable(account).await?;
         }
@@ -130,11 +134,18 @@ impl Payer {
     /// Reserves balances and coins for a new batch, if any are due and free. The first durable step.
     async fn prepare(&mut self, selection: Selection, events: &mut Vec<PayoutEvent>) -> Result<Prepared, PayoutError> {
         for _ in 0..COMMIT_ATTEMPTS {
-            let head = self.store.head().await?;
             let due = self.selected(selection).await?;
             if due.is_empty() {
                 return Ok(Prepared::NothingDue);
             }
+            if !self.may_pay(now_ms(), events) {
+                return Ok(Prepared::Waiting);
+            }
+            let due = self.screen_due(due, events).await?;
+            if due.is_empty() {
+                return Ok(Prepared::NothingDue);
+            }
+            let head = self.store.head().await?;
             if self.store.batches_to_watch(u32::MAX).await?.len() >= OPEN_BATCHES {
                 return Ok(Prepared::Waiting);
             }
@@ -156,8 +167,10 @@ impl Payer {
                 }
             };
             let entry = batch.creation().balanced()?.seal(head, batch.created_at_ms);
+            let screened = self.screen_batch(&batch, Moment::Batch).ok_or(StoreError::Contended)?;
+            let screened = JournalRow::seal(self.store.journal_head().await?, batch.created_at_ms, head, &screened);
             let row = Row::BatchCreated { batch: batch.clone(), wallet_change: proposal.change };
-            if self.commit_with_wallet(Change { entry, rows: vec![row] }).await? {
+            if self.commit_with_wallet(Change { entry, rows: vec![row, Row::Journal(screened)] }).await? {
                 self.tell_created(&batch, events);
                 return Ok(Prepared::Batch(Box::new(batch)));
             }

@@ -6,7 +6,7 @@ use super::{COMMIT_ATTEMPTS, Payer, PayoutError, orders};
 use crate::{
     account::AccountId,
     clock::now_ms,
-    ledger::LedgerAccount,
+    ledger::{Entry, LedgerAccount},
     payout::{
         Outcome, PayoutEvent, Refusal, Restraint, RestraintAct, RestraintRow,
         restraint::{move_key, moving},
@@ -68,33 +68,47 @@ impl Payer {
         act: RestraintAct,
         reason: &str,
     ) -> Result<Outcome, PayoutError> {
-        orders::check_words(reason)?;
         for _ in 0..COMMIT_ATTEMPTS {
-            let head = self.store.head().await?;
-            self.store.due_of(account).await?.ok_or(Refusal::UnknownAccount(account))?;
-            let last = self.store.restraint(account, restraint).await?;
-            let is_in_force = last.as_ref().is_some_and(RestraintRow::is_in_force);
-            let (payable, kept) = (LedgerAccount::MinerPayable(account), restraint.ledger_account(account));
-            let (from, to) = if act == RestraintAct::Ended { (kept, payable) } else { (payable, kept) };
-            let balance = self.store.balance(from).await?;
-            let is_done = match act {
-                RestraintAct::Begun => is_in_force,
-                RestraintAct::Swept => !is_in_force || balance == SignedAmount::ZERO,
-                RestraintAct::Ended => !is_in_force,
-            };
-            if is_done {
+            let Some((entry, row)) = self.restraining(account, restraint, act, reason).await? else {
                 return Ok(Outcome::Already);
-            }
-            let number = last.map_or(0, |last| last.number) + 1;
-            let lines = moving(restraint.entry_kind(act), move_key(account, number), from, to, balance);
-            let at_ms = now_ms();
-            let entry = lines.balanced()?.seal(head, at_ms);
-            let reason = reason.to_owned();
-            let row = RestraintRow { entry: entry.seq, account, restraint, number, act, reason, at_ms };
+            };
             if self.store.commit(Change { entry, rows: vec![Row::Restrained(row)] }).await? == Commit::Done {
                 return Ok(Outcome::Done);
             }
         }
         Err(StoreError::Contended.into())
+    }
+
+    /// Works out the entry and the row of an act; nothing if it changes nothing.
+    pub(super) async fn restraining(
+        &self,
+        account: AccountId,
+        restraint: Restraint,
+        act: RestraintAct,
+        reason: &str,
+    ) -> Result<Option<(Entry, RestraintRow)>, PayoutError> {
+        orders::check_words(reason)?;
+        let head = self.store.head().await?;
+        self.store.due_of(account).await?.ok_or(Refusal::UnknownAccount(account))?;
+        let last = self.store.restraint(account, restraint).await?;
+        let is_in_force = last.as_ref().is_some_and(RestraintRow::is_in_force);
+        let (payable, kept) = (LedgerAccount::MinerPayable(account), restraint.ledger_account(account));
+        let (from, to) = if act == RestraintAct::Ended { (kept, payable) } else { (payable, kept) };
+        let balance = self.store.balance(from).await?;
+        let is_done = match act {
+            RestraintAct::Begun => is_in_force,
+            RestraintAct::Swept => !is_in_force || balance == SignedAmount::ZERO,
+            RestraintAct::Ended => !is_in_force,
+        };
+        if is_done {
+            return Ok(None);
+        }
+        let number = last.map_or(0, |last| last.number) + 1;
+        let lines = moving(restraint.entry_kind(act), move_key(account, number), from, to, balance);
+        let at_ms = now_ms();
+        let entry = lines.balanced()?.seal(head, at_ms);
+        let reason = reason.to_owned();
+        let row = RestraintRow { entry: entry.seq, account, restraint, number, act, reason, at_ms };
+        Ok(Some((entry, row)))
     }
 }

@@ -5,6 +5,7 @@ use bitcoin::{Psbt, Transaction};
 use super::{Payer, PayoutError, orders};
 use crate::{
     clock::now_ms,
+    export::screened::Moment,
     payout::{AttemptStage, Batch, BatchApproval, BatchEvent, BatchEventKind, BatchId, BatchState, Outcome, Refusal},
     wallet::BadSignature,
 };
@@ -22,6 +23,12 @@ impl Payer {
         if batch.newest().stage != AttemptStage::Created {
             return Err(Refusal::NothingToSign(id).into());
         }
+        if let Err(unusable) = self.screening.standing(now_ms()) {
+            return Err(Refusal::NotScreened(unusable.to_string()).into());
+        }
+        self.read_journal().await?;
+        let screened = self.screen_batch(&batch, Moment::Broadcast).ok_or(Refusal::Found(id))?;
+        self.record(&screened).await?;
         // On record before it is out of hand.
         let event = BatchEvent { kind: BatchEventKind::Exported, at_ms: now_ms(), note: String::new() };
         self.store.note_batch(id, &event).await?;

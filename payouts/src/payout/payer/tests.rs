@@ -28,6 +28,7 @@ use crate::{
 };
 
 mod operations;
+mod screening;
 
 const BLOCK_SAT: u64 = 5_000_000_000;
 /// Fee rates are whole satoshis per virtual byte here, so that fees stand out in balances.
@@ -81,7 +82,7 @@ impl Pool {
     async fn payer_with(&self, policy: PayoutPolicy) -> Payer {
         let key = WalletKey::read(&self.dir.path().join("wallet.key"), Network::Regtest).unwrap();
         let wallet = Wallet::open(self.store.clone(), key, self.rpc.clone()).await.unwrap();
-        Payer::new(self.store.clone(), wallet, self.rpc.clone(), policy)
+        Payer::new(self.store.clone(), wallet, self.rpc.clone(), policy, Screening::by_nobody())
     }
 
     /// Mines a block that pays the pool and records it as found.
@@ -177,6 +178,10 @@ fn count(events: &[PayoutEvent], kind: &str) -> usize {
             PayoutEvent::Conflicted { .. } => kind == "conflicted",
             PayoutEvent::Replaced { .. } => kind == "replaced",
             PayoutEvent::Swept { .. } => kind == "swept",
+            PayoutEvent::ListsUnusable { .. } => kind == "unusable",
+            PayoutEvent::Found { .. } => kind == "found",
+            PayoutEvent::GivenBack { .. } => kind == "given back",
+            PayoutEvent::Withheld { .. } => kind == "withheld",
         })
         .count()
 }

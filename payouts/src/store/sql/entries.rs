@@ -6,8 +6,8 @@ use bitcoin::SignedAmount;
 use sqlx::{Executor, QueryBuilder, Row as _};
 
 use super::{
-    Connection, Db, Pool, ROWS_PER_INSERT, SqlRow, attempts, batch_events, batches, blocks, parsed, periods, register,
-    reserve, restraints, sat, windows,
+    Connection, Db, Pool, ROWS_PER_INSERT, SqlRow, attempts, batch_events, batches, blocks, journal, parsed, periods,
+    register, reserve, restraints, sat, windows,
 };
 use crate::{
     hash_chain::ChainHash,
@@ -77,6 +77,11 @@ pub(super) async fn commit(connection: &mut Connection, change: &Change) -> Resu
             }
             Row::Restrained(row) => restraints::insert(connection, row).await?,
             Row::Registered(row) => register::insert(connection, row).await?,
+            Row::Journal(row) => {
+                if journal::append(connection, std::slice::from_ref(row)).await? != Commit::Done {
+                    return Ok(Commit::Stale);
+                }
+            }
             Row::ReserveBlock { lot, is_void } => reserve::set_block(connection, lot, *is_void).await?,
             Row::Given { from, to, lots } => reserve::give(connection, *from, *to, lots).await?,
             Row::PeriodCredited(credited) => periods::insert_credited(connection, entry.seq, credited).await?,

@@ -22,6 +22,8 @@ use crate::{
     deposits::Deposit,
     export::{
         Lot,
+        journal::{JournalHead, JournalRow, JournalSeq},
+        party::PartyId,
         register::{RegisterHead, RegisterRow, RowSeq},
     },
     ledger::{Entry, EntryKind, EntrySeq, Head, LedgerAccount},
@@ -40,6 +42,7 @@ mod batches;
 mod blocks;
 mod entries;
 mod folding;
+mod journal;
 pub(in crate::store) mod known;
 mod periods;
 mod register;
@@ -372,6 +375,63 @@ impl Store for Backend {
 
     async fn register_rows(&self, after: RowSeq, limit: u32) -> Result<Vec<RegisterRow>, StoreError> {
         register::page(&self.readers, after, limit).await
+    }
+
+    async fn journal_head(&self) -> Result<JournalHead, StoreError> {
+        journal::head(&self.readers).await
+    }
+
+    async fn append_journal(&self, rows: &[JournalRow]) -> Result<Commit, StoreError> {
+        in_time(async {
+            let mut session = self.session().await?;
+            let mut transaction = begin(&mut session).await?;
+            let appended = journal::append(&mut transaction, rows).await?;
+            crash_point::reach(format_args!("before append journal"));
+            transaction.commit().await?;
+            crash_point::reach(format_args!("after append journal"));
+            Ok(appended)
+        })
+        .await
+    }
+
+    async fn journal_rows(&self, after: JournalSeq, limit: u32) -> Result<Vec<JournalRow>, StoreError> {
+        journal::page(&self.readers, after, limit).await
+    }
+
+    async fn journal_about(&self, kind: &str, subject: &str, limit: u32) -> Result<Vec<JournalRow>, StoreError> {
+        journal::newest(&self.readers, kind, subject, limit).await
+    }
+
+    async fn save_party(&self, id: PartyId, sealed: &[u8], rows: &[JournalRow]) -> Result<Commit, StoreError> {
+        in_time(async {
+            let mut session = self.session().await?;
+            let mut transaction = begin(&mut session).await?;
+            let appended = journal::append(&mut transaction, rows).await?;
+            if appended == Commit::Done {
+                journal::save_party(&mut transaction, id, sealed).await?;
+            }
+            transaction.commit().await?;
+            Ok(appended)
+        })
+        .await
+    }
+
+    async fn erase_party(&self, id: PartyId, rows: &[JournalRow]) -> Result<Commit, StoreError> {
+        in_time(async {
+            let mut session = self.session().await?;
+            let mut transaction = begin(&mut session).await?;
+            let appended = journal::append(&mut transaction, rows).await?;
+            if appended == Commit::Done {
+                journal::erase_party(&mut transaction, id).await?;
+            }
+            transaction.commit().await?;
+            Ok(appended)
+        })
+        .await
+    }
+
+    async fn parties(&self) -> Result<Vec<(PartyId, Vec<u8>)>, StoreError> {
+        journal::parties(&self.readers).await
     }
 
     async fn append_wallet_change(&self, change: &str) -> Result<(), StoreError> {

@@ -22,7 +22,7 @@ impl Pool {
         let public = self.key().watch_only().unwrap();
         let public = WatchOnly::new(&public.external(), &public.internal(), Network::Regtest).unwrap();
         let wallet = Wallet::open(self.store.clone(), public, self.rpc.clone()).await.unwrap();
-        Payer::new(self.store.clone(), wallet, self.rpc.clone(), policy())
+        Payer::new(self.store.clone(), wallet, self.rpc.clone(), policy(), Screening::by_nobody())
     }
 
     async fn batch(&self, id: i64) -> Batch {

@@ -1,0 +1,80 @@
+//! What every store must do with the register's journal and the sealed data of parties.
+
+use serde::Serialize;
+
+use super::*;
+use crate::export::{
+    journal::{JournalHead, JournalRow, JournalSeq, Recorded},
+    party::PartyId,
+};
+
+#[derive(Serialize)]
+struct Noted {
+    subject: &'static str,
+    text: String,
+}
+
+impl Recorded for Noted {
+    fn kind(&self) -> &'static str {
+        "NOTED"
+    }
+
+    fn subject(&self) -> String {
+        self.subject.to_owned()
+    }
+}
+
+/// Rows that follow each other after `head`.
+fn rows(head: JournalHead, subjects: &[&'static str]) -> Vec<JournalRow> {
+    let mut head = head;
+    let seal = |&subject: &&'static str| {
+        let text = format!("d\u{e9}j\u{e0} vu {}", head.seq);
+        let row = JournalRow::seal(head, 7, Head::EMPTY, &Noted { subject, text });
+        head = row.head();
+        row
+    };
+    subjects.iter().map(seal).collect()
+}
+
+pub(crate) async fn journal_is_read_back_and_found_by_subject(store: AnyStore) {
+    assert_eq!(store.journal_head().await.unwrap(), JournalHead::EMPTY);
+    let written = rows(JournalHead::EMPTY, &["a", "b", "a"]);
+    assert_eq!(store.append_journal(&written[..2]).await.unwrap(), Commit::Done);
+    assert_eq!(store.append_journal(&written[2..]).await.unwrap(), Commit::Done);
+    assert_eq!(store.append_journal(&[]).await.unwrap(), Commit::Done);
+    assert_eq!(store.journal_head().await.unwrap(), written[2].head());
+    assert_eq!(store.journal_rows(JournalSeq::new(0), 10).await.unwrap(), written);
+    assert_eq!(store.journal_rows(JournalSeq::new(1), 1).await.unwrap(), written[1..2]);
+    let about = store.journal_about("NOTED", "a", 10).await.unwrap();
+    assert_eq!(about, [written[2].clone(), written[0].clone()]);
+    assert_eq!(store.journal_about("NOTED", "a", 1).await.unwrap(), written[2..]);
+    assert_eq!(store.journal_about("OTHER", "a", 10).await.unwrap(), []);
+}
+
+pub(crate) async fn journal_row_that_follows_no_head_changes_nothing(store: AnyStore) {
+    let first = rows(JournalHead::EMPTY, &["a"]);
+    assert_eq!(store.append_journal(&first).await.unwrap(), Commit::Done);
+    let late = rows(JournalHead::EMPTY, &["b"]);
+    assert_eq!(store.append_journal(&late).await.unwrap(), Commit::Stale);
+    // Nor does an entry that comes with it.
+    let stale = post(&store, draft("x", 1), vec![Row::Journal(late[0].clone())]).await.unwrap();
+    assert_eq!((stale, store.head().await.unwrap()), (Commit::Stale, Head::EMPTY));
+    let second = rows(first[0].head(), &["b"]);
+    assert_eq!(post(&store, draft("x", 1), vec![Row::Journal(second[0].clone())]).await.unwrap(), Commit::Done);
+    assert_eq!(store.journal_head().await.unwrap(), second[0].head());
+}
+
+pub(crate) async fn data_of_a_party_can_be_changed_and_erased_with_its_row(store: AnyStore) {
+    let (one, two) = (PartyId::new(1), PartyId::new(2));
+    let written = rows(JournalHead::EMPTY, &["p", "p", "p", "p"]);
+    assert_eq!(store.save_party(two, b"second", &written[..1]).await.unwrap(), Commit::Done);
+    assert_eq!(store.save_party(one, b"first", &written[1..2]).await.unwrap(), Commit::Done);
+    // Not without its row.
+    assert_eq!(store.save_party(one, b"lost", &written[..1]).await.unwrap(), Commit::Stale);
+    assert_eq!(store.erase_party(one, &written[..1]).await.unwrap(), Commit::Stale);
+    assert_eq!(store.parties().await.unwrap(), [(one, b"first".to_vec()), (two, b"second".to_vec())]);
+    assert_eq!(store.save_party(one, b"", &written[2..3]).await.unwrap(), Commit::Done);
+    assert_eq!(store.erase_party(two, &written[3..]).await.unwrap(), Commit::Done);
+    assert_eq!(store.parties().await.unwrap(), [(one, Vec::new())]);
+    assert_eq!(store.journal_head().await.unwrap(), written[3].head());
+}

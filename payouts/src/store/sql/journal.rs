@@ -1,0 +1,91 @@
+//! The export register's journal, and the sealed data of parties.
+
+use sqlx::Row as _;
+
+use super::{Connection, Pool, SqlRow, parsed};
+use crate::{
+    export::{
+        journal::{JournalHead, JournalRow, JournalSeq},
+        party::PartyId,
+    },
+    store::{Commit, StoreError},
+};
+
+pub(super) async fn head(executor: impl sqlx::Executor<'_, Database = super::Db>) -> Result<JournalHead, StoreError> {
+    let row =
+        sqlx::query("SELECT seq, hash FROM export_journal ORDER BY seq DESC LIMIT 1").fetch_optional(executor).await?;
+    match row {
+        None => Ok(JournalHead::EMPTY),
+        Some(row) => {
+            Ok(JournalHead { seq: JournalSeq::new(row.try_get("seq")?), hash: parsed("export_journal", &row, "hash")? })
+        }
+    }
+}
+
+/// Writes rows that follow the head; if the head is another, nothing was written.
+pub(super) async fn append(connection: &mut Connection, rows: &[JournalRow]) -> Result<Commit, StoreError> {
+    let Some(first) = rows.first() else { return Ok(Commit::Done) };
+    let head = head(&mut *connection).await?;
+    if head.hash != first.previous || head.seq.get() + 1 != first.seq.get() {
+        return Ok(Commit::Stale);
+    }
+    for row in rows {
+        sqlx::query(
+            "INSERT INTO export_journal (seq, kind, subject, body, previous, hash) VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(row.seq.get())
+        .bind(&row.kind)
+        .bind(&row.subject)
+        .bind(&row.body)
+        .bind(row.previous.to_string())
+        .bind(row.hash.to_string())
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(Commit::Done)
+}
+
+pub(super) async fn page(pool: &Pool, after: JournalSeq, limit: u32) -> Result<Vec<JournalRow>, StoreError> {
+    let select = sqlx::query("SELECT * FROM export_journal WHERE seq > $1 ORDER BY seq LIMIT $2");
+    let rows = select.bind(after.get()).bind(i64::from(limit)).fetch_all(pool).await?;
+    rows.iter().map(journal_row).collect()
+}
+
+pub(super) async fn newest(pool: &Pool, kind: &str, subject: &str, limit: u32) -> Result<Vec<JournalRow>, StoreError> {
+    let select =
+        sqlx::query("SELECT * FROM export_journal WHERE kind = $1 AND subject = $2 ORDER BY seq DESC LIMIT $3");
+    let rows = select.bind(kind).bind(subject).bind(i64::from(limit)).fetch_all(pool).await?;
+    rows.iter().map(journal_row).collect()
+}
+
+pub(super) async fn save_party(connection: &mut Connection, id: PartyId, sealed: &[u8]) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO export_parties (id, sealed) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET sealed = excluded.sealed",
+    )
+    .bind(id.get())
+    .bind(sealed)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn erase_party(connection: &mut Connection, id: PartyId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM export_parties WHERE id = $1").bind(id.get()).execute(connection).await?;
+    Ok(())
+}
+
+pub(super) async fn parties(pool: &Pool) -> Result<Vec<(PartyId, Vec<u8>)>, StoreError> {
+    let rows = sqlx::query("SELECT id, sealed FROM export_parties ORDER BY id").fetch_all(pool).await?;
+    rows.iter().map(|row| Ok((PartyId::new(row.try_get("id")?), row.try_get("sealed")?))).collect()
+}
+
+fn journal_row(row: &SqlRow) -> Result<JournalRow, StoreError> {
+    Ok(JournalRow {
+        seq: JournalSeq::new(row.try_get("seq")?),
+        kind: row.try_get("kind")?,
+        subject: row.try_get("subject")?,
+        body: row.try_get("body")?,
+        previous: parsed("export_journal", row, "previous")?,
+        hash: parsed("export_journal", row, "hash")?,
+    })
+}
