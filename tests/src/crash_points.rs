@@ -4,13 +4,14 @@
 pub const VARIABLE: &str = "ADIT_CRASH_POINT";
 
 /// The steps of a pool's life that must last. The pool can die `before` and `after` each.
-pub const STEPS: [&str; 17] = [
+pub const STEPS: [&str; 18] = [
     "begin session",
     "keep block",
     "submitblock",
     "forget block",
     "append shares",
     "append wallet change",
+    "append journal",
     "commit block_found",
     "commit orphaned",
     "commit reconnected",

@@ -38,7 +38,6 @@ pub(super) async fn perform(config: &Config, request: Request) -> anyhow::Result
     {
         payer.screening_mut().use_lists(lists);
     }
-    payer.recall().await?;
     // No job of the stopped pool has a later position.
     let newest_cut = store.share_position().await?;
     Ok(operations::perform(&*store, &mut payer, newest_cut, &request).await?)

@@ -57,6 +57,8 @@ struct Operator<'a> {
 
 impl Operator<'_> {
     async fn perform(self, request: &Request) -> Result<Outcome, Refusal> {
+        // What screening has found stands on record, also if no step has read it yet.
+        self.payer.recall().await?;
         match request {
             Request::Status => self.status().await,
             Request::List { last } => {

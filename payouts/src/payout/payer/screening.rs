@@ -221,6 +221,8 @@ impl Payer {
                 accounts += 1;
                 subjects.update(format!("{}:{}\n", account.id, account.script_pubkey.to_hex_string()));
                 restrained += u64::from(self.screen_account(moment, account, events).await?);
+                // A name takes milliseconds, and miners' connections share the thread.
+                tokio::task::yield_now().await;
             }
         }
         if accounts == 0 && moment == Moment::Registration {
