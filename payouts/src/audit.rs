@@ -1,7 +1,7 @@
 //! Recomputes everything a store holds about money from the entries alone, and says whether it agrees: with itself,
 //! and with a node's chain.
 //!
-//! [`verify`] checks the two hash chains, the balances and the register; [`verify_books`] also every row that changes
+//! [`verify`] checks the three hash chains, the balances and the register; [`verify_books`] also every row that changes
 //! with entries; [`verify_chain`] compares the books with the chain. [`BalanceWatch`] is the small check for a pool
 //! that runs.
 
@@ -11,7 +11,10 @@ use bitcoin::SignedAmount;
 
 use crate::{
     books::BlockPhase,
-    export::register::{RegisterAudit, RegisterFault, RegisterHead, RowSeq},
+    export::{
+        journal::{JournalFault, JournalHead},
+        register::{RegisterAudit, RegisterFault, RegisterHead, RowSeq},
+    },
     ledger::{Audit, Discrepancy, EntrySeq, Head, LedgerAccount},
     store::{Store, StoreError},
 };
@@ -19,6 +22,7 @@ use crate::{
 mod batches;
 mod chain;
 mod imbalance;
+mod journal;
 mod reserve;
 mod restraints;
 mod rows;
@@ -27,6 +31,7 @@ pub use chain::{ChainAudit, ChainAuditError, ChainCoins, ChainFault, verify_chai
 pub use imbalance::{BalanceWatch, Imbalance};
 pub use rows::RowFault;
 
+use journal::CheckedJournal;
 use rows::{DeliveryAudit, RowAudit};
 
 /// Records read from the store at a time.
@@ -49,20 +54,25 @@ pub enum AuditError {
     /// The register is wrong, or does not agree with the ledger.
     #[error("export register: {0}")]
     Register(#[from] RegisterFault),
+    /// The register's journal is wrong, or does not agree with the ledger.
+    #[error("export journal: {0}")]
+    Journal(#[from] JournalFault),
 }
 
-/// What an audit confirmed: these two hashes stand for all records before them.
+/// What an audit confirmed: these three hashes stand for all records before them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Audited {
     /// The ledger's last entry.
     pub ledger: Head,
     /// The register's last row.
     pub register: RegisterHead,
+    /// The journal's last row.
+    pub journal: JournalHead,
     /// What was delivered in sum, less what was reversed.
     pub delivered: SignedAmount,
 }
 
-/// Audits ledger and register, up to a moment during the call; entries that come later do not matter.
+/// Audits ledger, register and journal, up to a moment during the call; entries that come later do not matter.
 ///
 /// # Errors
 ///
@@ -71,7 +81,7 @@ pub async fn verify(store: &dyn Store) -> Result<Audited, AuditError> {
     audit(store, None).await
 }
 
-/// Audits ledger and register as [`verify`] does, and the rows of blocks, credits, periods, deposits, batches and
+/// Audits ledger, register and journal as [`verify`] does, and the rows of blocks, credits, periods, deposits, batches and
 /// restraints, which must say what follows from the entries: phase, epoch, value, fee, facts, credits and what was paid
 /// of each; state, transactions, outputs and lots; who was not paid for a while. What no entry tells is compared with
 /// the chain ([`verify_chain`]), or follows from the shares
@@ -85,6 +95,7 @@ pub async fn verify_books(store: &dyn Store) -> Result<Audited, AuditError> {
 }
 
 async fn audit(store: &dyn Store, mut rows: Option<RowAudit>) -> Result<Audited, AuditError> {
+    let mut journal = CheckedJournal::read(store).await?;
     let (mut ledger, mut register) = (Audit::default(), RegisterAudit::default());
     let mut last = EntrySeq::new(0);
     let mut read = None;
@@ -96,6 +107,7 @@ async fn audit(store: &dyn Store, mut rows: Option<RowAudit>) -> Result<Audited,
             for entry in &entries {
                 ledger.check(entry)?;
                 register.note(entry);
+                journal.note(entry)?;
                 if let Some(rows) = &mut rows {
                     rows.note(entry)?;
                 }
@@ -132,7 +144,8 @@ async fn audit(store: &dyn Store, mut rows: Option<RowAudit>) -> Result<Audited,
         }
     }
     let (register, delivered) = register.finish()?;
-    Ok(Audited { ledger, register, delivered })
+    let journal = journal.finish()?;
+    Ok(Audited { ledger, register, journal, delivered })
 }
 
 /// Returns what the ledger says are the pool's own coins on the chain, in satoshis: immature, spendable and in flight.

@@ -7,6 +7,7 @@ pub mod account;
 mod alone;
 pub mod books;
 pub mod check;
+pub mod export;
 pub mod payout;
 pub mod port;
 pub mod probe;
@@ -64,9 +65,9 @@ pub enum Command {
     /// Look at payouts and decide about them; the pool may be running
     #[command(subcommand)]
     Payout(payout::PayoutCommand),
-    /// Look at the register of coins that left the pool; the pool may be running
+    /// Look at the register of coins that left the pool, value them, write and check reports
     #[command(subcommand)]
-    Export(ExportCommand),
+    Export(export::ExportCommand),
     /// Look at what screening by sanctions lists found, and release whom operators clear; the pool may be running
     #[command(subcommand)]
     Screening(screening::ScreeningCommand),
@@ -103,13 +104,6 @@ pub enum LedgerCommand {
     Explain(ExplainArguments),
     /// The same of a miner's credit for the work of a period
     ExplainPeriod(ExplainPeriodArguments),
-}
-
-/// What to do with the export register.
-#[derive(Debug, Subcommand)]
-pub enum ExportCommand {
-    /// Print the latest records: each payment, with the coinbases that it came from
-    List(ListArguments),
 }
 
 /// What to do with the database.

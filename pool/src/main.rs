@@ -15,8 +15,8 @@ use clap::Parser;
 use payouts::{crediting::PeriodNumber, store::Store};
 use pool::{
     cli::{
-        Cli, Command, ExplainArguments, ExplainPeriodArguments, ExportCommand, LedgerCommand, StoreCommand, account,
-        books, check, payout, port, probe, reserve, screening, store,
+        Cli, Command, ExplainArguments, ExplainPeriodArguments, LedgerCommand, StoreCommand, account, books, check,
+        export, payout, port, probe, reserve, screening, store,
     },
     config::{Config, ConfigError},
     init::init,
@@ -76,9 +76,7 @@ fn perform(command: Command) -> anyhow::Result<()> {
             read_books(&config.config, async |store| books::explain(store, block, &account).await)
         }
         Command::Payout(command) => answer(payout::perform(command)),
-        Command::Export(ExportCommand::List(arguments)) => {
-            read_books(&arguments.config.config, async |store| books::list_exports(store, arguments.last).await)
-        }
+        Command::Export(command) => answer(export::perform(command)),
         Command::Ledger(LedgerCommand::ExplainPeriod(arguments)) => {
             let ExplainPeriodArguments { config, period, account } = arguments;
             let period = PeriodNumber::new(period);

@@ -199,7 +199,14 @@ async fn a_row_that_was_changed_is_named() {
         ),
         ("UPDATE batches SET state = 'open', block_hash = NULL, attempt = NULL", "of batches: state is open, but"),
         ("UPDATE batches SET epoch = 4", "of batches: epoch is 4"),
-        ("UPDATE batch_attempts SET txid = replace(txid, 'a', 'b')", "row 1 of batches: state is confirmed in"),
+        (
+            "UPDATE batch_attempts SET txid = substr(txid, 1, 63) || CASE substr(txid, 64) WHEN '0' THEN '1' ELSE '0' END",
+            "row 1 of batches: state is confirmed in",
+        ),
+        (
+            "DROP TRIGGER export_journal_no_update; UPDATE export_journal SET body = body || ' ' WHERE seq = 1",
+            "export journal: journal row 1 was changed",
+        ),
         (
             "UPDATE batch_attempts SET network_fee_sat = network_fee_sat + 1",
             "row 1:0 of batch_attempts: coins that leave",

@@ -6,7 +6,7 @@
 //! hexadecimal digits, followed by the object. Each row also names the ledger's last entry and its hash, so that neither
 //! can be re-written without the other.
 //!
-//! Owns the form and the chain. What the objects say belongs to [`super::event`].
+//! Owns the form and the chain. What the objects say belongs to the modules that write them.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! The export register: which coin left the pool, and which coinbase it came from. Pure.
+//! The export register: which coin left the pool, and which coinbase it came from. Pure, but for [`valued`] and
+//! [`bookkeeping`], which read a store.
 //!
 //! Owns how a payment is traced to coinbases, and the [`register`] of paid outputs.
 
@@ -6,6 +7,7 @@ use bitcoin::{Amount, BlockHash, OutPoint};
 
 use crate::crediting::PeriodNumber;
 
+pub mod bookkeeping;
 pub mod journal;
 pub mod lists;
 pub mod movement;
@@ -16,6 +18,7 @@ pub mod report;
 pub mod rules;
 pub mod screened;
 pub mod screening;
+pub mod valued;
 
 /// Which credit a lot belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -422,6 +422,7 @@ pub(crate) async fn everything_is_in_use(store: AnyStore) {
     let conflict =
         Row::ConflictBooked { txid: Txid::from_byte_array([9; 32]), batch: batch.id, loss: Amount::from_sat(3) };
     post(&store, draft("rows", 0), vec![Row::Restrained(row), conflict]).await.unwrap();
+    everything_on_record(&store).await;
     audit::verify(&*store).await.unwrap();
 }
 

@@ -61,9 +61,10 @@ pub async fn list_exports(store: &dyn Store, last: u32) -> anyhow::Result<String
 pub async fn verify(store: &dyn Store, nodes: Option<&Nodes>) -> anyhow::Result<String> {
     let audited = audit::verify_books(store).await?;
     let mut table = Table::new([("CHAIN", Align::Left), ("RECORDS", Align::Right), ("LAST HASH", Align::Left)]);
-    let (ledger, register) = (audited.ledger, audited.register);
+    let (ledger, register, journal) = (audited.ledger, audited.register, audited.journal);
     table.push(["ledger".to_owned(), ledger.seq.to_string(), ledger.hash.to_string()]);
     table.push(["export register".to_owned(), register.seq.to_string(), register.hash.to_string()]);
+    table.push(["export journal".to_owned(), journal.seq.to_string(), journal.hash.to_string()]);
     let delivered = audited.delivered.to_sat();
     let chain = match nodes {
         Some(nodes) => compare_with_chain(store, nodes).await?,

@@ -33,6 +33,7 @@ mod pps;
 mod practice;
 mod probe;
 mod reorganisation;
+mod reports;
 mod rude;
 mod screening;
 mod shares;

@@ -6,8 +6,8 @@ use jiff::tz::{TimeZone, offset};
 
 use super::{
     model::{
-        Basis, BlockRef, BlockedRow, CreditLine, Currency, Fx, Lot, PayoutLine, Period, RecordEvent, RegisterRow,
-        ReportHead, SaleRow, ScreeningRow, SetAside, Statement, Valuation, Value, Zone,
+        AsOf, Basis, BlockRef, BlockedRow, ChainMark, CreditLine, Currency, Fx, Lot, PayoutLine, Period, RecordEvent,
+        RegisterRow, ReportHead, SaleRow, ScreeningRow, SetAside, Statement, Valuation, Value, Zone,
     },
     party::{Party, PartyName, PostalAddress, TaxId},
 };
@@ -57,11 +57,16 @@ pub(super) fn head() -> ReportHead {
         software_version: "0.1.0".to_owned(),
         profile: "utc+3".to_owned(),
         profile_version: "2026-01".to_owned(),
+        profile_sha256: "ee".repeat(32),
         zone: Zone { name: "UTC+3".to_owned(), rules: TimeZone::fixed(offset(3)) },
         period: Period { label: "2026-02".to_owned(), from_ms: 1_769_893_200_000, until_ms: 1_772_312_400_000 },
         generated_at_ms: 1_772_400_000_000,
         sequence: Some((1, 4)),
-        chain_head: "ab".repeat(32),
+        as_of: AsOf {
+            ledger: ChainMark { seq: 9, hash: "01".repeat(32) },
+            register: ChainMark { seq: 4, hash: "ab".repeat(32) },
+            journal: ChainMark { seq: 3, hash: "02".repeat(32) },
+        },
     }
 }
 
@@ -134,7 +139,7 @@ pub(super) fn statement() -> Statement {
         party: "P-1".to_owned(),
         opening_sat: 0,
         credits: vec![CreditLine {
-            block: block(899_000),
+            block: Some(block(899_000)),
             coinbase: format!("{}:0", "7".repeat(64)),
             at_ms: LATE_MS,
             amount_sat: 313_570_441,
@@ -150,8 +155,10 @@ pub(super) fn statement() -> Statement {
             address: "@bc1q<img src=x>".to_owned(),
             amount_sat: 250_000_000,
             reversed: false,
+            direct: false,
             valuation: Valuation::Unvalued,
         }],
+        network_fees: Vec::new(),
         payable_sat: 856_353,
         held: Vec::new(),
         blocked: vec![SetAside {
@@ -201,14 +208,14 @@ pub(super) fn screening() -> ScreeningRow {
     ScreeningRow {
         id: "S-1".to_owned(),
         at_ms: LATE_MS,
-        account: 3,
+        account: Some(3),
         party: "P-3".to_owned(),
         occasion: "batch".to_owned(),
         list_source: "sdn_advanced.xml".to_owned(),
         list_date: "2024-09-27".to_owned(),
         list_sha256: "cd".repeat(32),
         list_entries: 440,
-        list_loaded_at_ms: LATE_MS - 3_600_000,
+        list_loaded_at_ms: Some(LATE_MS - 3_600_000),
         input: "12QtD5BFwRsdNsAZY76UVE1xyCGNTojH9h".to_owned(),
         script: "76a9140f7c70765b8d48105b5c9b9d32ad061e0b96772288ac".to_owned(),
         algorithm: "1".to_owned(),

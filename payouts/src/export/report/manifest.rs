@@ -9,7 +9,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{NOT_LEGAL_ADVICE, ReportError, SCHEMA_VERSION, figure, file_name, json, model::ReportHead};
+use super::{
+    NOT_LEGAL_ADVICE, ReportError, SCHEMA_VERSION, figure, file_name, json,
+    model::{AsOf, ReportHead},
+};
 
 /// The name of the file.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -40,8 +43,12 @@ pub struct Manifest {
     pub generated_at: String,
     /// The rows of the register that are covered; nothing if there are none.
     pub sequence: Option<SequenceRange>,
+    /// The SHA-256 of the country profile's file.
+    pub profile_sha256: String,
     /// The hash of the register's last row.
     pub chain_head: String,
+    /// Up to where ledger, register and journal were read.
+    pub as_of: AsOf,
     /// The files, in the order in which they were written.
     pub files: Vec<FileEntry>,
 }
@@ -153,7 +160,9 @@ impl ReportSet {
             profile: head.profile,
             profile_version: head.profile_version,
             sequence: head.sequence.map(|(first, last)| SequenceRange { first, last }),
-            chain_head: head.chain_head,
+            profile_sha256: head.profile_sha256,
+            chain_head: head.as_of.register.hash.clone(),
+            as_of: head.as_of,
             files,
         };
         json::write(&manifest, out)?;

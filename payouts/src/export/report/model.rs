@@ -5,6 +5,7 @@
 //! text means that there is none. Nothing here is checked; what reports need to hold, they check themselves.
 
 use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 
 /// What all reports of a set have in common.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub struct ReportHead {
     pub profile: String,
     /// The country profile's version.
     pub profile_version: String,
+    /// The SHA-256 of the country profile's file.
+    pub profile_sha256: String,
     /// The profile's time zone.
     pub zone: Zone,
     /// The period that is reported.
@@ -25,8 +28,31 @@ pub struct ReportHead {
     pub generated_at_ms: i64,
     /// The first and the last row of the register that the reports cover; nothing if there are none.
     pub sequence: Option<(i64, i64)>,
-    /// The hash of the register's last row.
-    pub chain_head: String,
+    /// Up to where ledger, register and journal were read.
+    pub as_of: AsOf,
+}
+
+/// Up to where the records were read that reports are made from. From the same records the same reports can be made
+/// again, whatever came after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AsOf {
+    /// The ledger.
+    pub ledger: ChainMark,
+    /// The register.
+    pub register: ChainMark,
+    /// The register's journal.
+    pub journal: ChainMark,
+}
+
+/// The last record of a hash chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChainMark {
+    /// Its place; 0 for none.
+    pub seq: i64,
+    /// Its hash, which stands for all before it.
+    pub hash: String,
 }
 
 /// A time zone.
@@ -230,6 +256,8 @@ pub struct Statement {
     pub reversals: Vec<ReversalLine>,
     /// What was paid out.
     pub payouts: Vec<PayoutLine>,
+    /// The parts of payouts' network fees that the miner bore.
+    pub network_fees: Vec<NetworkFeeLine>,
     /// What is neither held nor blocked at the end of the period, ripe or not, and also if a payment is on its way;
     /// negative if the miner owes.
     pub payable_sat: i64,
@@ -241,12 +269,12 @@ pub struct Statement {
     pub closing_value: Valuation,
 }
 
-/// What a block earned a miner.
+/// What a block, or work, earned a miner.
 #[derive(Clone, Debug)]
 pub struct CreditLine {
-    /// The block.
-    pub block: BlockRef,
-    /// The coinbase output.
+    /// The block; nothing for work that was paid whatever was found.
+    pub block: Option<BlockRef>,
+    /// The coinbase output, or the period of the work.
     pub coinbase: String,
     /// When it was earned.
     pub at_ms: i64,
@@ -262,7 +290,7 @@ pub struct CreditLine {
 #[derive(Clone, Debug)]
 pub struct ReversalLine {
     /// The block that left the chain.
-    pub block: BlockRef,
+    pub block: Option<BlockRef>,
     /// The coinbase output.
     pub coinbase: String,
     /// When it was taken back.
@@ -292,8 +320,23 @@ pub struct PayoutLine {
     pub amount_sat: u64,
     /// Whether its block left the chain, so that this line takes back an earlier one.
     pub reversed: bool,
+    /// Whether it is an output of a coinbase, so that it is in no payout and not in the register.
+    pub direct: bool,
     /// What it was worth.
     pub valuation: Valuation,
+}
+
+/// A part of a payout's network fee that a miner bore.
+#[derive(Clone, Debug)]
+pub struct NetworkFeeLine {
+    /// The payout.
+    pub batch: String,
+    /// When it was taken from the balance, or given back.
+    pub at_ms: i64,
+    /// How much.
+    pub amount_sat: u64,
+    /// Whether the payout was given up, so that this line takes back an earlier one.
+    pub returned: bool,
 }
 
 /// An amount that cannot be paid for now.
@@ -375,8 +418,8 @@ pub struct ScreeningRow {
     pub id: String,
     /// When.
     pub at_ms: i64,
-    /// The account that was screened.
-    pub account: i64,
+    /// The account that was screened; nothing if the row is about many, or about a list.
+    pub account: Option<i64>,
     /// The party that was screened.
     pub party: String,
     /// On what occasion: registration, list update, batch, broadcast, template.
@@ -390,7 +433,7 @@ pub struct ScreeningRow {
     /// How many entries it had.
     pub list_entries: u64,
     /// When it was loaded.
-    pub list_loaded_at_ms: i64,
+    pub list_loaded_at_ms: Option<i64>,
     /// What was looked up: an address or a name, as given.
     pub input: String,
     /// The script that was compared.

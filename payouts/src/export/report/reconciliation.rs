@@ -44,6 +44,8 @@ pub struct BalanceFigures {
     pub reversals_sat: u64,
     /// What was paid and stayed paid; negative if more came back than was paid.
     pub payouts_sat: i64,
+    /// The parts of network fees that accounts bore, less those given back.
+    pub network_fees_sat: i64,
     /// What is neither held nor blocked at the end; negative if it is owed to the pool.
     pub payable_sat: i64,
     /// What is held.
@@ -202,7 +204,7 @@ fn coinbase(figures: &CoinbaseFigures) -> Equality {
 
 fn balance(figures: &BalanceFigures) -> Equality {
     compare(
-        "opening + credits - reversals - payouts = payable + held + blocked",
+        "opening + credits - reversals - payouts - network fees = payable + held + blocked",
         &figures.scope,
         Relation::Equal,
         vec![
@@ -210,6 +212,7 @@ fn balance(figures: &BalanceFigures) -> Equality {
             term("credits", figures.credits_sat),
             term("reversals", -i128::from(figures.reversals_sat)),
             term("payouts", -i128::from(figures.payouts_sat)),
+            term("network fees", -i128::from(figures.network_fees_sat)),
         ],
         vec![
             term("payable", figures.payable_sat),

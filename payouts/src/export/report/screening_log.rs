@@ -22,7 +22,9 @@ const COLUMNS: &[Column<ScreeningRow>] = &[
     column("screening", "text", "The screening's id", |row, _| Ok(Cell::text(&row.id))),
     column("time_utc", "RFC 3339", "When it was made, in UTC", |row, _| Cell::utc(row.at_ms)),
     column("time_local", "RFC 3339", "The same time in the profile's zone", |row, head| Cell::local(row.at_ms, head)),
-    column("account", "number", "The account that was screened", |row, _| Ok(Cell::integer(row.account))),
+    column("account", "number", "The account that was screened", |row, _| {
+        Ok(row.account.map_or(Cell::Empty, Cell::integer))
+    }),
     column("party", "text", "The party that was screened", |row, _| Ok(Cell::text(&row.party))),
     column("occasion", "text", "Why it was made: registration, list update, batch, broadcast, template", |row, _| {
         Ok(Cell::text(&row.occasion))
@@ -31,7 +33,9 @@ const COLUMNS: &[Column<ScreeningRow>] = &[
     column("list_date", "YYYY-MM-DD", "The day the list was published", |row, _| Ok(Cell::text(&row.list_date))),
     column("list_sha256", "hex", "The SHA-256 of the list's file", |row, _| Ok(Cell::text(&row.list_sha256))),
     column("list_entries", "number", "How many entries the list had", |row, _| Ok(Cell::integer(row.list_entries))),
-    column("list_loaded_utc", "RFC 3339", "When the list was loaded", |row, _| Cell::utc(row.list_loaded_at_ms)),
+    column("list_loaded_utc", "RFC 3339", "When the list was loaded", |row, _| {
+        row.list_loaded_at_ms.map_or(Ok(Cell::Empty), Cell::utc)
+    }),
     column("input", "text", "The address or name that was looked up, as given", |row, _| Ok(Cell::text(&row.input))),
     column("script", "hex", "The script that was compared", |row, _| Ok(Cell::text(&row.script))),
     column("algorithm", "text", "The version of the rules of comparison", |row, _| Ok(Cell::text(&row.algorithm))),

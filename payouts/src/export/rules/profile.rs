@@ -426,6 +426,11 @@ impl CountryProfile {
         }
     }
 
+    /// Returns one thing that the pool says of itself, if it is filled in.
+    pub fn pool_fact(&self, fact: PoolFact) -> Option<&str> {
+        self.terms.pool.facts.get(&fact).map(|text| text.trim()).filter(|text| !text.is_empty())
+    }
+
     /// Returns the first blank of each part, for a look over all that is left to fill in.
     pub fn blanks(&self) -> Vec<Blank> {
         let parts = [self.valuation_policy().map(drop), self.sale_obligation().map(drop), self.pool_facts().map(drop)];

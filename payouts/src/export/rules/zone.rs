@@ -68,6 +68,11 @@ impl Zone {
         Some(start.as_millisecond())
     }
 
+    /// Returns its rules.
+    pub fn rules(&self) -> &TimeZone {
+        &self.rules
+    }
+
     /// Returns the text that names it.
     pub fn as_str(&self) -> &str {
         &self.text

@@ -78,3 +78,14 @@ pub(crate) async fn data_of_a_party_can_be_changed_and_erased_with_its_row(store
     assert_eq!(store.parties().await.unwrap(), [(one, Vec::new())]);
     assert_eq!(store.journal_head().await.unwrap(), written[3].head());
 }
+
+/// Puts rows into the journal that name the ledger as it is, and the sealed data of a party.
+pub(super) async fn everything_on_record(store: &AnyStore) {
+    let ledger = store.head().await.unwrap();
+    let mut head = store.journal_head().await.unwrap();
+    for subject in ["a", "b"] {
+        let row = JournalRow::seal(head, 7, ledger, &Noted { subject, text: "noted".to_owned() });
+        head = row.head();
+        assert_eq!(store.save_party(PartyId::new(1), subject.as_bytes(), &[row]).await.unwrap(), Commit::Done);
+    }
+}

@@ -22,6 +22,7 @@ fn figures() -> Figures {
             credits_sat: 313_570_441,
             reversals_sat: 0,
             payouts_sat: 250_000_000,
+            network_fees_sat: 0,
             payable_sat: 856_353,
             held_sat: 0,
             blocked_sat: 62_714_088,
@@ -75,6 +76,7 @@ fn edited(mut figures: Figures, which: usize, by: i64) -> Option<Figures> {
             unsigned figures.balances[at] => credits_sat;
             unsigned figures.balances[at] => reversals_sat;
             signed figures.balances[at] => payouts_sat;
+            signed figures.balances[at] => network_fees_sat;
             signed figures.balances[at] => payable_sat;
             unsigned figures.balances[at] => held_sat;
             unsigned figures.balances[at] => blocked_sat;
@@ -115,7 +117,7 @@ fn consistent_figures_reconcile_and_the_file_shows_how() {
         assert_eq!(equality["difference"], 0);
     }
     let balance = &equalities[1];
-    assert_eq!(balance["name"], "opening + credits - reversals - payouts = payable + held + blocked");
+    assert_eq!(balance["name"], "opening + credits - reversals - payouts - network fees = payable + held + blocked");
     assert_eq!(balance["left"], 63_570_441);
     assert_eq!(balance["right_terms"][0], serde_json::json!({ "name": "payable", "sat": 856_353 }));
     assert_eq!((&equalities[4]["relation"], &equalities[0]["relation"]), (&"<=".into(), &"=".into()));
@@ -124,7 +126,7 @@ fn consistent_figures_reconcile_and_the_file_shows_how() {
 #[test]
 fn an_edit_of_one_satoshi_of_any_figure_fails() {
     let count = (0..).take_while(|&which| edited(figures(), which, 0).is_some()).count();
-    assert_eq!(count, 18);
+    assert_eq!(count, 19);
     for which in 0..count {
         for by in [1, -1] {
             let Some(edited) = edited(figures(), which, by) else { panic!("{which}") };
@@ -146,6 +148,7 @@ fn an_orphaned_block_leaves_nothing() {
         credits_sat: 313_570_441,
         reversals_sat: 313_570_441,
         payouts_sat: 0,
+        network_fees_sat: 0,
         payable_sat: 0,
         held_sat: 0,
         blocked_sat: 0,
@@ -194,13 +197,21 @@ prop_compose! {
     fn balances()(
         opening_sat in signed_sats(),
         [credits_sat, reversals_sat, held_sat, blocked_sat] in prop::array::uniform4(sats()),
-        payouts_sat in signed_sats(),
+        [payouts_sat, network_fees_sat] in prop::array::uniform2(signed_sats()),
     ) -> BalanceFigures {
-        let closing_sat = opening_sat + credits_sat as i64 - reversals_sat as i64 - payouts_sat;
+        let closing_sat = opening_sat + credits_sat as i64 - reversals_sat as i64 - payouts_sat - network_fees_sat;
         let payable_sat = closing_sat - held_sat as i64 - blocked_sat as i64;
         let scope = String::new();
         BalanceFigures {
-            scope, opening_sat, credits_sat, reversals_sat, payouts_sat, payable_sat, held_sat, blocked_sat,
+            scope,
+            opening_sat,
+            credits_sat,
+            reversals_sat,
+            payouts_sat,
+            network_fees_sat,
+            payable_sat,
+            held_sat,
+            blocked_sat,
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use super::super::{ReportError, json::CoinJson, markup::Markup};
-use super::view::{CreditView, PayoutView, ReversalView, SetAsideView, StatementView};
+use super::view::{CreditView, NetworkFeeView, PayoutView, ReversalView, SetAsideView, StatementView};
 
 /// Forbids the browser what the page does not do anyway, should a text ever get out of its place.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
@@ -42,6 +42,7 @@ pub(super) fn write(view: &StatementView, out: &mut dyn Write) -> Result<(), Rep
                 summary(page, view)?;
                 credits(page, &view.credits)?;
                 reversals(page, &view.reversals)?;
+                network_fees(page, &view.network_fees)?;
                 payouts(page, &view.payouts)?;
                 set_aside(page, "Held", &view.held)?;
                 set_aside(page, "Blocked", &view.blocked)
@@ -91,6 +92,7 @@ fn summary(page: &mut Markup<'_>, view: &StatementView) -> Result<(), ReportErro
             sum(page, "Opening balance", "", &totals.opening, "", false)?;
             sum(page, "Credits", "+ ", &totals.credits, &totals.credits_value.told(), false)?;
             sum(page, "Reversals", "\u{2212} ", &totals.reversals, &totals.reversals_value.told(), false)?;
+            sum(page, "Network fees borne", "\u{2212} ", &totals.network_fees, "", false)?;
             sum(page, "Payouts", "\u{2212} ", &totals.payouts, &totals.payouts_value.told(), false)?;
             sum(
                 page,
@@ -142,7 +144,7 @@ fn credits(page: &mut Markup<'_>, lines: &[CreditView]) -> Result<(), ReportErro
         page.within("tbody", &[], |page| {
             lines.iter().try_for_each(|line| {
                 page.within("tr", &[], |page| {
-                    page.text("td", &[], &line.block_height.to_string())?;
+                    page.text("td", &[], &line.block_height.map_or_else(String::new, |height| height.to_string()))?;
                     page.text("td", &[], &line.time.local)?;
                     page.text("td", &[("class", "id")], &line.coinbase)?;
                     page.text("td", &[("class", "amount")], &line.pool_fee.sat.to_string())?;
@@ -164,12 +166,32 @@ fn reversals(page: &mut Markup<'_>, lines: &[ReversalView]) -> Result<(), Report
         page.within("tbody", &[], |page| {
             lines.iter().try_for_each(|line| {
                 page.within("tr", &[], |page| {
-                    page.text("td", &[], &line.block_height.to_string())?;
+                    page.text("td", &[], &line.block_height.map_or_else(String::new, |height| height.to_string()))?;
                     page.text("td", &[], &line.time.local)?;
                     page.text("td", &[("class", "id")], &line.coinbase)?;
                     page.text("td", &[("class", "amount")], &line.pool_fee.sat.to_string())?;
                     coin(page, &line.amount)?;
                     page.text("td", &[("class", "amount")], &line.valuation.told())
+                })
+            })
+        })
+    })
+}
+
+fn network_fees(page: &mut Markup<'_>, lines: &[NetworkFeeView]) -> Result<(), ReportError> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    page.text("h2", &[], "Network fees borne")?;
+    page.within("table", &[("id", "network_fees")], |page| {
+        header(page, &["payout", "state", "time", "+BTC", "+satoshi"])?;
+        page.within("tbody", &[], |page| {
+            lines.iter().try_for_each(|line| {
+                page.within("tr", &[], |page| {
+                    page.text("td", &[], &line.batch)?;
+                    page.text("td", &[], line.state)?;
+                    page.text("td", &[], &line.time.local)?;
+                    coin(page, &line.amount)
                 })
             })
         })

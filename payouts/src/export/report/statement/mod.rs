@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, io::Write};
 
 use super::{
     ReportError, file_name, json,
-    model::{BlockRef, Currency, ReportHead, SetAside, Statement, Valuation, Value},
+    model::{BlockRef, Currency, NetworkFeeLine, ReportHead, SetAside, Statement, Valuation, Value},
     table::{Cell, Column, Table, Valued, column, height},
 };
 
@@ -29,7 +29,8 @@ const LINE: &[Column<StatementLine>] = &[
     column(
         "section",
         "text",
-        "OPENING; movements: CREDIT, REVERSAL, PAYOUT, PAYOUT_REVERSED; parts: PAYABLE, HELD, BLOCKED; CLOSING",
+        "OPENING; movements: CREDIT, REVERSAL, NETWORK_FEE, NETWORK_FEE_RETURNED, PAYOUT, PAYOUT_REVERSED, DIRECT_PAYMENT, \
+         DIRECT_PAYMENT_REVERSED; parts: PAYABLE, HELD, BLOCKED; CLOSING",
         |line, _| Ok(Cell::text(line.section.as_str())),
     ),
     column("time_utc", "RFC 3339", "When it happened, or since when it is set aside, in UTC", |line, _| {
@@ -44,9 +45,12 @@ const LINE: &[Column<StatementLine>] = &[
     column("block_hash", "hex", "The hash of that block", |line, _| {
         Ok(line.block.as_ref().map_or(Cell::Empty, |block| Cell::text(&block.hash)))
     }),
-    column("reference", "txid:vout or text", "The coinbase, the output that paid, or the screening", |line, _| {
-        Ok(Cell::text(&line.reference))
-    }),
+    column(
+        "reference",
+        "txid:vout or text",
+        "The coinbase, the output that paid, the payout, or the screening",
+        |line, _| Ok(Cell::text(&line.reference)),
+    ),
     column("detail", "text", "The address that was paid, or why an amount is set aside", |line, _| {
         Ok(Cell::text(&line.detail))
     }),
@@ -76,10 +80,18 @@ pub enum Section {
     Credit,
     /// A credit taken back.
     Reversal,
+    /// A part of a payout's network fee.
+    NetworkFee,
+    /// One of a payout that was given up.
+    NetworkFeeReturned,
     /// An output that paid.
     Payout,
     /// One whose block left the chain.
     PayoutReversed,
+    /// An output of a coinbase that paid.
+    DirectPayment,
+    /// One whose block left the chain.
+    DirectPaymentReversed,
     /// What can be paid.
     Payable,
     /// What is held.
@@ -96,8 +108,12 @@ impl Section {
             Self::Opening => "OPENING",
             Self::Credit => "CREDIT",
             Self::Reversal => "REVERSAL",
+            Self::NetworkFee => "NETWORK_FEE",
+            Self::NetworkFeeReturned => "NETWORK_FEE_RETURNED",
             Self::Payout => "PAYOUT",
             Self::PayoutReversed => "PAYOUT_REVERSED",
+            Self::DirectPayment => "DIRECT_PAYMENT",
+            Self::DirectPaymentReversed => "DIRECT_PAYMENT_REVERSED",
             Self::Payable => "PAYABLE",
             Self::Held => "HELD",
             Self::Blocked => "BLOCKED",
@@ -131,17 +147,21 @@ impl Valued for StatementLine {
 
     fn can_be_valued(&self) -> bool {
         match self.section {
-            Section::Credit | Section::Reversal | Section::Payout | Section::PayoutReversed | Section::Closing => true,
+            Section::Credit | Section::Reversal | Section::Closing => true,
+            Section::Payout | Section::PayoutReversed => true,
+            Section::DirectPayment | Section::DirectPaymentReversed => true,
             Section::Opening | Section::Payable | Section::Held | Section::Blocked => false,
+            Section::NetworkFee | Section::NetworkFeeReturned => false,
         }
     }
 
     fn movement_minor(&self, value: &Value) -> Option<i128> {
         let minor = i128::from(value.minor);
         match self.section {
-            Section::Credit | Section::PayoutReversed => Some(minor),
-            Section::Reversal | Section::Payout => Some(-minor),
+            Section::Credit | Section::PayoutReversed | Section::DirectPaymentReversed => Some(minor),
+            Section::Reversal | Section::Payout | Section::DirectPayment => Some(-minor),
             Section::Opening | Section::Payable | Section::Held | Section::Blocked | Section::Closing => None,
+            Section::NetworkFee | Section::NetworkFeeReturned => None,
         }
     }
 }
@@ -161,6 +181,8 @@ pub struct StatementTotals {
     pub payouts_sat: i128,
     /// Those of them whose block left the chain.
     pub payouts_reversed_sat: i128,
+    /// The parts of network fees that the miner bore, less those given back.
+    pub network_fees_sat: i128,
     /// What can be paid at the end.
     pub payable_sat: i128,
     /// What is held at the end.
@@ -175,9 +197,9 @@ impl StatementTotals {
         self.payouts_sat - self.payouts_reversed_sat
     }
 
-    /// Returns the balance at the end: opening, credits, less reversals, less payouts that stayed.
+    /// Returns the balance at the end: opening, credits, less reversals, payouts that stayed and network fees.
     pub fn closing_sat(&self) -> i128 {
-        self.opening_sat + self.credits_sat - self.reversals_sat - self.paid_sat()
+        self.opening_sat + self.credits_sat - self.reversals_sat - self.paid_sat() - self.network_fees_sat
     }
 
     /// Returns by how much the balance at the end is more than its parts; 0 if the statement adds up.
@@ -253,6 +275,7 @@ impl Statement {
             reversals_sat: self.reversals.iter().map(|line| i128::from(line.amount_sat)).sum(),
             payouts_sat: payouts(false),
             payouts_reversed_sat: payouts(true),
+            network_fees_sat: self.network_fees.iter().map(NetworkFeeLine::signed_sat).sum(),
             payable_sat: self.payable_sat.into(),
             held_sat: set_aside(&self.held),
             blocked_sat: set_aside(&self.blocked),
@@ -263,7 +286,7 @@ impl Statement {
     ///
     /// # Errors
     ///
-    /// If opening, credits, reversals and payouts do not give what is payable, held and blocked, to the satoshi.
+    /// If opening, credits, reversals, payouts and network fees do not give what is payable, held and blocked, to the satoshi.
     pub fn balanced(self) -> Result<BalancedStatement, Unbalanced> {
         let totals = self.totals();
         match totals.difference_sat() {
@@ -344,7 +367,7 @@ impl BalancedStatement {
         for credit in &statement.credits {
             moves(StatementLine {
                 at_ms: Some(credit.at_ms),
-                block: Some(credit.block.clone()),
+                block: credit.block.clone(),
                 reference: credit.coinbase.clone(),
                 movement_sat: Some(credit.amount_sat.into()),
                 fee_sat: Some(credit.fee_sat.into()),
@@ -355,7 +378,7 @@ impl BalancedStatement {
         for reversal in &statement.reversals {
             moves(StatementLine {
                 at_ms: Some(reversal.at_ms),
-                block: Some(reversal.block.clone()),
+                block: reversal.block.clone(),
                 reference: reversal.coinbase.clone(),
                 movement_sat: Some(-i128::from(reversal.amount_sat)),
                 fee_sat: Some(-i128::from(reversal.fee_sat)),
@@ -363,10 +386,22 @@ impl BalancedStatement {
                 ..line(Section::Reversal)
             });
         }
+        for fee in &statement.network_fees {
+            moves(StatementLine {
+                at_ms: Some(fee.at_ms),
+                reference: format!("payout {}", fee.batch),
+                movement_sat: Some(-fee.signed_sat()),
+                ..line(if fee.returned { Section::NetworkFeeReturned } else { Section::NetworkFee })
+            });
+        }
         for payout in &statement.payouts {
             let amount_sat = i128::from(payout.amount_sat);
-            let (section, movement_sat) =
-                if payout.reversed { (Section::PayoutReversed, amount_sat) } else { (Section::Payout, -amount_sat) };
+            let (section, movement_sat) = match (payout.direct, payout.reversed) {
+                (false, false) => (Section::Payout, -amount_sat),
+                (false, true) => (Section::PayoutReversed, amount_sat),
+                (true, false) => (Section::DirectPayment, -amount_sat),
+                (true, true) => (Section::DirectPaymentReversed, amount_sat),
+            };
             moves(StatementLine {
                 at_ms: Some(payout.at_ms),
                 block: Some(payout.block.clone()),
@@ -393,6 +428,13 @@ impl BalancedStatement {
         let valuation = statement.closing_value.clone();
         lines.push(StatementLine { balance_sat: Some(self.totals.closing_sat()), valuation, ..line(Section::Closing) });
         lines
+    }
+}
+
+impl NetworkFeeLine {
+    fn signed_sat(&self) -> i128 {
+        let sat = i128::from(self.amount_sat);
+        if self.returned { -sat } else { sat }
     }
 }
 

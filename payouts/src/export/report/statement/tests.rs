@@ -36,9 +36,9 @@ fn html(balanced: &BalancedStatement) -> String {
 fn eventful() -> Statement {
     let mut month = statement();
     let [credit, payout] = [month.credits[0].clone(), month.credits[0].clone()];
-    month.credits.push(CreditLine { amount_sat: 1_000, fee_sat: 10, block: block(899_001), ..credit });
+    month.credits.push(CreditLine { amount_sat: 1_000, fee_sat: 10, block: Some(block(899_001)), ..credit });
     month.reversals.push(ReversalLine {
-        block: block(899_001),
+        block: Some(block(899_001)),
         coinbase: payout.coinbase,
         at_ms: LATE_MS + 2,
         amount_sat: 1_000,
@@ -295,7 +295,7 @@ prop_compose! {
         };
         let credit = |(amount_sat, fee_sat)| CreditLine { amount_sat, fee_sat, ..template.credits[0].clone() };
         let reversal = |amount_sat| ReversalLine {
-            block: block(1),
+            block: Some(block(1)),
             coinbase: String::new(),
             at_ms: 0,
             amount_sat,

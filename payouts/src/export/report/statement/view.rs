@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::super::{
     ReportError, figure,
     json::{CoinJson, HeadJson, TimeJson, ValuationJson},
-    model::{BlockRef, CreditLine, PayoutLine, ReportHead, ReversalLine, SetAside, Valuation},
+    model::{BlockRef, CreditLine, NetworkFeeLine, PayoutLine, ReportHead, ReversalLine, SetAside, Valuation},
 };
 use super::{BalancedStatement, ValueTotals};
 
@@ -20,6 +20,7 @@ pub(super) struct StatementView {
     pub(super) opening: CoinJson,
     pub(super) credits: Vec<CreditView>,
     pub(super) reversals: Vec<ReversalView>,
+    pub(super) network_fees: Vec<NetworkFeeView>,
     pub(super) payouts: Vec<PayoutView>,
     pub(super) payable: CoinJson,
     pub(super) held: Vec<SetAsideView>,
@@ -32,8 +33,8 @@ pub(super) struct StatementView {
 /// A credit.
 #[derive(Debug, Serialize)]
 pub(super) struct CreditView {
-    pub(super) block_hash: String,
-    pub(super) block_height: u64,
+    pub(super) block_hash: Option<String>,
+    pub(super) block_height: Option<u64>,
     pub(super) coinbase: String,
     pub(super) time: TimeJson,
     pub(super) amount: CoinJson,
@@ -44,8 +45,8 @@ pub(super) struct CreditView {
 /// A credit taken back.
 #[derive(Debug, Serialize)]
 pub(super) struct ReversalView {
-    pub(super) block_hash: String,
-    pub(super) block_height: u64,
+    pub(super) block_hash: Option<String>,
+    pub(super) block_height: Option<u64>,
     pub(super) coinbase: String,
     pub(super) time: TimeJson,
     pub(super) amount: CoinJson,
@@ -53,11 +54,22 @@ pub(super) struct ReversalView {
     pub(super) valuation: ValuationJson,
 }
 
+/// A part of a network fee.
+#[derive(Debug, Serialize)]
+pub(super) struct NetworkFeeView {
+    pub(super) batch: String,
+    pub(super) state: &'static str,
+    pub(super) time: TimeJson,
+    pub(super) amount: CoinJson,
+}
+
 /// An output that paid.
 #[derive(Debug, Serialize)]
 pub(super) struct PayoutView {
     pub(super) output: String,
     pub(super) state: &'static str,
+    /// Whether a coinbase paid it.
+    pub(super) is_direct: bool,
     pub(super) block_hash: String,
     pub(super) block_height: u64,
     pub(super) time: TimeJson,
@@ -84,6 +96,7 @@ pub(super) struct TotalsView {
     pub(super) reversals: CoinJson,
     pub(super) payouts: CoinJson,
     pub(super) payouts_reversed: CoinJson,
+    pub(super) network_fees: CoinJson,
     pub(super) closing: CoinJson,
     pub(super) payable: CoinJson,
     pub(super) held: CoinJson,
@@ -123,6 +136,11 @@ impl StatementView {
             opening: CoinJson::of(statement.opening_sat),
             credits: statement.credits.iter().map(|line| CreditView::of(line, head)).collect::<Result<_, _>>()?,
             reversals: statement.reversals.iter().map(|line| ReversalView::of(line, head)).collect::<Result<_, _>>()?,
+            network_fees: statement
+                .network_fees
+                .iter()
+                .map(|line| NetworkFeeView::of(line, head))
+                .collect::<Result<_, _>>()?,
             payouts: statement.payouts.iter().map(|line| PayoutView::of(line, head)).collect::<Result<_, _>>()?,
             payable: CoinJson::of(statement.payable_sat),
             held: set_aside(&statement.held)?,
@@ -136,10 +154,10 @@ impl StatementView {
 
 impl CreditView {
     fn of(line: &CreditLine, head: &ReportHead) -> Result<Self, ReportError> {
-        let BlockRef { hash, height } = line.block.clone();
+        let (block_hash, block_height) = told(line.block.as_ref());
         Ok(Self {
-            block_hash: hash,
-            block_height: height,
+            block_hash,
+            block_height,
             coinbase: line.coinbase.clone(),
             time: TimeJson::of(line.at_ms, head)?,
             amount: CoinJson::of(line.amount_sat),
@@ -151,10 +169,10 @@ impl CreditView {
 
 impl ReversalView {
     fn of(line: &ReversalLine, head: &ReportHead) -> Result<Self, ReportError> {
-        let BlockRef { hash, height } = line.block.clone();
+        let (block_hash, block_height) = told(line.block.as_ref());
         Ok(Self {
-            block_hash: hash,
-            block_height: height,
+            block_hash,
+            block_height,
             coinbase: line.coinbase.clone(),
             time: TimeJson::of(line.at_ms, head)?,
             amount: CoinJson::of(line.amount_sat),
@@ -164,12 +182,29 @@ impl ReversalView {
     }
 }
 
+impl NetworkFeeView {
+    fn of(line: &NetworkFeeLine, head: &ReportHead) -> Result<Self, ReportError> {
+        Ok(Self {
+            batch: line.batch.clone(),
+            state: if line.returned { "RETURNED" } else { "TAKEN" },
+            time: TimeJson::of(line.at_ms, head)?,
+            amount: CoinJson::of(line.amount_sat),
+        })
+    }
+}
+
+/// Returns hash and height of a block, if there is one.
+fn told(block: Option<&BlockRef>) -> (Option<String>, Option<u64>) {
+    (block.map(|block| block.hash.clone()), block.map(|block| block.height))
+}
+
 impl PayoutView {
     fn of(line: &PayoutLine, head: &ReportHead) -> Result<Self, ReportError> {
         let BlockRef { hash, height } = line.block.clone();
         Ok(Self {
             output: format!("{}:{}", line.txid, line.vout),
             state: if line.reversed { "REVERSED" } else { "DELIVERED" },
+            is_direct: line.direct,
             block_hash: hash,
             block_height: height,
             time: TimeJson::of(line.at_ms, head)?,
@@ -205,6 +240,7 @@ impl TotalsView {
             reversals: CoinJson::of(totals.reversals_sat),
             payouts: CoinJson::of(totals.payouts_sat),
             payouts_reversed: CoinJson::of(totals.payouts_reversed_sat),
+            network_fees: CoinJson::of(totals.network_fees_sat),
             closing: CoinJson::of(totals.closing_sat()),
             payable: CoinJson::of(totals.payable_sat),
             held: CoinJson::of(totals.held_sat),

@@ -1,0 +1,109 @@
+//! From shares to the files for an accountant: what reports say, the chain says too.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use jiff::{Timestamp, ToSpan, tz::TimeZone};
+use serde_json::Value;
+
+use crate::{
+    payouts::find_blocks,
+    site::{Site, eventually_or},
+};
+
+/// The profile that comes with the pool, whose venue is for the operator to name.
+const PROFILE: &str = include_str!("../../../payouts/profiles/neutral.toml");
+const PRICE: &str = "97412.35";
+
+/// A line of a CSV file by the names of its columns. No cell of these files has a comma or a quotation mark.
+type Line = std::collections::BTreeMap<String, String>;
+
+fn table(path: &Path) -> Vec<Line> {
+    let text = fs::read_to_string(path).unwrap();
+    let mut lines = text.trim_start_matches('\u{feff}').lines();
+    let header: Vec<&str> = lines.next().unwrap().split(',').collect();
+    let line = |line: &str| {
+        let cells: Vec<&str> = line.split(',').collect();
+        assert_eq!(cells.len(), header.len(), "{line}");
+        header.iter().zip(cells).map(|(name, cell)| ((*name).to_owned(), cell.to_owned())).collect()
+    };
+    lines.map(line).collect()
+}
+
+fn refused(site: &Site, arguments: &[&str]) -> String {
+    site.pool.ask(arguments).unwrap_err().to_string()
+}
+
+/// A file of the report of a period, by what its name begins with.
+fn file(folder: &Path, begins: &str, ends: &str) -> PathBuf {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut found = entries.filter(|path| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        name.starts_with(begins) && name.ends_with(ends)
+    });
+    found.next().unwrap_or_else(|| panic!("no {begins}*{ends} in {}", folder.display()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_reports_say_of_a_month_is_what_the_chain_has() {
+    let mut site = Site::regtest();
+    let addresses = find_blocks(&mut site, 2, 3).await;
+    site.node.mine(100).unwrap();
+    for address in &addresses {
+        eventually_or("each miner to be paid", async || {
+            site.node.mine(1).unwrap();
+            if site.unspent(address).is_empty() { Err(address) } else { Ok(()) }
+        })
+        .await;
+    }
+    site.settle().await;
+    site.pool.stop().unwrap();
+
+    let folder = site.pool.config_file().parent().unwrap().to_owned();
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (profile, prices, reports) = (path("mine.toml"), path("prices.csv"), path("reports"));
+    fs::write(&profile, PROFILE.replace("venue = \"\"", "venue = \"example\"")).unwrap();
+    let now = Timestamp::now().to_zoned(TimeZone::UTC);
+    // Also if midnight comes while this runs.
+    let days = [-1, 0, 1].map(|days| now.checked_add(days.days()).unwrap().date());
+    let rows: String = days.iter().map(|day| format!("example,BTC/USD,close,{day}T23:59:00Z,{PRICE}\n")).collect();
+    fs::write(&prices, format!("venue,pair,basis,time,price\n{rows}")).unwrap();
+
+    let said = site.pool.ask(&["export", "value", "--prices", &prices, "--profile", &profile]).unwrap();
+    assert!(said.contains(" 0 without a value"), "{said}");
+    let period = format!("{:04}-{:02}", now.year(), now.month());
+    let report = ["export", "report", "--profile", &profile, "--period", &period, "--out", &reports];
+    let said = site.pool.ask(&report).unwrap();
+    assert!(said.contains("manifest.json"), "{said}");
+    assert!(refused(&site, &report).contains("is not empty"), "nothing is overwritten");
+
+    let folder = Path::new(&reports);
+    let register = table(&file(folder, &format!("register_{period}"), ".csv"));
+    let delivered: std::collections::BTreeMap<String, i64> = register
+        .iter()
+        .map(|line| (format!("{}:{}", line["txid"], line["vout"]), line["movement_sat"].parse().unwrap()))
+        .collect();
+    let on_chain: std::collections::BTreeMap<String, i64> =
+        addresses.iter().flat_map(|address| site.unspent(address)).collect();
+    assert_eq!(delivered, on_chain);
+    assert_eq!(register.len(), delivered.len(), "an output has one record");
+    let reconciliation: Value =
+        serde_json::from_slice(&fs::read(file(folder, "reconciliation", ".json")).unwrap()).unwrap();
+    assert_eq!(reconciliation["reconciled"], Value::Bool(true), "{reconciliation}");
+    for address in &addresses {
+        let page = fs::read_to_string(file(folder, &format!("statement_{address}"), ".html")).unwrap();
+        assert!(page.contains(&address.to_string()) && !page.contains("<script"), "{page}");
+    }
+
+    let verify = ["export", "verify", "--dir", &reports, "--profile", &profile];
+    let said = site.pool.ask(&verify).unwrap();
+    assert!(said.contains("All records are as they were written"), "{said}");
+    assert!(said.contains("were made again and are the same"), "{said}");
+    let register = file(folder, &format!("register_{period}"), ".csv");
+    let text = fs::read_to_string(&register).unwrap();
+    fs::write(&register, text.replacen("DELIVERED", "REVERSED", 1)).unwrap();
+    let said = refused(&site, &verify);
+    assert!(said.contains(&*register.file_name().unwrap().to_string_lossy()), "{said}");
+}
