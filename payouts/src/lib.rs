@@ -14,7 +14,7 @@
 pub mod account;
 pub mod audit;
 pub mod books;
-mod clock;
+pub mod clock;
 pub mod crash_point;
 pub mod crediting;
 pub mod deposits;

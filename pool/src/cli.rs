@@ -14,9 +14,11 @@ pub mod probe;
 mod report;
 pub mod request;
 pub mod reserve;
+pub mod sale;
 pub mod screening;
 pub mod store;
 pub mod table;
+mod value;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -74,6 +76,9 @@ pub enum Command {
     /// Say who owns the addresses that are paid; the pool may be running
     #[command(subcommand)]
     Party(screening::PartyCommand),
+    /// Sell coin that the pool has earned itself to a desk, step by step; the pool may be running
+    #[command(subcommand)]
+    Sale(sale::SaleCommand),
     /// Make a backup of the books, or move them
     #[command(subcommand)]
     Store(StoreCommand),

@@ -16,7 +16,7 @@ use payouts::{crediting::PeriodNumber, store::Store};
 use pool::{
     cli::{
         Cli, Command, ExplainArguments, ExplainPeriodArguments, LedgerCommand, StoreCommand, account, books, check,
-        export, payout, port, probe, reserve, screening, store,
+        export, payout, port, probe, reserve, sale, screening, store,
     },
     config::{Config, ConfigError},
     init::init,
@@ -86,6 +86,7 @@ fn perform(command: Command) -> anyhow::Result<()> {
         Command::Reserve(command) => answer(reserve::perform(command)),
         Command::Screening(command) => answer(screening::screening(command)),
         Command::Party(command) => answer(screening::party(command)),
+        Command::Sale(command) => answer(sale::perform(command)),
         Command::Metrics(arguments) => answer(port::metrics(&arguments)),
         Command::Bans(command) => answer(port::bans(command)),
         Command::Probe(arguments) => {

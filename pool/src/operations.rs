@@ -10,9 +10,11 @@ mod log;
 mod open;
 pub mod party;
 mod perform;
+pub mod period;
 pub mod port;
 pub mod report;
 pub mod reserve;
+pub mod sale;
 pub mod screening;
 pub mod workers;
 
@@ -21,13 +23,18 @@ use std::{fmt, net::IpAddr, str::FromStr};
 use bitcoin::{Address, address::NetworkUnchecked};
 use payouts::{
     account::{AccountName, User},
-    export::party::{Party, PartyId},
+    export::{
+        closing::PeriodDeclared,
+        party::{Party, PartyId},
+        rules::{desk::Reference, period::Period, sale::Pick},
+        valued::Valued,
+    },
     payout::BatchId,
     reserve::PoolMoney,
 };
 use serde::{Deserialize, Serialize};
 
-use self::{account::AccountChanges, party::OwnRequest, reserve::GiftSource, screening::ReviewRequest};
+use self::{account::AccountChanges, party::OwnRequest, reserve::GiftSource, sale::SaleStep, screening::ReviewRequest};
 pub use self::{
     desk::{Desk, Order},
     log::tell,
@@ -190,6 +197,43 @@ pub enum Request {
     },
     /// Say whose an account's address is.
     OwnAddress(OwnRequest),
+    /// The sales of the pool's own coin.
+    Sales,
+    /// Take a step of a sale.
+    Sale {
+        /// Which.
+        sale: Reference,
+        /// The step.
+        step: Box<SaleStep>,
+        /// Who takes it.
+        by: Words,
+    },
+    /// Make the payout that delivers a sale.
+    DeliverSale {
+        /// Which.
+        sale: Reference,
+        /// The coins to sell, where the country profile wants them to be named.
+        #[serde(default)]
+        lots: Vec<Pick>,
+        /// Who wants it.
+        by: Words,
+    },
+    /// Put on record what receipts were worth: a page of what `adit export value` has worked out.
+    KeepValues {
+        /// The valuations.
+        values: Vec<Valued>,
+    },
+    /// Put on record that a period was declared; its reports were verified.
+    DeclarePeriod(Box<PeriodDeclared>),
+    /// Put on record that a period is closed.
+    ClosePeriod {
+        /// The name of the country profile that it was declared by.
+        profile: Words,
+        /// The period.
+        period: Period,
+        /// Who says so.
+        by: Words,
+    },
     /// What the running pool has counted.
     Metrics,
     /// Which addresses the running pool has banned.
@@ -212,6 +256,7 @@ impl Request {
                 | Request::Screening
                 | Request::Screen { .. }
                 | Request::Parties
+                | Request::Sales
                 | Request::Metrics
                 | Request::Bans
         )
@@ -227,6 +272,8 @@ impl Request {
                 | Request::Screen { .. }
                 | Request::Review(_)
                 | Request::AcceptList { .. }
+                | Request::Sale { .. }
+                | Request::DeliverSale { .. }
         )
     }
 
@@ -252,6 +299,10 @@ impl fmt::Display for Request {
             Request::OwnAddress(OwnRequest { account, party, by, .. }) => {
                 write!(f, "address of {account} belongs to party {party}, by {by}")
             }
+            Request::Sales => f.write_str("sales"),
+            Request::Sale { sale, step, by } => write!(f, "{} of sale {sale} by {by}", step.name()),
+            Request::DeliverSale { sale, by, .. } => write!(f, "deliver sale {sale} by {by}"),
+            Request::KeepValues { values } => write!(f, "values of {} receipts", values.len()),
             Request::List { last } => write!(f, "list {last}"),
             Request::Show { batch } => write!(f, "show {batch}"),
             Request::Run { account: None } => f.write_str("run"),
@@ -275,6 +326,11 @@ impl fmt::Display for Request {
                 write!(f, "fund the reserve with {sat} sat of {}: {reference}", PoolMoney::from(*from))
             }
             Request::AssignDeposits { sat, reference } => write!(f, "assign {sat} sat of deposits: {reference}"),
+            Request::DeclarePeriod(declared) => {
+                let PeriodDeclared { profile, period, declaration, by, .. } = declared.as_ref();
+                write!(f, "declare {period} of {profile} as {declaration:?} by {by}")
+            }
+            Request::ClosePeriod { profile, period, by } => write!(f, "close {period} of {profile} by {by}"),
             Request::Metrics => f.write_str("metrics"),
             Request::Bans => f.write_str("bans"),
             Request::LiftBan { address } => write!(f, "lift the ban of {address}"),
@@ -414,6 +470,24 @@ mod tests {
             assert_eq!(serde_json::to_string(&request).unwrap(), json);
             assert_eq!(serde_json::from_str::<Request>(json).unwrap(), request);
         }
+        // Valuations are written as the journal has them.
+        let values = serde_json::json!([{
+            "about": {"of": "credit", "entry": 1, "account": 7},
+            "profile": "neutral/1",
+            "profile_sha256": "ab".repeat(32),
+            "amount_sat": 100,
+            "received_at_ms": 1_700_000_000_000_i64,
+            "appraisal": {
+                "state": "UNVALUED",
+                "policy": "neutral/1",
+                "day": "2023-11-14",
+                "missing": {"price": {"venue": "example", "pair": "BTC/USD", "basis": "close"}},
+            },
+        }]);
+        let json = serde_json::json!({"operation": "keep_values", "values": values});
+        let request: Request = serde_json::from_str(&json.to_string()).unwrap();
+        assert_eq!(request.to_string(), "values of 1 receipts");
+        assert_eq!(serde_json::to_value(&request).unwrap(), json);
         assert!(serde_json::from_str::<Request>(r#"{"operation":"show","batch":7,"all":true}"#).is_err());
         assert!(serde_json::from_str::<Request>(r#"{"operation":"burn"}"#).is_err());
     }

@@ -25,5 +25,8 @@ pub const STEPS: [&str; 18] = [
     "commit reversed",
 ];
 
+/// Further steps, of what an operator says about parties.
+pub const OF_PARTIES: [&str; 2] = ["save party", "erase party"];
+
 /// Steps that a death can halve, with `amid` before them too.
 pub const HALVED: [&str; 2] = ["amid keep block", "amid forget block"];

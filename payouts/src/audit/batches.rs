@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bitcoin::{Amount, BlockHash, SignedAmount, Txid};
+use bitcoin::{Amount, BlockHash, OutPoint, SignedAmount, Txid};
 
 use super::{
     reserve::TakenOfPeriods,
@@ -18,11 +18,15 @@ use crate::{
 /// What batches took of each credit of a block.
 pub(super) type TakenOfBlocks = BTreeMap<(BlockHash, AccountId), Amount>;
 
-/// What batches took of each credit.
+/// What batches took of the pool's part of each coin, which is an output in a block.
+pub(super) type TakenOfFee = BTreeMap<(OutPoint, BlockHash), Amount>;
+
+/// What batches took of each credit, and of the fee.
 #[derive(Default)]
 pub(super) struct Taken {
     pub(super) of_blocks: TakenOfBlocks,
     pub(super) of_periods: TakenOfPeriods,
+    pub(super) of_fee: TakenOfFee,
 }
 
 /// A batch as its entries tell it.
@@ -30,6 +34,7 @@ pub(super) struct Taken {
 pub(super) struct PostedBatch {
     pub(super) created: EntrySeq,
     taken: BTreeMap<AccountId, Amount>,
+    taken_of_fee: Amount,
     paid: Amount,
     fee_of_accounts: Amount,
     /// The transactions that were broadcast, each with the coins that leave with it.
@@ -61,6 +66,7 @@ impl PostedBatch {
         Some(Self {
             created: entry.seq,
             taken,
+            taken_of_fee: entry.amount(LedgerAccount::Fee).to_unsigned().ok()?,
             paid: (-entry.amount(LedgerAccount::Reserved(id))).to_unsigned().ok()?,
             fee_of_accounts: (-entry.amount(LedgerAccount::NetworkFee)).to_unsigned().ok()?,
             sent: Vec::new(),
@@ -130,10 +136,13 @@ impl PostedBatch {
             }
         }
         let signed = |amount: Amount| amount.to_signed().unwrap_or(SignedAmount::MAX);
+        // A transaction that took the coins instead is a loss that leaves the fee and what can be spent alike.
+        let free = entry.amount(LedgerAccount::Fee).checked_add(entry.amount(LedgerAccount::Spendable));
         entry.corrects == Some(self.created)
             && entry.amount(LedgerAccount::Reserved(id)) == signed(self.paid)
             && entry.amount(LedgerAccount::NetworkFee) == signed(self.fee_of_accounts)
             && entry.amount(LedgerAccount::InFlight(id)) == -self.in_flight()
+            && free == self.in_flight().checked_sub(signed(self.taken_of_fee))
             && given == self.taken.iter().map(|(&account, &amount)| (account, signed(amount))).collect()
     }
 
@@ -161,23 +170,28 @@ impl PostedBatch {
     fn check_outputs(&self, batch: &Batch, taken: &mut Taken) -> Result<(), RowFault> {
         let id = batch.id;
         let is_given_back = matches!(batch.state, BatchState::Cancelled | BatchState::Replaced(_));
+        let (sold, paid): (Vec<_>, Vec<_>) = batch.outputs.iter().partition(|output| output.is_sold());
+        let of_fee: Amount = sold.iter().map(|output| output.due.amount).sum();
+        same("batch_outputs", id, "sum of what was sold", of_fee, self.taken_of_fee)?;
         for output in &batch.outputs {
             let (account, amount) = (output.due.account, output.due.amount);
             let row = format!("{id}:{}", output.vout);
-            let Some(&posted) = self.taken.get(&account) else { return Err(unknown("batch_outputs", row)) };
+            let posted = if output.is_sold() { Some(&amount) } else { self.taken.get(&account) };
+            let Some(&posted) = posted else { return Err(unknown("batch_outputs", row)) };
             same("batch_outputs", &row, "amount", amount, posted)?;
             let lots: Amount = output.lots.iter().map(|lot| lot.amount).sum();
             same("batch_lots", &row, "sum", lots, posted)?;
-            for &Lot { block, amount, credit, .. } in output.lots.iter().filter(|_| !is_given_back) {
+            for &Lot { coinbase, block, amount, credit } in output.lots.iter().filter(|_| !is_given_back) {
                 let sum = match credit {
                     LotCredit::Block => taken.of_blocks.entry((block, account)).or_default(),
                     LotCredit::Period { number, line } => taken.of_periods.entry((number, account, line)).or_default(),
+                    LotCredit::Fee => taken.of_fee.entry((coinbase, block)).or_default(),
                 };
                 *sum += amount;
             }
         }
-        if batch.outputs.len() < self.taken.len() {
-            let gone = self.taken.keys().find(|account| batch.outputs.iter().all(|out| out.due.account != **account));
+        if paid.len() < self.taken.len() {
+            let gone = self.taken.keys().find(|account| paid.iter().all(|out| out.due.account != **account));
             let account = gone.map(ToString::to_string).unwrap_or_default();
             return Err(missing("batch_outputs", format!("of batch {id} for account {account}"), self.created));
         }

@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use bitcoin::{Amount, BlockHash, SignedAmount, Txid};
 
 use super::{
-    batches::{PostedBatch, Taken, TakenOfBlocks},
+    batches::{PostedBatch, Taken, TakenOfBlocks, TakenOfFee},
     reserve::ReserveAudit,
     restraints::PostedRestraints,
 };
 use crate::{
     account::AccountId,
     books::{BlockCredit, BlockPhase, BlockRecord, BlockState},
+    deposits::Deposit,
     export::{
         Lot, LotCredit,
         register::{RecordState, RegisterRow},
@@ -203,6 +204,9 @@ impl RowAudit {
         if let Err(fault) = self.restraints.compare(store).await? {
             return Ok(Err(fault));
         }
+        if let Err(fault) = check_fee(&rows, &store.deposits().await?, &taken.of_fee) {
+            return Ok(Err(fault));
+        }
         let mut blocks: Vec<_> = self.blocks.iter().collect();
         blocks.sort_by_key(|(_, posted)| posted.found);
         for (&hash, posted) in blocks {
@@ -217,6 +221,24 @@ impl RowAudit {
         }
         self.reserve.compare(store, &taken.of_periods).await
     }
+}
+
+/// Makes sure that of no coin more was sold than it brought to the pool's fee.
+fn check_fee(
+    blocks: &BTreeMap<BlockHash, BlockRecord>,
+    deposits: &[Deposit],
+    taken: &TakenOfFee,
+) -> Result<(), RowFault> {
+    for (&(coin, hash), &taken) in taken {
+        let of_block = blocks.get(&hash).filter(|block| block.found.coinbase == coin).map(|block| block.fee);
+        let of_deposit = || deposits.iter().find(|deposit| deposit.seen.outpoint == coin);
+        let brought = of_block.or_else(|| of_deposit().map(|deposit| deposit.given));
+        let brought = brought.ok_or_else(|| unknown("batch_fee_lots", coin))?;
+        if taken > brought {
+            same("batch_fee_lots", coin, "sum", taken, brought)?;
+        }
+    }
+    Ok(())
 }
 
 impl PostedBlock {
@@ -285,7 +307,7 @@ impl PostedBlock {
                     told(payment.vout, payment.account, payment.amount),
                     told(payment.vout, posted.account, posted.amount),
                 )?,
-                None if self.state.phase == BlockPhase::Matured => {
+                None if self.state.phase == BlockPhase::Matured && payment.amount > Amount::ZERO => {
                     let kept = told(payment.vout, payment.account, payment.amount);
                     same("blocks", hash, "direct payment", kept, "none".to_owned())?;
                 }
@@ -402,6 +424,7 @@ impl std::fmt::Display for Of {
         match self.0 {
             LotCredit::Block => Ok(()),
             LotCredit::Period { number, line } => write!(f, " for period {number}:{line}"),
+            LotCredit::Fee => f.write_str(" of the fee"),
         }
     }
 }

@@ -136,12 +136,13 @@ pub(super) fn with_direct(lines: DraftLines, block: &BlockRecord, credits: &[Blo
 }
 
 impl Books {
-    /// Posts what the coinbase of an immature block paid directly, as far as its present stay in the chain lacks that.
+    /// Posts what the coinbase of an immature block paid directly, as far as its present stay in the chain lacks that. An
+    /// output of nothing moves nothing, and is not posted.
     ///
     /// The key of an entry is the output, in later stays with the epoch in which they began: `txid:vout:epoch`.
     pub(super) async fn post_direct(&self, hash: BlockHash) -> Result<(), BooksError> {
         let Some(block) = self.store.block(hash).await? else { return Ok(()) };
-        for payment in block.found.direct.iter() {
+        for payment in block.found.direct.iter().filter(|payment| payment.amount > Amount::ZERO) {
             self.post_payment(hash, payment).await?;
         }
         Ok(())

@@ -20,6 +20,9 @@ use super::{
     },
 };
 
+/// How far the time of a file may be ahead of the clock, in seconds: clocks of two machines differ a little.
+const MAX_AHEAD_S: u64 = 10 * 60;
+
 /// What was read of one list.
 #[derive(Clone, Debug)]
 pub struct ReadList {
@@ -145,9 +148,16 @@ impl ReadList {
             Some(Err(fault)) => Reading::Unreadable(fault),
             Some(Ok(list)) => Reading::Parsed(list),
         };
-        // A file from the future, by a clock that was wrong, is as good as new.
-        let age_s = u64::try_from(now_ms.saturating_sub(self.fetched_at_ms) / 1_000).unwrap_or(0);
-        assess_list(reading, age_s, self.max_age_s, self.last_entry_count)
+        let age_s = now_ms.saturating_sub(self.fetched_at_ms) / 1_000;
+        let standing = assess_list(reading, u64::try_from(age_s).unwrap_or(0), self.max_age_s, self.last_entry_count);
+        let ahead_s = u64::try_from(age_s.saturating_neg()).unwrap_or(0);
+        match standing {
+            // Else it would be as good as new until then, and for a day more.
+            ListStanding::Usable | ListStanding::Shrunken { .. } if ahead_s > MAX_AHEAD_S => {
+                ListStanding::FromFuture { ahead_s }
+            }
+            standing => standing,
+        }
     }
 }
 
@@ -365,8 +375,13 @@ pub(crate) mod tests {
                 "{hours} h"
             );
         }
-        // A clock that was wrong makes no list old.
-        assert!(lists.standing(0, &Acceptances::default()).is_ok());
+        // Clocks that differ by minutes make no list old; of one from the future nobody knows how old it is.
+        let lists = self::lists(&["1BitcoinEaterAddressDontSendf59kuE"], HOUR_MS);
+        let just = HOUR_MS - i64::try_from(MAX_AHEAD_S * 1_000).unwrap();
+        assert!(lists.standing(just, &Acceptances::default()).is_ok());
+        let said = lists.standing(just - 1_000, &Acceptances::default()).unwrap_err();
+        assert_eq!(said.standings(), [(source(), ListStanding::FromFuture { ahead_s: MAX_AHEAD_S + 1 })]);
+        assert!(said.to_string().contains("10 min 1 s ahead of this clock"), "{said}");
     }
 
     #[test]

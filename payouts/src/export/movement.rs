@@ -223,14 +223,14 @@ impl Movements {
     }
 }
 
-/// Returns what a batch pays to whom.
+/// Returns what a batch pays to whom. Coin that is sold was never owed to anybody.
 pub fn shares_of(batch: &Batch) -> Vec<BatchShare> {
     let share = |output: &crate::payout::PaidOutput| BatchShare {
         account: output.due.account,
         vout: output.vout,
         pays: i64::try_from(output.pays().to_sat()).unwrap_or(i64::MAX),
     };
-    batch.outputs.iter().map(share).collect()
+    batch.outputs.iter().filter(|output| !output.is_sold()).map(share).collect()
 }
 
 fn paid(
@@ -275,8 +275,15 @@ fn kind_of(kind: EntryKind, sat: i64) -> MovementKind {
     }
 }
 
-/// Returns the block that an entry is about, if its key names one.
+/// Returns the block that an entry is about, if its key names one. The key of a direct payment is the output; the block
+/// is the one whose coins it took.
 fn block_of(entry: &Entry) -> Option<BlockHash> {
+    if entry.kind == EntryKind::DirectPaid {
+        return entry.postings.iter().find_map(|posting| match posting.account {
+            LedgerAccount::Immature(block) => Some(block),
+            _ => None,
+        });
+    }
     entry.key.split(':').next().and_then(|hash| hash.parse().ok())
 }
 
@@ -409,6 +416,20 @@ mod tests {
             .credit(LedgerAccount::Immature(block()), sat(100));
         assert_eq!(books.post(orphaned), [(MovementKind::CreditReversed, -100)]);
         assert_eq!(books.owed(), Owed { payable: -100, ..Owed::default() });
+    }
+
+    #[test]
+    fn what_a_coinbase_paid_directly_names_its_block() {
+        let mut books = Books::new();
+        books.post(found(EntryKind::BlockFound));
+        let output = OutPoint::new(Txid::from_byte_array([4; 32]), 1);
+        let paid = Draft::begin(EntryKind::DirectPaid, output)
+            .debit(LedgerAccount::MinerImmature(MINER), sat(30))
+            .credit(LedgerAccount::Immature(block()), sat(30));
+        let entry = paid.balanced().unwrap().seal(books.head, 7);
+        let movements = books.movements.note(&entry, |_| None).unwrap();
+        let told: Vec<_> = movements.iter().map(|movement| (movement.kind, movement.sat, movement.block)).collect();
+        assert_eq!(told, [(MovementKind::DirectPayment, -30, Some(block()))]);
     }
 
     #[test]

@@ -161,6 +161,7 @@ impl RegisterRow {
                 match lot.credit {
                     LotCredit::Block => bytes,
                     LotCredit::Period { number, line } => bytes.text(&format!("period {number}:{line}")),
+                    LotCredit::Fee => bytes.text("fee"),
                 }
             })
             .text(self.state.as_str())

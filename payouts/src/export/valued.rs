@@ -4,41 +4,44 @@
 //! so does what a revised file values otherwise; the last row counts. What takes a receipt back has no valuation of its
 //! own: it is the exact negative of what it takes back.
 //!
-//! Owns which receipts are valued, at which time, and that each is on record. How a value comes about belongs to
-//! [`super::rules::valuation`].
+//! Owns which receipts are valued, at which time, and that each is on record. It takes two steps, which need not be of one
+//! process: [`Valuing`] works out what is new and only reads; [`keep`] checks that, a page at a time, and appends it. How a
+//! value comes about belongs to [`super::rules::valuation`].
+
+mod keeping;
+mod valuing;
 
 use std::collections::BTreeMap;
 
-use bitcoin::{BlockHash, OutPoint, SignedAmount};
+use bitcoin::{BlockHash, OutPoint};
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    keeping::{KeepError, Kept, keep},
+    valuing::Valuing,
+};
 use super::{
-    bookkeeping::{BookkeepingError, Line, Walk},
+    bookkeeping::{BookkeepingError, Line},
     journal::{JournalFault, JournalRow, JournalSeq, Recorded},
-    register::{RecordState, RowSeq},
+    register::{RecordState, RegisterRow, RowSeq},
     rules::{
         prices::PriceBook,
-        profile::{Blank, CountryProfile, ReceiptEvent},
+        profile::{Blank, CountryProfile},
         source_file::FileHash,
-        valuation::{Appraisal, Revaluation, ValuationError, ValuationPolicy},
+        valuation::{Appraisal, ValuationError},
     },
 };
 use crate::{
     account::AccountId,
-    clock::now_ms,
-    ledger::{EntryKind, EntrySeq},
-    store::{Commit, Store, StoreError},
+    ledger::{Entry, EntryKind, EntrySeq, LedgerAccount},
+    store::{Store, StoreError},
 };
 
-/// Rows that are read at a time.
-const PAGE: u32 = 1_000;
-/// Valuations that are appended at a time.
-const BATCH: usize = 256;
-/// Times that rows are sealed anew because others came first.
-const COMMIT_ATTEMPTS: u32 = 16;
+/// The most valuations of a page.
+pub const PAGE_VALUES: usize = 256;
 
 /// What a valuation is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "of", rename_all = "snake_case", deny_unknown_fields)]
 pub enum About {
     /// A delivery on record: one row of the register.
@@ -54,6 +57,13 @@ pub enum About {
         entry: EntrySeq,
         /// The account.
         account: AccountId,
+    },
+    /// The pool's own part of a block: its fee.
+    PoolFee {
+        /// The entry that splits the block.
+        entry: EntrySeq,
+        /// The block.
+        block: BlockHash,
     },
     /// An output of a coinbase that paid an account.
     DirectPayment {
@@ -73,6 +83,8 @@ pub enum ValueKey {
     Row(RowSeq),
     /// An entry of the ledger, and an account that it is about.
     Entry(EntrySeq, AccountId),
+    /// The pool's own part of the block that an entry splits.
+    PoolFee(EntrySeq),
 }
 
 impl About {
@@ -83,6 +95,36 @@ impl About {
             Self::Credit { entry, account } | Self::DirectPayment { entry, account, .. } => {
                 ValueKey::Entry(entry, account)
             }
+            Self::PoolFee { entry, .. } => ValueKey::PoolFee(entry),
+        }
+    }
+
+    /// Returns what a row of the register delivers, and its satoshis; nothing if it takes a delivery back.
+    fn of_row(row: &RegisterRow) -> Option<(Self, i64)> {
+        let about = Self::Record { row: row.seq, delivery: row.record.delivery };
+        let sat = i64::try_from(row.record.amount.to_sat()).unwrap_or(i64::MAX);
+        (row.state == RecordState::Delivered).then_some((about, sat))
+    }
+
+    /// Returns the pool's own part of the block that an entry splits, and its satoshis; nothing if it splits none, or the
+    /// pool has no part.
+    fn of_fee(entry: &Entry) -> Option<(Self, i64)> {
+        let block = match entry.kind {
+            EntryKind::BlockFound | EntryKind::Reconnected => entry.key.split(':').next()?.parse().ok()?,
+            _ => return None,
+        };
+        let sat = entry.amount(LedgerAccount::FeeImmature).to_sat().saturating_neg();
+        (sat > 0).then_some((Self::PoolFee { entry: entry.seq, block }, sat))
+    }
+
+    /// Returns what is received with a line of an entry, and its satoshis; nothing if the line is no receipt.
+    fn of_line(entry: EntrySeq, line: &Line) -> Option<(Self, i64)> {
+        match *line {
+            Line::Credit { account, sat, .. } => Some((Self::Credit { entry, account }, sat)),
+            Line::Direct { account, delivery, sat, reversed: false, .. } => {
+                Some((Self::DirectPayment { entry, account, delivery }, sat))
+            }
+            _ => None,
         }
     }
 }
@@ -119,6 +161,7 @@ impl Recorded for Valued {
         match &self.about {
             About::Record { delivery, .. } | About::DirectPayment { delivery, .. } => delivery.to_string(),
             About::Credit { entry, account } => format!("credit:{entry}:{account}"),
+            About::PoolFee { block, .. } => format!("fee:{block}"),
         }
     }
 }
@@ -146,6 +189,9 @@ pub enum ValuingError {
         /// Why.
         error: ValuationError,
     },
+    /// Valuations could not be put on record.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
 }
 
 /// What valuing has come to.
@@ -191,9 +237,6 @@ impl Valuations {
 
 /// Values all receipts that have no value by a profile, or another one by the book as it is now, and puts that on record.
 ///
-/// Deliveries are valued when the register had them first; credits when they were booked or matured, if that is what the
-/// profile holds for receipt, and what coinbases pay directly if payment is.
-///
 /// # Errors
 ///
 /// If the store fails, the profile names no source of prices, the books cannot be understood, or a value is out of range.
@@ -203,151 +246,13 @@ pub async fn value(
     profile: &CountryProfile,
     book: &PriceBook,
 ) -> Result<ValuingOutcome, ValuingError> {
-    let policy = profile.valuation_policy()?;
-    let mut known = Valuations::default();
-    let mut after = JournalSeq::new(0);
+    let mut valuing = Valuing::begin(store, profile, book).await?;
     loop {
-        let page = store.journal_rows(after, PAGE).await?;
-        let Some(newest) = page.last() else { break };
-        after = newest.seq;
-        page.iter().try_for_each(|row| known.note(row, policy.id()))?;
-    }
-    let mut valuer =
-        Valuer { store, profile, policy, book, known, pending: Vec::new(), outcome: ValuingOutcome::default() };
-    let mut receipts = Receipts::of(profile.receipt_event());
-    let mut walk = Walk::begin(store).await?;
-    while let Some(booked) = walk.next().await? {
-        for (about, sat) in receipts.of_entry(&booked) {
-            valuer.value(about, sat, booked.at_ms).await?;
+        let page = valuing.next_page().await?;
+        if page.is_empty() {
+            return Ok(valuing.finish());
         }
-    }
-    valuer.flush().await?;
-    Ok(valuer.outcome)
-}
-
-/// Finds receipts among the books' entries.
-struct Receipts {
-    event: ReceiptEvent,
-    /// Credits of blocks that are not mature.
-    immature: BTreeMap<BlockHash, Vec<(About, i64)>>,
-}
-
-impl Receipts {
-    fn of(event: ReceiptEvent) -> Self {
-        Self { event, immature: BTreeMap::new() }
-    }
-
-    /// Returns what is received with an entry.
-    fn of_entry(&mut self, booked: &super::bookkeeping::Booked) -> Vec<(About, i64)> {
-        let seq = booked.entry.seq;
-        let delivered = booked.rows.iter().filter(|row| row.state == RecordState::Delivered);
-        let mut receipts: Vec<_> = delivered
-            .map(|row| {
-                let about = About::Record { row: row.seq, delivery: row.record.delivery };
-                (about, i64::try_from(row.record.amount.to_sat()).unwrap_or(i64::MAX))
-            })
-            .collect();
-        for line in &booked.lines {
-            match *line {
-                Line::Credit { account, sat, ref block, .. } => {
-                    let credit = (About::Credit { entry: seq, account }, sat);
-                    match (self.event, block) {
-                        (ReceiptEvent::Payout, _) => {}
-                        (ReceiptEvent::Maturity, Some(block)) => {
-                            self.immature.entry(block.hash).or_default().push(credit);
-                        }
-                        (ReceiptEvent::Credit | ReceiptEvent::Maturity, _) => receipts.push(credit),
-                    }
-                }
-                Line::Direct { account, delivery, sat, reversed: false, .. } if self.event == ReceiptEvent::Payout => {
-                    receipts.push((About::DirectPayment { entry: seq, account, delivery }, sat));
-                }
-                _ => {}
-            }
-        }
-        match (booked.entry.kind, booked.block) {
-            (EntryKind::Matured, Some(block)) => receipts.extend(self.immature.remove(&block).unwrap_or_default()),
-            (EntryKind::Orphaned, Some(block)) => drop(self.immature.remove(&block)),
-            _ => {}
-        }
-        receipts
-    }
-}
-
-struct Valuer<'a> {
-    store: &'a dyn Store,
-    profile: &'a CountryProfile,
-    policy: ValuationPolicy,
-    book: &'a PriceBook,
-    known: Valuations,
-    pending: Vec<Valued>,
-    outcome: ValuingOutcome,
-}
-
-impl Valuer<'_> {
-    async fn value(&mut self, about: About, amount_sat: i64, received_at_ms: i64) -> Result<(), ValuingError> {
-        let amount = SignedAmount::from_sat(amount_sat);
-        let earlier = self.known.of(about.key()).map(|(_, valued)| &valued.appraisal);
-        let appraised = match earlier {
-            None => self.policy.appraise(amount, received_at_ms, self.book).map(Some),
-            Some(earlier) => self.policy.revalue(earlier, amount, received_at_ms, self.book).map(|new| match new {
-                Revaluation::Unchanged => None,
-                Revaluation::New(value) => Some(Appraisal::Valued(value)),
-            }),
-        };
-        let valued = |appraisal| Valued {
-            about,
-            profile: self.policy.id().to_owned(),
-            profile_sha256: self.profile.file_sha256(),
-            amount_sat,
-            received_at_ms,
-            appraisal,
-        };
-        let new = match appraised {
-            Ok(new) => new,
-            Err(error) => {
-                let subject = match earlier {
-                    Some(earlier) => valued(earlier.clone()).subject(),
-                    None => format!("a receipt of {amount_sat} sat at {received_at_ms} ms"),
-                };
-                return Err(ValuingError::Value { subject, error });
-            }
-        };
-        let outcome = &mut self.outcome;
-        match (&new, earlier) {
-            (Some(Appraisal::Unvalued(lack)), _) | (None, Some(Appraisal::Unvalued(lack))) => {
-                *outcome.unvalued.entry(lack.to_string()).or_default() += 1;
-            }
-            (Some(Appraisal::Valued(_)), None) => outcome.valued += 1,
-            (Some(Appraisal::Valued(_)), Some(_)) => outcome.revalued += 1,
-            (None, _) => outcome.unchanged += 1,
-        }
-        if let Some(appraisal) = new {
-            let event = valued(appraisal);
-            self.pending.push(event);
-            if self.pending.len() >= BATCH {
-                self.flush().await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Appends what is pending.
-    async fn flush(&mut self) -> Result<(), ValuingError> {
-        for _ in 0..COMMIT_ATTEMPTS {
-            let (mut head, ledger, at_ms) = (self.store.journal_head().await?, self.store.head().await?, now_ms());
-            let seal = |valued: &Valued| {
-                let row = JournalRow::seal(head, at_ms, ledger, valued);
-                head = row.head();
-                row
-            };
-            let rows: Vec<_> = self.pending.iter().map(seal).collect();
-            if self.store.append_journal(&rows).await? != Commit::Stale {
-                self.pending.clear();
-                return Ok(());
-            }
-        }
-        Err(StoreError::Contended.into())
+        keep(store, &page).await?;
     }
 }
 

@@ -56,6 +56,11 @@ impl PaidOutput {
         self.due.amount - self.fee
     }
 
+    /// Tells whether it delivers coin of the pool's own that was sold, instead of paying an account's balance.
+    pub fn is_sold(&self) -> bool {
+        self.lots.iter().any(|lot| lot.credit == LotCredit::Fee)
+    }
+
     /// Returns the coinbases that the output comes from, to the satoshi: the oldest lots. What remains of them, the
     /// newest, is the account's part of the network's fee.
     pub fn delivered_lots(&self) -> Vec<Lot> {
@@ -268,12 +273,16 @@ impl Batch {
         inputs
     }
 
-    /// Reserves what is due. The accounts' part of the network's fee is taken off that expense at once: what is
-    /// reserved is what the outputs pay, and the register has every satoshi of it.
+    /// Reserves what is due, and of the pool's fee what is sold. The accounts' part of the network's fee is taken off
+    /// that expense at once: what is reserved is what the outputs pay, and the register has every satoshi of it.
     pub(super) fn creation(&self) -> DraftLines {
         let lines = Draft::begin(EntryKind::PayoutCreated, self.id);
         let lines = self.outputs.iter().fold(lines, |lines, output| {
-            lines.debit(LedgerAccount::MinerPayable(output.due.account), output.due.amount)
+            let from = match output.is_sold() {
+                true => LedgerAccount::Fee,
+                false => LedgerAccount::MinerPayable(output.due.account),
+            };
+            lines.debit(from, output.due.amount)
         });
         lines
             .credit(LedgerAccount::Reserved(self.id), self.paid())
@@ -320,7 +329,7 @@ impl Batch {
 
     /// Gives back what the batch took, undoing its creation, which was `created`. Of a block that is not mature now,
     /// what was taken stands as the account's debt: that is what is given back then. A credit for work stands whatever
-    /// becomes of the coin that paid it.
+    /// becomes of the coin that paid it. What was sold is the pool's own again.
     pub(super) fn giving_back(
         &self,
         key: String,
@@ -335,9 +344,13 @@ impl Batch {
             .debit(LedgerAccount::Spendable, self.in_flight());
         self.outputs.iter().fold(lines, |lines, output| {
             let account = output.due.account;
-            output.lots.iter().fold(lines, |lines, lot| match lot.credit != LotCredit::Block || is_mature(lot.block) {
-                true => lines.credit(LedgerAccount::MinerPayable(account), lot.amount),
-                false => lines.credit(LedgerAccount::MinerDebt(account), lot.amount),
+            output.lots.iter().fold(lines, |lines, lot| {
+                let to = match lot.credit {
+                    LotCredit::Fee => LedgerAccount::Fee,
+                    LotCredit::Block if !is_mature(lot.block) => LedgerAccount::MinerDebt(account),
+                    LotCredit::Block | LotCredit::Period { .. } => LedgerAccount::MinerPayable(account),
+                };
+                lines.credit(to, lot.amount)
             })
         })
     }

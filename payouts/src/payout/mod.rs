@@ -19,8 +19,8 @@ pub use batch::{
     Due, PaidOutput,
 };
 pub use event::PayoutEvent;
-pub use payer::{Ownership, Payer, PayoutError, Replacement, Review, Screening, Selection};
-pub use policy::{Approval, FeePayer, PayoutPolicy};
+pub use payer::{Ownership, Payer, PayoutError, Replacement, Review, SaleOrder, SaleStatus, Screening, Selection};
+pub use policy::{Approval, FeePayer, PayoutPolicy, SalePolicy};
 pub use refusal::{Outcome, Refusal};
 pub use restraint::{Restraint, RestraintAct, RestraintRow};
 pub use schedule::{NoSchedule, PayoutRun, Schedule, Slot, TimeOfDay, Weekday};

@@ -12,7 +12,7 @@ use crate::{
     account::AccountId,
     books::REORG_WATCH_DEPTH,
     clock::now_ms,
-    export::{LotsShort, journal::JournalFault, party::VaultError},
+    export::{LotsShort, journal::JournalFault, party::VaultError, sales::Sales},
     ledger::{Draft, Entry, LedgerError},
     payout::{Batch, BatchId, PayoutEvent, PayoutPolicy, Refusal},
     store::{Change, Commit, Row, Store, StoreError},
@@ -26,6 +26,7 @@ mod orders;
 mod parties;
 mod prepare;
 mod restraints;
+mod sales;
 mod screening;
 mod signing;
 mod turn;
@@ -33,6 +34,7 @@ mod turn;
 pub use bump::Replacement;
 pub use parties::Ownership;
 pub use prepare::Selection;
+pub use sales::{SaleOrder, SaleStatus};
 pub use screening::{Review, Screening};
 
 /// The most batches that wait for a block at a time; further balances wait.
@@ -88,6 +90,8 @@ pub struct Payer {
     rpc: Arc<Client>,
     policy: PayoutPolicy,
     screening: Screening,
+    /// The sales on record, as far as findings were read.
+    sales: Sales,
 }
 
 impl Payer {
@@ -99,7 +103,7 @@ impl Payer {
         policy: PayoutPolicy,
         screening: Screening,
     ) -> Self {
-        Self { store, wallet, rpc, policy, screening }
+        Self { store, wallet, rpc, policy, screening, sales: Sales::default() }
     }
 
     /// Returns the wallet it pays from.
@@ -128,6 +132,7 @@ impl Payer {
         let mut events = Vec::new();
         let tip_height = self.wallet.sync(&self.rpc).await?;
         self.screen_accounts(&mut events).await?;
+        self.expire_quotes(now_ms).await?;
         let watched = self.store.batches_to_watch(tip_height.saturating_sub(REORG_WATCH_DEPTH)).await?;
         for batch in watched {
             self.advance(batch, &mut events).await?;

@@ -2,7 +2,10 @@
 
 use bitcoin::{Amount, FeeRate};
 
-use crate::payout::Schedule;
+use crate::{
+    export::rules::{residency::Country, sale::LotMethod},
+    payout::Schedule,
+};
 
 /// What is paid when, and at what price.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +28,17 @@ pub struct PayoutPolicy {
     pub max_fee_rate: FeeRate,
     /// The most outputs, change aside, of one transaction.
     pub max_outputs: usize,
+    /// By which rules coin of the pool's own is sold.
+    pub sales: SalePolicy,
+}
+
+/// By which rules coin of the pool's own is sold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SalePolicy {
+    /// How the coins of a sale are chosen.
+    pub lots: LotMethod,
+    /// Where the pool is resident, on which it depends whether a sale is an export. Unless it is known, nothing is sold.
+    pub residency: Option<Country>,
 }
 
 impl Default for PayoutPolicy {
@@ -39,6 +53,7 @@ impl Default for PayoutPolicy {
             min_fee_rate: FeeRate::BROADCAST_MIN,
             max_fee_rate: FeeRate::from_sat_per_vb_u32(200),
             max_outputs: 200,
+            sales: SalePolicy { lots: LotMethod::Fifo, residency: None },
         }
     }
 }

@@ -2,7 +2,17 @@
 
 use bitcoin::{Amount, FeeRate, Txid};
 
-use crate::{account::AccountId, export::party::PartyId, payout::BatchId};
+use crate::{
+    account::AccountId,
+    export::{
+        party::PartyId,
+        rules::{
+            desk::{DeskError, Reference},
+            sale::SaleError,
+        },
+    },
+    payout::BatchId,
+};
 
 /// Why a request was refused. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -155,6 +165,72 @@ pub enum Refusal {
     /// There is no key to seal personal data with.
     #[error("export.party_key_file is not set, and personal data is never stored unsealed")]
     NoVault,
+    /// There is no such sale.
+    #[error("there is no sale {0}")]
+    UnknownSale(Reference),
+    /// There is such a sale already.
+    #[error("there is a sale {0} already; choose another name")]
+    SaleExists(Reference),
+    /// A step of a sale does not follow.
+    #[error(transparent)]
+    Sale(DeskError),
+    /// A sale is not at the point where it is delivered.
+    #[error("sale {sale} is {state}; what is delivered is a sale whose offer was accepted")]
+    NotContracted {
+        /// The sale.
+        sale: Reference,
+        /// Its state.
+        state: &'static str,
+    },
+    /// A payout delivers the sale.
+    #[error(
+        "sale {sale} is delivered by batch {batch}; as long as that is not signed, `adit payout cancel {batch}` ends it"
+    )]
+    Delivering {
+        /// The sale.
+        sale: Reference,
+        /// The payout.
+        batch: BatchId,
+    },
+    /// Nobody knows whose the desk's address is.
+    #[error("account {0} has no owner on record; say whose address it is with `adit party own`")]
+    DeskUnknown(AccountId),
+    /// The desk's address belongs to somebody else by now.
+    #[error("{0} is not the address of the desk that made the offer any more")]
+    DeskMoved(String),
+    /// It is not known where the pool is resident, so nobody could tell whether the sale is an export.
+    #[error("the country profile does not say where the pool is resident: fill in its pool.facts.residency")]
+    SellerResidency,
+    /// The pool has less coin of its own.
+    #[error("of the pool's fee {} sat can be sold, not {} sat", .available.to_sat(), .amount.to_sat())]
+    ShortOfFee {
+        /// What there is.
+        available: Amount,
+        /// What was to be sold.
+        amount: Amount,
+    },
+    /// No output can carry so little.
+    #[error("{} sat are below {} sat, the least that an output to the desk's address can carry", .amount.to_sat(), .least.to_sat())]
+    Dust {
+        /// What was to be sold.
+        amount: Amount,
+        /// The least.
+        least: Amount,
+    },
+    /// The wallet has not enough coins that are free, or too many batches wait.
+    #[error("{} sat cannot be delivered now: the coins wait for confirmations of other payouts; try again after the next block", .0.to_sat())]
+    NoCoinsToSell(Amount),
+    /// By the country profile, the oldest coins are sold, and none are named.
+    #[error("the country profile sells the oldest coins first (lot_method fifo), so none can be named")]
+    LotsAreFifo,
+    /// By the country profile, coins that are sold are named.
+    #[error(
+        "the country profile wants the coins that are sold to be named (lot_method specific): name them with --lot"
+    )]
+    LotsNotNamed,
+    /// The named coins cannot be sold.
+    #[error(transparent)]
+    Lots(SaleError),
     /// Reasons and names are recorded, so they have a limit.
     #[error("a name or reason has from 1 to {max} characters")]
     Words {

@@ -7,6 +7,7 @@ use bitcoin::SignedAmount;
 
 use crate::{
     account::AccountId,
+    export::rules::state::RecordState,
     ledger::{Draft, DraftLines, EntryKind, EntrySeq, LedgerAccount},
 };
 
@@ -28,6 +29,14 @@ impl Restraint {
         match self {
             Self::Held => "held",
             Self::Blocked => "blocked",
+        }
+    }
+
+    /// Returns the state of records of the account that are not delivered yet.
+    pub fn record_state(self) -> RecordState {
+        match self {
+            Self::Held => RecordState::Held,
+            Self::Blocked => RecordState::Blocked,
         }
     }
 

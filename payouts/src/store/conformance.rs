@@ -46,11 +46,13 @@ use crate::{
 mod journal;
 mod payouts;
 mod periods;
+mod sales;
 mod shares;
 
 pub(crate) use journal::*;
 pub(crate) use payouts::*;
 pub(crate) use periods::*;
+pub(crate) use sales::*;
 pub(crate) use shares::*;
 
 type AnyStore = Arc<dyn Store>;
@@ -388,9 +390,10 @@ pub(crate) async fn everything_is_in_use(store: AnyStore) {
     store.append_settings(account, ShareSeq::new(1), &settings).await.unwrap();
     store.name_account(account, Some(&"farm".parse().unwrap())).await.unwrap();
     store.save_network_block(&network_block(3)).await.unwrap();
-    deposits::follow(&*store, &[deposit(10)]).await.unwrap();
+    deposits::follow(&*store, &[deposit(25)]).await.unwrap();
     reserve::give(&*store, &gift(10)).await.unwrap();
     credit_period(&store, account, 10).await;
+    earn(&store, 15).await;
 
     let batch = batch(&store, account, 60).await;
     let lines = Draft::begin(EntryKind::PayoutCreated, batch.id)
@@ -411,6 +414,7 @@ pub(crate) async fn everything_is_in_use(store: AnyStore) {
     let rows = vec![Row::BatchConfirmed { batch: batch.id, attempt: 0, block }, Row::Registered(row)];
     assert_eq!(store.commit(Change { entry, rows }).await.unwrap(), Commit::Done);
 
+    sell(&store, account, 2, 12).await;
     data_of_a_party_can_be_changed_and_erased_with_its_row(Arc::clone(&store)).await;
     store.note_batch(batch.id, &event(BatchEventKind::Exported, "")).await.unwrap();
     store.set_threshold(account, Some(Amount::from_sat(5))).await.unwrap();
@@ -434,6 +438,7 @@ macro_rules! for_each_requirement {
             journal_is_read_back_and_found_by_subject,
             journal_row_that_follows_no_head_changes_nothing,
             data_of_a_party_can_be_changed_and_erased_with_its_row,
+            values_of_receipts_are_on_record_once,
             an_address_has_one_account,
             a_name_stays_with_the_account_that_had_it_first,
             a_group_of_shares_is_stored_once_and_in_turn,
@@ -462,6 +467,7 @@ macro_rules! for_each_requirement {
             settings_hold_from_their_position_on,
             a_block_of_the_network_is_kept_as_it_was,
             periods_and_their_lots_are_kept,
+            coin_that_is_sold_is_there_no_more_until_it_is_given_back,
         }
     };
 }

@@ -12,7 +12,7 @@ use bdk_bitcoind_rpc::{Emitter, NO_EXPECTED_MEMPOOL_TXS};
 use bdk_wallet::{
     AddressInfo, ChangeSet, KeychainKind, LoadError, Update,
     chain::{
-        BlockId, ChainPosition, Merge,
+        BlockId, ChainOracle, ChainPosition, ConfirmationBlockTime, Merge,
         local_chain::{ApplyHeaderError, CannotConnectError},
     },
     descriptor::{DescriptorError, ExtendedDescriptor},
@@ -204,8 +204,8 @@ impl Wallet {
     pub fn deposits(&self) -> Vec<ChainDeposit> {
         let coins = self.coins();
         let from_elsewhere = |txid: Txid| {
-            let transaction = &coins.get_tx(txid)?.tx_node.tx;
-            let (sent, _) = coins.sent_and_received(transaction);
+            let transaction = coins.tx_graph().get_tx(txid)?;
+            let (sent, _) = coins.sent_and_received(&transaction);
             (sent == Amount::ZERO && !transaction.is_coinbase()).then_some(())
         };
         let deposit = |output: bdk_wallet::LocalOutput| match output.chain_position {
@@ -247,15 +247,12 @@ impl Wallet {
 
     /// Returns the block that holds a transaction of ours, as of the last sync.
     pub fn confirmation(&self, txid: Txid) -> Option<ConfirmationBlock> {
-        let coins = self.coins();
-        match coins.get_tx(txid)?.chain_position {
-            ChainPosition::Confirmed { anchor, transitively: None } => Some(ConfirmationBlock {
-                hash: anchor.block_id.hash,
-                height: anchor.block_id.height,
-                time: i64::try_from(anchor.confirmation_time).unwrap_or(i64::MAX),
-            }),
-            ChainPosition::Confirmed { .. } | ChainPosition::Unconfirmed { .. } => None,
-        }
+        let anchor = anchor(&self.coins(), txid)?;
+        Some(ConfirmationBlock {
+            hash: anchor.block_id.hash,
+            height: anchor.block_id.height,
+            time: i64::try_from(anchor.confirmation_time).unwrap_or(i64::MAX),
+        })
     }
 
     /// Returns a transaction that touches coins of ours, if it was ever in a block.
@@ -268,7 +265,7 @@ impl Wallet {
         let coins = self.coins();
         let tip_height = coins.latest_checkpoint().height();
         let spender = |&txid: &Txid| {
-            let height = coins.get_tx(txid)?.chain_position.confirmation_height_upper_bound()?;
+            let height = anchor(&coins, txid)?.block_id.height;
             Some(Spender { txid, depth: (tip_height + 1).saturating_sub(height) })
         };
         coins.tx_graph().outspends(outpoint).iter().filter_map(spender).collect()
@@ -396,17 +393,26 @@ struct ChainCoin {
 /// Returns the coins in the chain. A transaction that waits for a block, also again after a reorganisation, has spent
 /// nothing yet.
 fn in_chain(coins: &bdk_wallet::Wallet) -> impl Iterator<Item = ChainCoin> + '_ {
-    let is_confirmed = |txid: &Txid| coins.get_tx(*txid).is_some_and(|tx| tx.chain_position.is_confirmed());
+    let is_confirmed = |txid: &Txid| anchor(coins, *txid).is_some();
     coins.list_output().filter_map(move |output| {
         let height = output.chain_position.confirmation_height_upper_bound()?;
         if !is_confirmed(&output.outpoint.txid) || coins.tx_graph().outspends(output.outpoint).iter().any(is_confirmed)
         {
             return None;
         }
-        let is_coinbase = coins.get_tx(output.outpoint.txid)?.tx_node.tx.is_coinbase();
+        let is_coinbase = coins.tx_graph().get_tx(output.outpoint.txid)?.is_coinbase();
         let mature_at = if is_coinbase { height + COINBASE_MATURITY } else { height };
         Some(ChainCoin { outpoint: output.outpoint, value: output.txout.value, mature_at })
     })
+}
+
+/// Returns the block of the wallet's chain that holds a transaction. The wallet itself would look at all transactions
+/// that it ever had to answer about one.
+fn anchor(coins: &bdk_wallet::Wallet, txid: Txid) -> Option<ConfirmationBlockTime> {
+    let (chain, tip) = (coins.local_chain(), coins.latest_checkpoint().block_id());
+    let transaction = coins.tx_graph().get_tx_node(txid)?;
+    let is_in_chain = |anchor: &&ConfirmationBlockTime| chain.is_block_in_chain(anchor.block_id, tip) == Ok(Some(true));
+    transaction.anchors.iter().find(is_in_chain).copied()
 }
 
 fn create(keys: &Keys) -> Result<bdk_wallet::Wallet, WalletError> {

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    env, fs,
     num::NonZeroU32,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -69,10 +69,7 @@ pub(crate) struct Miner {
 impl Bench {
     /// Makes the database that runs copy. The chain is one that no block was mined on.
     pub(crate) async fn new(chain: &SharedChain) -> anyhow::Result<Self> {
-        let folder = match Path::new(MEMORY_FOLDER).is_dir() {
-            true => tempfile::tempdir_in(MEMORY_FOLDER)?,
-            false => tempfile::tempdir()?,
-        };
+        let folder = tempfile::tempdir_in(folder())?;
         let key_path = folder.path().join("wallet.key");
         fs::write(&key_path, KEY_FILE)?;
         fs::set_permissions(&key_path, fs::Permissions::from_mode(0o600))?;
@@ -124,6 +121,12 @@ pub(crate) struct Pool {
     pub(crate) session: i64,
 }
 
+/// Where runs keep their files: in memory, if there is such a folder.
+pub(crate) fn folder() -> PathBuf {
+    let memory = Path::new(MEMORY_FOLDER);
+    if memory.is_dir() { memory.to_owned() } else { env::temp_dir() }
+}
+
 /// Starts a pool as its server does: store, wallet, books, payer.
 pub(crate) async fn start(
     sqlite: SqliteStore,
@@ -131,25 +134,31 @@ pub(crate) async fn start(
     chain: &SharedChain,
     faults: &Arc<Faults>,
     mistake: Option<Mistake>,
+    policy: PayoutPolicy,
 ) -> anyhow::Result<Pool> {
     let store: Arc<dyn Store> = Arc::new(FallibleStore::new(sqlite.clone(), Arc::clone(faults), mistake));
     let session = store.begin_session().await?;
     let rpc = node::client(chain, faults);
     let wallet = Wallet::open(Arc::clone(&store), key.clone(), Arc::clone(&rpc)).await?;
-    let payer = Payer::new(Arc::clone(&store), wallet, rpc, policy(), screening()?);
+    let payer = Payer::new(Arc::clone(&store), wallet, rpc, policy, screening()?);
     let books = Books::new(Arc::clone(&store), scheme(RULE)).with_running_window().await?;
     Ok(Pool { sqlite, store, books, payer, session })
 }
 
 /// Screens payments by a list that has none of the miners.
 fn screening() -> anyhow::Result<Screening> {
+    Ok(Screening::new(Arc::new(lists("1BitcoinEaterAddressDontSendf59kuE")?), BTreeSet::new()))
+}
+
+/// Returns a list that names one address of the main network, and is never too old.
+pub(crate) fn lists(listed: &str) -> anyhow::Result<Lists> {
     let source: ListSource = "supplement".parse()?;
-    let text = "address,name,label,programme,reference\n1BitcoinEaterAddressDontSendf59kuE,,XBT,TEST,\n";
+    let text = format!("address,name,label,programme,reference\n{listed},,XBT,TEST,\n");
     let list = read_supplement(source.clone(), text.as_bytes(), &mut |_| {})?;
     let required = RequiredLists::new([source.clone()])?;
     let content = Some(Ok(Arc::new(list)));
-    let read = ReadList { source, content, fetched_at_ms: i64::MAX, max_age_s: 0, last_entry_count: None };
-    Ok(Screening::new(Arc::new(Lists::new(required, vec![read])), BTreeSet::new()))
+    let read = ReadList { source, content, fetched_at_ms: 0, max_age_s: u64::MAX, last_entry_count: None };
+    Ok(Lists::new(required, vec![read]))
 }
 
 /// Returns a production scheme that should do what a rule of the model says.
@@ -158,7 +167,8 @@ pub(crate) fn scheme(rule: ModelRule) -> Pplns {
     Pplns { window, fee: PoolFee::from_basis_points(rule.fee_bp).expect("a fee is under the whole") }
 }
 
-fn policy() -> PayoutPolicy {
+/// What every run pays by.
+pub(crate) fn policy() -> PayoutPolicy {
     PayoutPolicy {
         threshold: THRESHOLD,
         approval: Approval::Above(APPROVAL_LIMIT),
@@ -203,7 +213,7 @@ pub(crate) fn nbits(network_log2: u8) -> CompactTarget {
 }
 
 /// Each miner has another kind of address.
-fn address(index: usize) -> Address {
+pub(crate) fn address(index: usize) -> Address {
     let id = u8::try_from(index + 1).expect("miners are few");
     let network = Network::Regtest;
     match index % 4 {

@@ -180,9 +180,14 @@ impl Chain {
 
     /// Mines a block on the tip, with what waits if `filled`.
     pub(crate) fn mine(&mut self, payee: &Script, value: Amount, filled: bool) -> BlockHash {
+        self.mine_paying(vec![TxOut { value, script_pubkey: payee.to_owned() }], filled)
+    }
+
+    /// As [`Chain::mine`], with a coinbase of several outputs.
+    pub(crate) fn mine_paying(&mut self, outputs: Vec<TxOut>, filled: bool) -> BlockHash {
         let (parent, height) = (self.tip(), self.height() + 1);
         let transactions = if filled { std::mem::take(&mut self.mempool) } else { Vec::new() };
-        let block = self.build(parent, height, payee, value, transactions);
+        let block = self.build(parent, height, outputs, transactions);
         self.connect(Arc::clone(&block));
         block.hash
     }
@@ -191,7 +196,7 @@ impl Chain {
     pub(crate) fn mine_rival(&mut self, payee: &Script, value: Amount) -> BlockHash {
         let height = self.height();
         let parent = self.best[height as usize - 1];
-        self.build(parent, height, payee, value, Vec::new()).hash
+        self.build(parent, height, vec![TxOut { value, script_pubkey: payee.to_owned() }], Vec::new()).hash
     }
 
     /// Takes blocks off the tip; what they held waits again.
@@ -237,8 +242,7 @@ impl Chain {
         &mut self,
         parent: BlockHash,
         height: u32,
-        payee: &Script,
-        value: Amount,
+        outputs: Vec<TxOut>,
         mut transactions: Vec<Transaction>,
     ) -> Arc<BranchBlock> {
         self.coinbases += 1;
@@ -254,7 +258,7 @@ impl Chain {
             version: transaction::Version::TWO,
             lock_time: LockTime::ZERO,
             input: vec![input],
-            output: vec![TxOut { value, script_pubkey: payee.to_owned() }],
+            output: outputs,
         };
         transactions.insert(0, coinbase);
         let genesis_time = self.blocks[&self.best[0]].block.header.time;

@@ -8,8 +8,12 @@ use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, Transaction};
 use payouts::{
     AccountId, ChainPosition, SqliteStore, Store, audit,
     books::{BlockPhase, COINBASE_MATURITY},
-    export::register::{RecordState, RegisterRow, RowSeq},
-    ledger::LedgerAccount,
+    export::{
+        bookkeeping::{self, Wanted},
+        register::{RecordState, RegisterRow, RowSeq},
+        rules::profile::CountryProfile,
+    },
+    ledger::{EntrySeq, LedgerAccount},
     payout::{Attempt, AttemptStage, Batch, BatchState},
 };
 
@@ -107,6 +111,47 @@ pub(crate) async fn paid_out(world: &mut World<'_>, store: &SqliteStore) -> Resu
     world.tally.stuck += stuck;
     world.tally.payouts += u32::try_from(batches.len()).expect("batches are few");
     Ok(())
+}
+
+/// The reports of all months in which something was booked reconcile, and each month begins as the one before ended.
+/// Returns how many months there were.
+pub(crate) async fn reports(store: &SqliteStore) -> Result<u32> {
+    let profile = CountryProfile::shipped("neutral").context("it is shipped")?;
+    let entries = store.entries(EntrySeq::new(0), ALL).await?;
+    let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(0) };
+    let (mut at_ms, mut months) = (first.at_ms, 0);
+    let mut closing: BTreeMap<i64, i128> = BTreeMap::new();
+    while at_ms <= last.at_ms {
+        let period = profile.period_at(at_ms)?;
+        let (software_version, parties) = ("adit 0.1.0", BTreeMap::new());
+        let wanted = Wanted {
+            profile: &profile,
+            period,
+            software_version,
+            generated_at_ms: at_ms,
+            parties: &parties,
+            as_of: None,
+        };
+        let reports = bookkeeping::gather(store, &wanted).await?;
+        let equalities = reports.figures.reconcile().equalities;
+        let wrong: Vec<_> = equalities.iter().filter(|equality| equality.difference != 0).collect();
+        ensure!(wrong.is_empty(), "{period} does not reconcile: {wrong:?}");
+        let mut before = std::mem::take(&mut closing);
+        for statement in reports.statements {
+            let (account, balanced) = (statement.account, statement.balanced()?);
+            let opening = before.remove(&account).unwrap_or_default();
+            ensure!(
+                balanced.totals().opening_sat == opening,
+                "{period}: account {account} does not begin with {opening}"
+            );
+            closing.insert(account, balanced.totals().closing_sat());
+        }
+        before.retain(|_, sat| *sat != 0);
+        ensure!(before.is_empty(), "{period}: no statements go on with {before:?}");
+        at_ms = period.end_ms(profile.zone());
+        months += 1;
+    }
+    Ok(months)
 }
 
 /// Each block stands where the chain has it, and is split as the shares say.
@@ -343,7 +388,7 @@ fn delivered(world: &World<'_>, tx: &Transaction) -> Vec<(AccountId, u32, Amount
     outputs.filter_map(|(vout, output)| Some((miner(&output.script_pubkey)?.account, vout, output.value))).collect()
 }
 
-fn phase(position: ChainPosition) -> BlockPhase {
+pub(crate) fn phase(position: ChainPosition) -> BlockPhase {
     match position {
         ChainPosition::NotInBestChain => BlockPhase::Orphaned,
         ChainPosition::Confirmed { confirmations } if confirmations >= COINBASE_MATURITY => BlockPhase::Matured,

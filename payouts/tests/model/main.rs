@@ -30,6 +30,8 @@ mod world;
 
 /// Runs of each test.
 const RUNS: u32 = 500;
+/// Runs whose reports are made.
+const RUNS_REPORTED: u32 = 60;
 /// Runs in which a mistake made on purpose must be found.
 const RUNS_FOR_MISTAKE: u32 = 100;
 /// The seed of the first run: the same each time, so that what passed once passes.
@@ -79,6 +81,14 @@ fn books_and_chain_agree_when_the_node_forgets_and_refuses() {
 }
 
 #[test]
+fn reports_reconcile_after_payouts_and_reorganisations_in_any_order() {
+    let (tally, failure) = run_all(Climate::Reorganisations, RUNS_REPORTED.into(), CUTS, None, true);
+    assert_none(failure);
+    assert!(tally.months >= 3 * tally.runs, "{tally:?}");
+    assert!(tally.payouts >= tally.runs && tally.debts > 0 && tally.reversals > 0, "{tally:?}");
+}
+
+#[test]
 fn the_model_finds_a_dropped_share() {
     assert_found(Mistake::ShareDropped, Climate::Mixed);
 }
@@ -123,7 +133,13 @@ struct Failure {
 }
 
 fn explore(climate: Climate) -> Tally {
-    let (tally, failure) = run_all(climate, setting("ADIT_MODEL_RUNS", RUNS.into()), CUTS, None);
+    let (tally, failure) = run_all(climate, setting("ADIT_MODEL_RUNS", RUNS.into()), CUTS, None, false);
+    assert_none(failure);
+    println!("{climate:?}: {tally:?}");
+    tally
+}
+
+fn assert_none(failure: Option<Failure>) {
     if let Some(Failure { seed, reason, operations }) = failure {
         let mut list = String::new();
         for (index, operation) in operations.iter().enumerate() {
@@ -131,18 +147,22 @@ fn explore(climate: Climate) -> Tally {
         }
         panic!("run with ADIT_MODEL_SEED={seed} ADIT_MODEL_RUNS=1 fails: {reason}\n{list}");
     }
-    println!("{climate:?}: {tally:?}");
-    tally
 }
 
 fn assert_found(mistake: Mistake, climate: Climate) {
-    let (tally, failure) = run_all(climate, RUNS_FOR_MISTAKE.into(), 0, Some(mistake));
+    let (tally, failure) = run_all(climate, RUNS_FOR_MISTAKE.into(), 0, Some(mistake), false);
     let failure = failure.unwrap_or_else(|| panic!("{mistake:?} is not found in {} runs", tally.runs));
     println!("{mistake:?} is found in run {}: {}", tally.runs + 1, failure.reason);
 }
 
 /// Runs until one fails.
-fn run_all(climate: Climate, runs: u64, cuts: u32, mistake: Option<Mistake>) -> (Tally, Option<Failure>) {
+fn run_all(
+    climate: Climate,
+    runs: u64,
+    cuts: u32,
+    mistake: Option<Mistake>,
+    is_reported: bool,
+) -> (Tally, Option<Failure>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let bench = runtime.block_on(Bench::new(&Arc::new(Chain::new().into()))).unwrap();
     let tally = RefCell::new(Tally::default());
@@ -154,7 +174,7 @@ fn run_all(climate: Climate, runs: u64, cuts: u32, mistake: Option<Mistake>) -> 
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
         let outcome = runner.run(&strategy, |operations| {
-            let outcome = runtime.block_on(world::run(&bench, &operations, mistake));
+            let outcome = runtime.block_on(world::run(&bench, &operations, mistake, is_reported));
             let run = outcome.map_err(|error| TestCaseError::fail(format!("{error:#}")))?;
             tally.borrow_mut().add(run);
             Ok(())

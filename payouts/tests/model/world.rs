@@ -32,10 +32,17 @@ mod life;
 mod orders;
 
 use branches::UNSEEN_GROWTH;
+pub(crate) use branches::foreign;
 pub(crate) use orders::restraint_of;
 
 /// The newly issued part of every coinbase.
 pub(crate) const SUBSIDY_SAT: u64 = 312_500_000;
+/// When runs that are reported begin: midnight of the 1st of January 2026 in UTC+3, which is still 2025 in UTC.
+#[cfg(debug_assertions)]
+pub(crate) const START_MS: i64 = 1_767_214_800_000;
+/// Days that pass before each operation of such a run.
+#[cfg(debug_assertions)]
+const DAYS_OF_OPERATION: i64 = 3;
 /// Rounds in which the end of a run must come to rest.
 const LAST_ROUNDS: usize = 60;
 
@@ -78,6 +85,8 @@ pub(crate) struct Tally {
     pub(crate) earlier: u32,
     /// Batches that were given up, for their coins were stolen.
     pub(crate) replaced: u32,
+    /// Months of which there were reports.
+    pub(crate) months: u32,
 }
 
 impl Tally {
@@ -100,6 +109,7 @@ impl Tally {
         self.deposits += other.deposits;
         self.earlier += other.earlier;
         self.replaced += other.replaced;
+        self.months += other.months;
     }
 }
 
@@ -110,6 +120,7 @@ pub(crate) struct World<'a> {
     pub(crate) blocks: Vec<OurBlock>,
     pub(crate) tally: Tally,
     mistake: Option<Mistake>,
+    is_reported: bool,
     database: PathBuf,
     pool: Option<Pool>,
     faults: Arc<Faults>,
@@ -133,14 +144,21 @@ struct OpenLog {
     segment: u32,
 }
 
-/// Runs operations from the first state, and brings the run to an end.
-pub(crate) async fn run(bench: &Bench, operations: &[Operation], mistake: Option<Mistake>) -> Result<Tally> {
+/// Runs operations from the first state, and brings the run to an end. If it is reported, some days pass before each
+/// operation, and at the end each month must reconcile.
+pub(crate) async fn run(
+    bench: &Bench,
+    operations: &[Operation],
+    mistake: Option<Mistake>,
+    is_reported: bool,
+) -> Result<Tally> {
     let mut world = World {
         bench,
         chain: Arc::new(Chain::new().into()),
         blocks: Vec::new(),
         tally: Tally { runs: 1, ..Tally::default() },
         mistake,
+        is_reported,
         database: bench.database()?,
         pool: None,
         faults: Arc::default(),
@@ -153,12 +171,15 @@ pub(crate) async fn run(bench: &Bench, operations: &[Operation], mistake: Option
     };
     let outcome = world.run_all(operations).await;
     world.fall().await;
+    #[cfg(debug_assertions)]
+    payouts::clock::set(None);
     outcome.map(|()| world.tally)
 }
 
 impl World<'_> {
     async fn run_all(&mut self, operations: &[Operation]) -> Result<()> {
         for (index, operation) in operations.iter().enumerate() {
+            self.let_days_pass(index);
             let context = || format!("operation {index}, {operation:?}");
             self.perform(operation).await.with_context(context)?;
             self.note_positions();
@@ -166,7 +187,23 @@ impl World<'_> {
                 checks::balance(&pool.sqlite).await.with_context(context)?;
             }
         }
-        self.finish().await.context("at the end")
+        self.finish().await.context("at the end")?;
+        if self.is_reported {
+            let sqlite = self.pool().await?.sqlite.clone();
+            self.tally.months += checks::reports(&sqlite).await.context("in the reports")?;
+        }
+        Ok(())
+    }
+
+    /// Sets the clock, where there is one that can be set.
+    fn let_days_pass(&self, operations: usize) {
+        #[cfg(debug_assertions)]
+        if self.is_reported {
+            let days = DAYS_OF_OPERATION * i64::try_from(operations).expect("operations are few");
+            payouts::clock::set(Some(START_MS + days * 86_400_000));
+        }
+        #[cfg(not(debug_assertions))]
+        let _ = operations;
     }
 
     async fn perform(&mut self, operation: &Operation) -> Result<()> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use payouts::store::Store;
 
 use crate::{
     config::Config,
@@ -13,13 +14,19 @@ use crate::{
     template::nodes::Nodes,
 };
 
-/// Does a request where no pool runs, with store, wallet and node of its own.
+/// The store of a pool that does not run, and what keeps one from starting meanwhile.
+pub(super) struct Alone {
+    pub(super) store: Arc<dyn Store>,
+    _lock: DataLock,
+}
+
+/// Opens the store to write to it, where no pool runs.
 ///
 /// # Errors
 ///
-/// When a pool runs after all, the books cannot be opened, or the request is refused.
-pub(super) async fn perform(config: &Config, request: Request) -> anyhow::Result<Outcome> {
-    let Some(_lock) = DataLock::take(&config.data_dir)? else {
+/// When a pool runs after all, or the books cannot be opened.
+pub(super) async fn open(config: &Config) -> anyhow::Result<Alone> {
+    let Some(lock) = DataLock::take(&config.data_dir)? else {
         bail!(
             "the pool that works in {} does not answer at {SOCKET_FILE}: it is starting or ending; try again",
             config.data_dir.display()
@@ -27,8 +34,21 @@ pub(super) async fn perform(config: &Config, request: Request) -> anyhow::Result
     };
     // Opening would make an empty database of a wrong path.
     store::check_exists(&config.store)?;
-    let keys = config.payout.wallet.read(config.network)?;
     let store = store::open(&config.store).await.context("this is decided where the pool runs, or while none does")?;
+    Ok(Alone { store, _lock: lock })
+}
+
+/// Does a request where no pool runs, with store, wallet and node of its own.
+///
+/// # Errors
+///
+/// When a pool runs after all, the books cannot be opened, or the request is refused.
+pub(super) async fn perform(config: &Config, request: Request) -> anyhow::Result<Outcome> {
+    let Alone { store, _lock } = open(config).await?;
+    if let Some(outcome) = operations::period::perform_with_store(&*store, &request).await {
+        return Ok(outcome?);
+    }
+    let keys = config.payout.wallet.read(config.network)?;
     let nodes = Nodes::new(&config.bitcoind, config.network);
     // If none is ready, what needs a node says so.
     let _ = nodes.choose().await;

@@ -15,7 +15,11 @@ use payouts::{
     account::{AccountId, User},
     audit::{self, ChainAudit, ChainCoins},
     crediting::PeriodNumber,
-    export::register::{RegisterRow, RowSeq},
+    export::{
+        bookkeeping,
+        register::{RegisterRow, RowSeq},
+        rules::state::RecordState,
+    },
     ledger::{Entry, EntrySeq, LedgerAccount},
     store::Store,
 };
@@ -41,16 +45,18 @@ pub async fn show_ledger(store: &dyn Store, last: u32) -> anyhow::Result<String>
     Ok(format!("Balances (satoshis; what the pool owes is negative)\n{balances}\nEntries\n{entries}"))
 }
 
-/// The newest `last` rows of the export register, a line for each coinbase that a payment came from.
+/// The newest `last` rows of the export register, a line for each coinbase that a payment came from. States are told by the
+/// declarations of a profile, which is given by name and version.
 ///
 /// # Errors
 ///
 /// When the store cannot be read.
-pub async fn list_exports(store: &dyn Store, last: u32) -> anyhow::Result<String> {
+pub async fn list_exports(store: &dyn Store, last: u32, profile: &str) -> anyhow::Result<String> {
     let head = store.register_head().await?;
     let first = (head.seq.get() - i64::from(last)).max(0);
     let rows = store.register_rows(RowSeq::new(first), last).await?;
-    Ok(exports_table(&rows)?.to_string())
+    let states = bookkeeping::record_states(store, profile).await?;
+    Ok(exports_table(&rows, |row| states.of(row))?.to_string())
 }
 
 /// Recomputes all of the books and says what they amount to; with a node, also compares them with its chain.
@@ -162,9 +168,10 @@ fn entries_table(entries: &[Entry], addresses: &HashMap<AccountId, String>) -> a
     Ok(table)
 }
 
-fn exports_table(rows: &[RegisterRow]) -> anyhow::Result<Table> {
+fn exports_table(rows: &[RegisterRow], state: impl Fn(RowSeq) -> Option<RecordState>) -> anyhow::Result<Table> {
     let mut table = Table::new([
         ("ROW", Align::Right),
+        ("EVENT", Align::Left),
         ("STATE", Align::Left),
         ("BLOCK TIME", Align::Left),
         ("HEIGHT", Align::Right),
@@ -176,10 +183,12 @@ fn exports_table(rows: &[RegisterRow]) -> anyhow::Result<Table> {
     ]);
     for row in rows {
         let time = utc(row.block.time * 1_000)?;
+        let state = state(row.seq).map_or_else(|| "?".to_owned(), |state| state.to_string());
         for lot in &row.record.lots {
             table.push([
                 row.seq.to_string(),
                 row.state.as_str().to_owned(),
+                state.clone(),
                 time.clone(),
                 row.block.height.to_string(),
                 row.record.amount.to_sat().to_string(),
@@ -215,7 +224,7 @@ mod tests {
     use payouts::{
         export::{
             Lot,
-            register::{ExportRecord, RecordState, RegisterHead},
+            register::{self, ExportRecord, RegisterHead},
         },
         ledger::{Draft, EntryKind, Head},
         payout::{BatchId, ConfirmationBlock},
@@ -264,10 +273,11 @@ mod tests {
             lots: lots.to_vec(),
         };
         let block = ConfirmationBlock { hash: hash(5), height: 205, time: 1_700_000_000 };
-        let row = RegisterRow::seal(RegisterHead::EMPTY, record, RecordState::Delivered, block, &payment());
-        let text = exports_table(&[row]).unwrap().to_string();
+        let row = RegisterRow::seal(RegisterHead::EMPTY, record, register::RecordState::Delivered, block, &payment());
+        let text = exports_table(&[row], |_| Some(RecordState::Settled)).unwrap().to_string();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[1].contains("DELIVERED  SETTLED"), "{text}");
         assert!(lines[1].contains("205") && lines[1].contains(&outpoint(9, 1).to_string()), "{text}");
         assert!(lines[1].ends_with(&format!("100  {}", outpoint(3, 0))), "{text}");
         assert!(lines[2].ends_with(&format!("200  {}", outpoint(4, 0))), "{text}");

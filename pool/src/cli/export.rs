@@ -1,11 +1,13 @@
 //! `adit export`: the register of coin that left the pool, what it was worth, and its reports. Arguments, and what is
 //! printed; the work is that of [`payouts::export`].
 
+mod periods;
+
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs::{self, File},
-    io::{self, BufWriter},
+    io::{self, BufWriter, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -20,7 +22,7 @@ use payouts::{
         party::{Party, PartyId, Vault},
         report::{
             blocked_property::BLOCKED_PROPERTY_FILE,
-            manifest::{MANIFEST_FILE, Manifest},
+            manifest::{MANIFEST_BYTES, MANIFEST_FILE, Manifest},
             travel_rule::TRAVEL_RULE_FILE,
         },
         rules::{
@@ -29,23 +31,24 @@ use payouts::{
             prices::PriceBook,
             profile::CountryProfile,
         },
-        valued::{self, ValuingOutcome},
     },
     store::Store,
 };
 
+pub use self::periods::{CloseArguments, DeclareArguments, PeriodsArguments, closed, declared};
 use super::{
-    ConfigArguments, ListArguments, books,
+    ConfigArguments, ListArguments, books, request,
     table::{Align, Table},
+    value,
 };
-use crate::{config::Config, lock::DataLock, store};
+use crate::{config::Config, store};
 
 /// The version that reports name.
 const SOFTWARE: &str = concat!("adit ", env!("CARGO_PKG_VERSION"));
 /// Rows of the journal that are read at a time.
 const JOURNAL_PAGE: u32 = 1_000;
-/// What the file of a CARF draft begins with.
-const CARF_PREFIX: &str = "carf_";
+/// What the files of a CARF draft and of the sales, which name buyers, begin with.
+const NAMING_PREFIXES: [&str; 2] = ["carf_", "export_sales_"];
 /// Exit statuses, for the help of each command.
 const NOTES: &str = "\
 Exit status: 0 done, 1 failed, or something is not as it must be, 2 the command line is wrong, 3 the configuration is wrong";
@@ -55,7 +58,7 @@ Exit status: 0 done, 1 failed, or something is not as it must be, 2 the command 
 pub enum ExportCommand {
     /// Print the latest records: each payment, with the coinbases that it came from
     List(ListArguments),
-    /// Value what was received, from files of prices and rates, and put that on record; the pool must be stopped
+    /// Value what was received, from files of prices and rates, and put that on record; the pool may be running
     #[command(after_help = example("adit export value --prices btc-usd-2026-10.csv --rates bank-2026-10.csv"))]
     Value(ValueArguments),
     /// Write the reports of a period to a new folder
@@ -64,6 +67,17 @@ pub enum ExportCommand {
     /// Recompute the register, its journal and every value on record; with a folder, also its reports
     #[command(after_help = example("adit export verify --dir reports-2026-10"))]
     Verify(VerifyArguments),
+    /// Put on record that the reports in a folder were declared, once they are verified; again for an amended return
+    #[command(after_help = request::example(
+        "adit export declare --dir reports-2026-10 --declaration 2026/10-1 --authority \"Tax Office\" --by alice"
+    ))]
+    Declare(DeclareArguments),
+    /// Close a period that was declared: its reports stay as they are, and later values are corrections in the open period
+    #[command(after_help = request::example("adit export close --period 2026-10 --by alice"))]
+    Close(CloseArguments),
+    /// Print the periods: open, over, overdue, declared or closed, and when their reports are due
+    #[command(after_help = example("adit export periods"))]
+    Periods(PeriodsArguments),
 }
 
 /// By what is valued.
@@ -128,11 +142,14 @@ pub async fn perform(command: ExportCommand) -> anyhow::Result<String> {
         ExportCommand::List(arguments) => {
             let config = Config::load(&arguments.config.config)?;
             let store = store::open_read_only(&config.store).await?;
-            books::list_exports(&*store, arguments.last).await
+            books::list_exports(&*store, arguments.last, &config.export.profile.id()).await
         }
         ExportCommand::Value(arguments) => value(arguments).await,
         ExportCommand::Report(arguments) => report(arguments).await,
         ExportCommand::Verify(arguments) => verify(arguments).await,
+        ExportCommand::Declare(arguments) => periods::declare(arguments).await,
+        ExportCommand::Close(arguments) => periods::close(arguments).await,
+        ExportCommand::Periods(arguments) => periods::periods(arguments).await,
     }
 }
 
@@ -141,30 +158,7 @@ async fn value(arguments: ValueArguments) -> anyhow::Result<String> {
     let config = Config::load(&config.config)?;
     let profile = profile_of(&config, profile.as_deref())?;
     let book = book(&prices, &rates)?;
-    let Some(_lock) = DataLock::take(&config.data_dir)? else {
-        bail!("a pool works in {}: values are put on record while it is stopped", config.data_dir.display());
-    };
-    store::check_exists(&config.store)?;
-    let store = store::open(&config.store).await.context("values are put on record while no pool runs")?;
-    let outcome = valued::value(&*store, &profile, &book).await?;
-    Ok(valued_text(&profile, &outcome))
-}
-
-fn valued_text(profile: &CountryProfile, outcome: &ValuingOutcome) -> String {
-    let ValuingOutcome { valued, revalued, unchanged, unvalued } = outcome;
-    let mut text = format!(
-        "By profile {}: {valued} valued, {revalued} valued anew, {unchanged} as before, {} without a value.\n",
-        profile.id(),
-        unvalued.values().sum::<u64>(),
-    );
-    if !unvalued.is_empty() {
-        let mut table = Table::new([("UNVALUED", Align::Right), ("BECAUSE", Align::Left)]);
-        for (lack, count) in unvalued {
-            table.push([count.to_string(), lack.clone()]);
-        }
-        let _ = write!(text, "\n{table}");
-    }
-    text
+    value::value(&config, &profile, &book).await
 }
 
 fn book(prices: &[PathBuf], rates: &[PathBuf]) -> anyhow::Result<PriceBook> {
@@ -198,12 +192,16 @@ async fn report(arguments: ReportArguments) -> anyhow::Result<String> {
     let mut reports = bookkeeping::gather(&*store, &wanted).await?;
     let mut warnings = std::mem::take(&mut reports.warnings);
     warnings.extend(opened.warning());
+    let declared = reports.declared.take();
     make_empty(&out)?;
     let mut create = |name: &str| -> io::Result<Box<dyn io::Write>> {
         Ok(Box::new(BufWriter::new(File::create_new(out.join(name))?)))
     };
     let Written { manifest, faults, gaps } =
         reports.write(&mut create).with_context(|| format!("the reports in {} are not whole", out.display()))?;
+    if let Some(known) = declared {
+        warnings.push(periods::note(&known, &fs::read(out.join(MANIFEST_FILE))?)?);
+    }
     warnings.extend(gaps.iter().map(|gap| format!("the CARF draft lacks {} of party {}", gap.what, gap.party)));
     let due = profile.due(period);
     let mut text = format!(
@@ -231,13 +229,13 @@ async fn verify(arguments: VerifyArguments) -> anyhow::Result<String> {
     let verified = bookkeeping::verify(&*store, vault.as_ref()).await?;
     let mut text = verified_text(&verified);
     if let Some(dir) = dir {
-        text.push_str(&verify_dir(&config, &*store, &dir, profile.as_deref()).await?);
+        text.push_str(&verify_dir(&config, &*store, &dir, profile.as_deref()).await?.text);
     }
     Ok(text)
 }
 
 fn verified_text(verified: &VerifiedExports) -> String {
-    let VerifiedExports { audited, parties, parties_opened, valued, unvalued } = verified;
+    let VerifiedExports { audited, parties, parties_opened, valued, unvalued, declared, closed } = verified;
     let mut table = Table::new([("CHAIN", Align::Left), ("RECORDS", Align::Right), ("LAST HASH", Align::Left)]);
     for (chain, seq, hash) in [
         ("ledger", audited.ledger.seq.get(), audited.ledger.hash),
@@ -252,14 +250,32 @@ fn verified_text(verified: &VerifiedExports) -> String {
     };
     format!(
         "{table}\nAll records are as they were written. Delivered: {} sat.\nValues worked out again: {valued}; \
-         receipts that had no value when they were looked at: {unvalued}.\n{parties}\n",
+         receipts that had no value when they were looked at: {unvalued}.\nDeclarations whose records are there: {declared}; \
+         closed periods: {closed}.\n{parties}\n",
         audited.delivered.to_sat(),
     )
 }
 
+/// A folder of reports that are those of its manifest, and that the books make again.
+struct VerifiedDir {
+    /// The manifest's bytes.
+    manifest: Vec<u8>,
+    profile: CountryProfile,
+    /// The files that were not made again, because what is known of parties is not what it was, or sealed.
+    not_made_again: Vec<String>,
+    text: String,
+}
+
 /// Compares the files of a folder with their manifest, and with what the books make of them now.
-async fn verify_dir(config: &Config, store: &dyn Store, dir: &Path, profile: Option<&str>) -> anyhow::Result<String> {
-    let manifest = Manifest::read(open(&dir.join(MANIFEST_FILE))?).with_context(|| dir.display().to_string())?;
+async fn verify_dir(
+    config: &Config,
+    store: &dyn Store,
+    dir: &Path,
+    profile: Option<&str>,
+) -> anyhow::Result<VerifiedDir> {
+    let mut bytes = Vec::new();
+    open(&dir.join(MANIFEST_FILE))?.take(MANIFEST_BYTES).read_to_end(&mut bytes)?;
+    let manifest = Manifest::read(bytes.as_slice()).with_context(|| dir.display().to_string())?;
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
         let entry = entry?;
@@ -288,8 +304,10 @@ async fn verify_dir(config: &Config, store: &dyn Store, dir: &Path, profile: Opt
     // What is known of parties is not kept as it was: files with names can be made again only while it is the same.
     let since = JournalSeq::new(manifest.as_of.journal.seq);
     let is_known = opened.has_key && !parties_changed(store, since).await?;
-    let names_people =
-        |name: &str| name.starts_with(CARF_PREFIX) || [TRAVEL_RULE_FILE, BLOCKED_PROPERTY_FILE].contains(&name);
+    let names_people = |name: &str| {
+        NAMING_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+            || [TRAVEL_RULE_FILE, BLOCKED_PROPERTY_FILE].contains(&name)
+    };
     let (mut same, mut left_out, mut other) = (0, Vec::new(), Vec::new());
     let made: BTreeMap<&str, _> = again.files.iter().map(|file| (file.name.as_str(), file)).collect();
     for file in &manifest.files {
@@ -301,6 +319,9 @@ async fn verify_dir(config: &Config, store: &dyn Store, dir: &Path, profile: Opt
     }
     let unlisted = again.files.iter().filter(|made| manifest.files.iter().all(|file| file.name != made.name));
     other.extend(unlisted.map(|made| made.name.as_str()));
+    if (Manifest { files: manifest.files.clone(), ..again.clone() }) != manifest {
+        other.push(MANIFEST_FILE);
+    }
     let by_another = if manifest.software_version == SOFTWARE { "" } else { " (they were made by another version)" };
     ensure!(other.is_empty(), "made again from the books, these files differ{by_another}: {}", other.join(", "));
     let mut text = format!(
@@ -315,7 +336,8 @@ async fn verify_dir(config: &Config, store: &dyn Store, dir: &Path, profile: Opt
             left_out.join(", ")
         );
     }
-    Ok(text)
+    let not_made_again = left_out.into_iter().map(str::to_owned).collect();
+    Ok(VerifiedDir { manifest: bytes, profile, not_made_again, text })
 }
 
 /// Tells whether anything about parties was put on record after a row of the journal.
@@ -405,15 +427,22 @@ mod tests {
     use payouts::{
         Books, FoundBlock, ShareSeq, SqliteStore,
         books::DirectPayments,
+        export::valued::{self, Kept},
         scheme::{
             PoolFee,
             rule::{Scheme, SchemeName},
         },
     };
     use tempfile::TempDir;
+    use tokio::sync::watch;
 
     use super::*;
-    use crate::init::{CONFIG_FILE, NewPool, init};
+    use crate::{
+        control::ControlSocket,
+        init::{CONFIG_FILE, NewPool, init},
+        lock::DataLock,
+        operations::{Desk, Outcome, Port, Request},
+    };
 
     struct Pool {
         dir: TempDir,
@@ -441,6 +470,26 @@ mod tests {
         async fn verify(&self, dir: &str) -> anyhow::Result<String> {
             let (config, profile, dir) = (self.config(), self.profile(), Some(self.path(dir)));
             perform(ExportCommand::Verify(VerifyArguments { config, dir, profile })).await
+        }
+
+        fn common(&self) -> request::CommonArguments {
+            request::CommonArguments { config: self.config(), json: false }
+        }
+
+        async fn declare(&self, dir: &str, declaration: &str) -> anyhow::Result<String> {
+            let (common, profile, dir) = (self.common(), self.profile(), self.path(dir));
+            let [declaration, authority, by] = [declaration, "Tax Office", "alice"].map(|words| words.parse().unwrap());
+            perform(ExportCommand::Declare(DeclareArguments { common, dir, declaration, authority, by, profile })).await
+        }
+
+        async fn close(&self) -> anyhow::Result<String> {
+            let (common, profile, by) = (self.common(), self.profile(), "bob".parse().unwrap());
+            perform(ExportCommand::Close(CloseArguments { common, period: self.period, profile, by })).await
+        }
+
+        async fn periods(&self) -> String {
+            let (config, profile) = (self.config(), self.profile());
+            perform(ExportCommand::Periods(PeriodsArguments { config, profile })).await.unwrap()
         }
 
         async fn value(&self, price: &str) -> anyhow::Result<String> {
@@ -496,17 +545,17 @@ mod tests {
     async fn reports_are_valued_written_and_made_again() {
         let pool = pool().await;
         let text = pool.value("60000").await.unwrap();
-        assert_eq!(text, "By profile neutral/1: 1 valued, 0 valued anew, 0 as before, 0 without a value.\n");
+        assert_eq!(text, "By profile neutral/1: 2 valued, 0 valued anew, 0 as before, 0 without a value.\n");
         let text = pool.report("out").await.unwrap();
         assert!(text.contains("is not over") && !text.contains("without a value"), "{text}");
         let refused = pool.report("out").await.unwrap_err();
         assert!(refused.to_string().ends_with("is not empty"), "{refused}");
         let text = pool.verify("out").await.unwrap();
-        assert!(text.contains("Values worked out again: 1;") && text.contains("are the same"), "{text}");
+        assert!(text.contains("Values worked out again: 2;") && text.contains("are the same"), "{text}");
 
         // Another value, on record later, leaves reports as they were.
         let text = pool.value("60001").await.unwrap();
-        assert!(text.contains("1 valued anew"), "{text}");
+        assert!(text.contains("2 valued anew"), "{text}");
         let register = pool.path("out").join("reconciliation.json");
         let bytes = fs::read(&register).unwrap();
         pool.verify("out").await.unwrap();
@@ -516,12 +565,102 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn values_wait_while_a_pool_runs() {
+    async fn a_period_is_declared_closed_and_made_again_as_it_was() {
+        let pool = pool().await;
+        let last = Pool { period: pool.period.previous().unwrap(), dir: pool.dir };
+        last.report("first").await.unwrap();
+        let listed = last.periods().await;
+        assert!(listed.lines().count() == 2 && listed.lines().last().unwrap().contains("OPEN"), "{listed}");
+        let error = last.close().await.unwrap_err().to_string();
+        assert!(error.contains("was never declared"), "{error}");
+        let text = last.declare("first", "D-1").await.unwrap();
+        assert_eq!(text, format!("{} by profile neutral/1 is declared as D-1 to Tax Office.\n", last.period));
+        let text = last.declare("first", "D-1").await.unwrap();
+        assert!(text.contains("was declared as D-1 to Tax Office already"), "{text}");
+
+        // An amended return.
+        let text = last.report("second").await.unwrap();
+        assert!(text.contains("was declared as D-1 to Tax Office on "), "{text}");
+        last.declare("second", "D-2").await.unwrap();
+        let text = last.close().await.unwrap();
+        assert!(text.ends_with("is closed: what was declared as D-2 to Tax Office stands.\n"), "{text}");
+        assert!(last.close().await.unwrap().contains("was closed already"));
+        let error = last.declare("first", "D-3").await.unwrap_err().to_string();
+        assert!(error.contains("is closed") && error.contains("corrected in the open period"), "{error}");
+        let listed = last.periods().await;
+        let line = listed.lines().find(|line| line.starts_with(&last.period.to_string())).unwrap();
+        assert!(line.contains("CLOSED") && line.contains("D-2") && line.contains("Tax Office"), "{listed}");
+
+        // Whatever comes on record, the files of then are made again, byte by byte, and the later ones are found to be others.
+        last.value("60000").await.unwrap();
+        let text = last.report("again").await.unwrap();
+        assert!(text.contains("byte by byte"), "{text}");
+        for file in fs::read_dir(last.path("second")).unwrap() {
+            let file = file.unwrap();
+            let again = fs::read(last.path("again").join(file.file_name())).unwrap();
+            assert_eq!(fs::read(file.path()).unwrap(), again, "{:?}", file.file_name());
+        }
+        let text = last.verify("again").await.unwrap();
+        assert!(text.contains("Declarations whose records are there: 2; closed periods: 1."), "{text}");
+    }
+
+    #[tokio::test]
+    async fn reports_that_are_not_what_the_books_say_are_not_declared() {
+        let pool = pool().await;
+        pool.report("early").await.unwrap();
+        let error = pool.declare("early", "D-1").await.unwrap_err().to_string();
+        assert!(error.contains("is not over"), "{error}");
+
+        let last = Pool { period: pool.period.previous().unwrap(), dir: pool.dir };
+        last.report("out").await.unwrap();
+        let manifest = last.path("out").join(MANIFEST_FILE);
+        let text = fs::read_to_string(&manifest).unwrap();
+        // Another period's name on the same files.
+        let other = last.period.previous().unwrap().to_string();
+        fs::write(&manifest, text.replace(&format!("\"{}\"", last.period), &format!("\"{other}\""))).unwrap();
+        let error = last.declare("out", "D-1").await.unwrap_err().to_string();
+        assert!(error.contains("these files differ"), "{error}");
+        fs::write(&manifest, text.replace("\"pool\": \"pool\"", "\"pool\": \"Another Pool\"")).unwrap();
+        let error = last.declare("out", "D-1").await.unwrap_err().to_string();
+        assert!(error.contains("these files differ: manifest.json"), "{error}");
+        fs::write(&manifest, &text).unwrap();
+        fs::remove_file(last.path("out").join("reconciliation.json")).unwrap();
+        let error = last.declare("out", "D-1").await.unwrap_err().to_string();
+        assert!(error.contains("\"reconciliation.json\" is missing"), "{error}");
+        assert!(!last.periods().await.contains("D-1"), "nothing is on record");
+    }
+
+    #[tokio::test]
+    async fn a_running_pool_puts_values_on_record_itself() {
         let pool = pool().await;
         let config = Config::load(&pool.config().config).unwrap();
-        let _running = DataLock::take(&config.data_dir).unwrap().unwrap();
+        let running = DataLock::take(&config.data_dir).unwrap().unwrap();
         let refused = pool.value("60000").await.unwrap_err().to_string();
-        assert!(refused.contains("while it is stopped"), "{refused}");
+        assert!(refused.contains("it is starting or ending"), "{refused}");
+
+        let store = store::open(&config.store).await.unwrap();
+        let (draining, drained) = watch::channel(false);
+        let (desk, mut orders) = Desk::open(Port::closed());
+        let served = tokio::spawn(ControlSocket::bind(&config.data_dir).unwrap().serve(desk, drained));
+        let kept = tokio::spawn(async move {
+            let mut kept = Vec::new();
+            while let Some(order) = orders.recv().await {
+                let Request::KeepValues { values } = &order.request else { panic!("{}", order.request) };
+                kept.push(valued::keep(&*store, values).await.unwrap());
+                order.answer(Ok(Outcome::ValuesKept(kept[kept.len() - 1])));
+            }
+            kept
+        });
+        for valued in ["2 valued, 0 valued anew, 0 as before", "0 valued, 0 valued anew, 2 as before"] {
+            let text = pool.value("60000").await.unwrap();
+            assert!(text.contains(valued), "{text}");
+        }
+        draining.send_replace(true);
+        served.await.unwrap();
+        // What is not new is not even asked for.
+        assert_eq!(kept.await.unwrap(), [Kept { appended: 2, already: 0 }]);
+        drop(running);
+        assert!(pool.value("60001").await.unwrap().contains("2 valued anew"));
         pool.report("out").await.unwrap();
     }
 

@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
+use payouts::export::valued::Kept;
+
 use crate::{
     cli::{
         account,
         books::utc,
-        port, reserve, screening,
+        export, port, reserve, sale, screening,
         table::{Align, Table},
     },
     operations::report::{
@@ -64,6 +66,13 @@ pub(super) fn text(outcome: &Outcome) -> anyhow::Result<String> {
         Outcome::PartySet(party) => format!("Party {party} is known.\n"),
         Outcome::PartyErased(party) => format!("What was known of party {party} is erased.\n"),
         Outcome::AddressOwned(address) => format!("The owner of {address} is on record.\n"),
+        Outcome::Sales(sales) => sale::list(sales),
+        Outcome::Sale(report) => sale::stands(report),
+        Outcome::ValuesKept(Kept { appended, already }) => {
+            format!("Values put on record: {appended}; on record already: {already}.\n")
+        }
+        Outcome::PeriodDeclared(change) => export::declared(change),
+        Outcome::PeriodClosed(change) => export::closed(change),
         Outcome::Metrics(text) => text.clone(),
         Outcome::Bans(bans) => port::listed(bans),
         Outcome::BanLifted(lifted) => port::lifted(lifted),

@@ -5,16 +5,13 @@ use std::sync::Arc;
 use bitcoin::FeeRate;
 use bitcoincore_rpc::Client;
 use payouts::{
-    export::party::Vault,
-    payout::{Payer, PayoutPolicy, Screening},
+    export::{party::Vault, rules::profile::PoolFact},
+    payout::{Payer, PayoutPolicy, SalePolicy, Screening},
     store::Store,
     wallet::{Keys, Wallet},
 };
 
-use crate::{
-    config::{Config, PayoutConfig},
-    screening::ListReader,
-};
+use crate::{config::Config, screening::ListReader};
 
 /// Opens the wallet, what is known of parties, and the payer that the config describes. It pays nobody until it has the
 /// lists, which the reader that comes with it reads: the largest takes seconds, for which no miner should wait.
@@ -33,14 +30,16 @@ pub async fn open_payer(
     let reader = ListReader::new(&config.lists, profile)?;
     let screening = Screening::new(reader.unread(), profile.party_facts().clone());
     let wallet = Wallet::open(Arc::clone(&store), keys, Arc::clone(&rpc)).await?;
-    let mut payer = Payer::new(store, wallet, rpc, policy(&config.payout), screening);
+    let mut payer = Payer::new(store, wallet, rpc, policy(config), screening);
     if let Some(key) = config.export.party_key()? {
         payer.open_vault(Vault::new(&key)).await?;
     }
     Ok((payer, reader))
 }
 
-fn policy(config: &PayoutConfig) -> PayoutPolicy {
+fn policy(config: &Config) -> PayoutPolicy {
+    let (config, profile) = (&config.payout, &config.export.profile);
+    let residency = profile.pool_fact(PoolFact::Residency).and_then(|country| country.parse().ok());
     PayoutPolicy {
         schedule: config.schedule,
         threshold: config.threshold,
@@ -51,6 +50,7 @@ fn policy(config: &PayoutConfig) -> PayoutPolicy {
         min_fee_rate: fee_rate(config.min_fee_rate_sat_per_vb),
         max_fee_rate: fee_rate(config.max_fee_rate_sat_per_vb),
         max_outputs: config.max_outputs,
+        sales: SalePolicy { lots: profile.lot_method(), residency },
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use bitcoin::{Amount, FeeRate};
 use payouts::{
     account::{Account, AccountId, User},
+    export::valued::{self, KeepError},
     ledger::LedgerAccount,
     payout::{self, Batch, BatchId, Payer, PayoutError, PayoutEvent, Restraint, Selection},
     reserve::Recipient,
@@ -18,13 +19,13 @@ use super::{
     Outcome, Refusal, RefusalCode, Request, Words,
     account::{add_account, find_account, of_network, remove_name, set_account},
     log::tell,
-    party,
+    party, period,
     port::no_port,
     report::{
         AddressChange, BatchChange, BatchReport, BatchSummary, ExportedPsbt, PsbtBytes, Ran, Status, ThresholdSet,
     },
     reserve::{GiftSource, give},
-    screening,
+    sale, screening,
 };
 
 /// Does a request with the payer of a store. `newest_cut` is the last position of the share log that a job can have now.
@@ -128,6 +129,20 @@ impl Operator<'_> {
             }
             Request::OwnAddress(request) => {
                 Ok(Outcome::AddressOwned(party::own(self.store, self.payer, request).await?))
+            }
+            Request::Sales => Ok(Outcome::Sales(sale::list(self.payer).await?)),
+            Request::Sale { sale, step, by } => {
+                Ok(Outcome::Sale(Box::new(sale::take(self.store, self.payer, sale, step, by).await?)))
+            }
+            Request::DeliverSale { sale, lots, by } => {
+                Ok(Outcome::Sale(Box::new(sale::deliver(self.payer, sale, lots, by).await?)))
+            }
+            Request::KeepValues { values } => Ok(Outcome::ValuesKept(valued::keep(self.store, values).await?)),
+            Request::DeclarePeriod(declared) => {
+                Ok(Outcome::PeriodDeclared(period::declare(self.store, declared).await?))
+            }
+            Request::ClosePeriod { profile, period, by } => {
+                Ok(Outcome::PeriodClosed(period::close(self.store, profile, *period, by).await?))
             }
             Request::Metrics | Request::Bans | Request::LiftBan { .. } => Err(no_port()),
         }
@@ -234,6 +249,20 @@ impl From<PayoutError> for Refusal {
     }
 }
 
+impl From<KeepError> for Refusal {
+    fn from(error: KeepError) -> Refusal {
+        let code = match &error {
+            KeepError::Store(error) => code_of_store(error),
+            KeepError::Journal(_) | KeepError::Books(_) => RefusalCode::Failed,
+            KeepError::NotReceived { .. } => RefusalCode::Conflict,
+            KeepError::TooMany(_) | KeepError::Profile { .. } | KeepError::Value(_) | KeepError::Fiat { .. } => {
+                RefusalCode::Invalid
+            }
+        };
+        Refusal::new(code, error)
+    }
+}
+
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Refusal {
         Refusal::new(code_of_store(&error), error)
@@ -251,9 +280,11 @@ fn code_of(refusal: &payout::Refusal) -> RefusalCode {
     use payout::Refusal as Why;
 
     match refusal {
-        Why::UnknownBatch(_) | Why::UnknownAccount(_) | Why::UnknownParty(_) | Why::UnknownList(_) => {
-            RefusalCode::NotFound
-        }
+        Why::UnknownBatch(_)
+        | Why::UnknownAccount(_)
+        | Why::UnknownParty(_)
+        | Why::UnknownList(_)
+        | Why::UnknownSale(_) => RefusalCode::NotFound,
         Why::Restrained(..)
         | Why::NothingDue { .. }
         | Why::Ended(..)
@@ -271,6 +302,18 @@ fn code_of(refusal: &payout::Refusal) -> RefusalCode {
         | Why::SameWord(_)
         | Why::StillListed(_)
         | Why::NoVault
+        | Why::SaleExists(_)
+        | Why::Sale(_)
+        | Why::NotContracted { .. }
+        | Why::Delivering { .. }
+        | Why::DeskUnknown(_)
+        | Why::DeskMoved(_)
+        | Why::SellerResidency
+        | Why::ShortOfFee { .. }
+        | Why::NoCoinsToSell(_)
+        | Why::LotsAreFifo
+        | Why::LotsNotNamed
+        | Why::Lots(_)
         | Why::NoCoins(_) => RefusalCode::Conflict,
         Why::ThresholdTooLow { .. }
         | Why::FeeRateTooHigh { .. }
@@ -280,6 +323,7 @@ fn code_of(refusal: &payout::Refusal) -> RefusalCode {
         | Why::SignatureMissing(_)
         | Why::SignatureWrong { .. }
         | Why::Party(_)
+        | Why::Dust { .. }
         | Why::Words { .. } => RefusalCode::Invalid,
     }
 }

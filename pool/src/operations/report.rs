@@ -3,7 +3,7 @@
 
 use bitcoin::{BlockHash, Txid};
 use payouts::{
-    export::party::PartyId,
+    export::{party::PartyId, valued::Kept},
     payout::{
         AttemptStage, Batch, BatchApproval, BatchEvent, BatchId, BatchState, ConfirmationBlock, LedgerTotals,
         OpenBatch, PaidOutput, PayoutStatus, RestraintRow, WaitsFor,
@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     account::{AccountAdded, AccountChange, NameRemoved},
     party::PartyReport,
+    period::PeriodChange,
     port::{BanLifted, BanReport},
     reserve::Given,
+    sale::SaleReport,
     screening::{AcceptReport, ReviewReport, ScreenedText, ScreeningReport},
 };
 
@@ -71,6 +73,16 @@ pub enum Outcome {
     PartyErased(PartyId),
     /// The address has an owner.
     AddressOwned(String),
+    /// The sales of the pool's own coin.
+    Sales(Vec<SaleReport>),
+    /// How a sale stands.
+    Sale(Box<SaleReport>),
+    /// What receipts were worth is on record.
+    ValuesKept(Kept),
+    /// The period was declared.
+    PeriodDeclared(PeriodChange),
+    /// The period is closed.
+    PeriodClosed(PeriodChange),
     /// What the pool has counted, in OpenMetrics text.
     Metrics(String),
     /// The addresses that are banned.

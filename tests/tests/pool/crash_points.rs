@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     os::unix::process::ExitStatusExt,
     time::{Duration, Instant},
 };
@@ -15,7 +16,7 @@ use nix::sys::signal::Signal;
 use payouts::account::AccountId;
 use postgres_test::TestDatabase;
 use tests::{
-    crash_points::{HALVED, STEPS, VARIABLE},
+    crash_points::{HALVED, OF_PARTIES, STEPS, VARIABLE},
     miner::{Miner, MinerConfig},
 };
 
@@ -183,6 +184,20 @@ impl Life {
         self.until("the payment to wait for a block", async |site| site.node.mempool().unwrap().len() == 1).await;
     }
 
+    /// Makes a party known and has it erased.
+    async fn party_comes_and_goes(&mut self) {
+        let file = self.site.pool.folder().join("party.toml");
+        fs::write(&file, "kind = \"legal\"\nlegal_name = \"Example LLC\"\nresidency = \"KZ\"\n").unwrap();
+        let file = file.to_str().unwrap().to_owned();
+        self.until("a party to be known", async |site| site.pool.ask(&["party", "set", &file, "--by", "ann"]).is_ok())
+            .await;
+        self.until("the party to be erased", async |site| {
+            let _ = site.pool.ask(&["party", "erase", "1", "--by", "bob", "--reason", "asked for it"]);
+            site.pool.ask(&["party", "list"]).is_ok_and(|list| list.contains("(erased)"))
+        })
+        .await;
+    }
+
     /// Lives through it all, and dies at `points` on the way.
     async fn live(mut self, points: &[String]) -> EndState {
         let is_early = |point: &&String| OF_THE_FIRST_SHARES.iter().any(|step| point.ends_with(step));
@@ -227,6 +242,8 @@ impl Life {
         self.payment_waits().await;
         self.site.node.mine(1).unwrap();
         self.batches_are(&["confirmed", "confirmed"]).await;
+
+        self.party_comes_and_goes().await;
 
         self.revive();
         let books = self.site.agree_with_chain().await;
@@ -287,7 +304,8 @@ async fn all_lives_end_alike(mut database: impl FnMut() -> Database) {
     let earned: u64 = undisturbed.credits.values().sum();
     assert_eq!(undisturbed.held.values().sum::<i64>(), earned as i64, "all that was earned was paid");
     for when in ["before", "after"] {
-        let mut points: Vec<String> = STEPS.iter().map(|step| format!("{when} {step}")).collect();
+        let steps = STEPS.iter().chain(&OF_PARTIES);
+        let mut points: Vec<String> = steps.map(|step| format!("{when} {step}")).collect();
         if when == "after" {
             points.retain(|point| point != HALVED_AND_DONE);
             points.extend([HALVED[0], HALVED[1], NEW_ACCOUNT].map(str::to_owned));

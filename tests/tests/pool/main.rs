@@ -35,6 +35,7 @@ mod probe;
 mod reorganisation;
 mod reports;
 mod rude;
+mod sales;
 mod screening;
 mod shares;
 mod shutdown;

@@ -112,6 +112,7 @@ pub(crate) async fn mature_credit_is_paid_once(database: Database) {
             let line = exports.lines().find(|line| {
                 line.contains(&outpoint(&record)) && line.contains(&coinbase.to_string()) && line.contains("DELIVERED")
             });
+            assert!(line.is_some_and(|line| line.contains("SETTLED")), "screened, delivered and nothing more is owed");
             let line = line.unwrap_or_else(|| panic!("{record:?} from {lot:?} is not in\n{exports}"));
             assert!(line.contains(&record.sat.to_string()) && line.contains(&record.address), "{line}");
         }

@@ -7,7 +7,7 @@ use postgres_test::{Cluster, TestDatabase};
 
 use crate::{
     books::Block,
-    crash, payouts, reorganisation,
+    crash, payouts, reorganisation, reports,
     site::{Database, PATIENCE, Site, eventually, extended, hash_of, standard},
     start,
     tally::Tally,
@@ -37,6 +37,11 @@ async fn sigkill_at_any_moment_of_a_payout_pays_each_account_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mature_credit_is_paid_once_and_recorded_with_the_coinbases_it_came_from() {
     on_postgres(payouts::mature_credit_is_paid_once).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_reports_say_of_a_month_is_what_the_chain_has() {
+    on_postgres(reports::reports_agree_with_chain).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,17 +10,17 @@ use serde_json::Value;
 
 use crate::{
     payouts::find_blocks,
-    site::{Site, eventually_or},
+    site::{Database, Site, eventually_or},
 };
 
 /// The profile that comes with the pool, whose venue is for the operator to name.
-const PROFILE: &str = include_str!("../../../payouts/profiles/neutral.toml");
-const PRICE: &str = "97412.35";
+pub(crate) const PROFILE: &str = include_str!("../../../payouts/profiles/neutral.toml");
+pub(crate) const PRICE: &str = "97412.35";
 
 /// A line of a CSV file by the names of its columns. No cell of these files has a comma or a quotation mark.
-type Line = std::collections::BTreeMap<String, String>;
+pub(crate) type Line = std::collections::BTreeMap<String, String>;
 
-fn table(path: &Path) -> Vec<Line> {
+pub(crate) fn table(path: &Path) -> Vec<Line> {
     let text = fs::read_to_string(path).unwrap();
     let mut lines = text.trim_start_matches('\u{feff}').lines();
     let header: Vec<&str> = lines.next().unwrap().split(',').collect();
@@ -32,12 +32,20 @@ fn table(path: &Path) -> Vec<Line> {
     lines.map(line).collect()
 }
 
+/// A file with this price for the days around a time, also if midnight comes while a test runs.
+pub(crate) fn prices_around(time: Timestamp, price: &str) -> String {
+    let day = time.to_zoned(TimeZone::UTC);
+    let days = [-1, 0, 1].map(|days| day.checked_add(days.days()).unwrap().date());
+    let rows: String = days.iter().map(|day| format!("example,BTC/USD,close,{day}T23:59:00Z,{price}\n")).collect();
+    format!("venue,pair,basis,time,price\n{rows}")
+}
+
 fn refused(site: &Site, arguments: &[&str]) -> String {
     site.pool.ask(arguments).unwrap_err().to_string()
 }
 
 /// A file of the report of a period, by what its name begins with.
-fn file(folder: &Path, begins: &str, ends: &str) -> PathBuf {
+pub(crate) fn file(folder: &Path, begins: &str, ends: &str) -> PathBuf {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut found = entries.filter(|path| {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -48,7 +56,12 @@ fn file(folder: &Path, begins: &str, ends: &str) -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_reports_say_of_a_month_is_what_the_chain_has() {
-    let mut site = Site::regtest();
+    reports_agree_with_chain(Database::Sqlite).await;
+}
+
+/// From shares to reports, whose values are put on record while the pool runs.
+pub(crate) async fn reports_agree_with_chain(database: Database) {
+    let mut site = Site::regtest_on(database);
     // So many that each miner has a share in some block.
     let addresses = find_blocks(&mut site, 2, 5).await;
     site.node.mine(100).unwrap();
@@ -60,20 +73,26 @@ async fn what_reports_say_of_a_month_is_what_the_chain_has() {
     .await;
     site.node.mine(1).unwrap();
     site.settle().await;
-    site.pool.stop().unwrap();
 
     let folder = site.pool.config_file().parent().unwrap().to_owned();
     let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     let (profile, prices, reports) = (path("mine.toml"), path("prices.csv"), path("reports"));
     fs::write(&profile, PROFILE.replace("venue = \"\"", "venue = \"example\"")).unwrap();
     let now = Timestamp::now().to_zoned(TimeZone::UTC);
-    // Also if midnight comes while this runs.
-    let days = [-1, 0, 1].map(|days| now.checked_add(days.days()).unwrap().date());
-    let rows: String = days.iter().map(|day| format!("example,BTC/USD,close,{day}T23:59:00Z,{PRICE}\n")).collect();
-    fs::write(&prices, format!("venue,pair,basis,time,price\n{rows}")).unwrap();
+    fs::write(&prices, prices_around(now.timestamp(), PRICE)).unwrap();
 
-    let said = site.pool.ask(&["export", "value", "--prices", &prices, "--profile", &profile]).unwrap();
-    assert!(said.contains(" 0 without a value"), "{said}");
+    let value = ["export", "value", "--prices", &prices, "--profile", &profile];
+    let said = site.pool.ask(&value).unwrap();
+    assert!(said.contains(" 0 without a value") && !said.contains(": 0 valued"), "{said}");
+    assert!(site.pool.log().contains("values of "), "the pool has put that on record itself");
+    let said = site.pool.ask(&value).unwrap();
+    assert!(said.contains(": 0 valued, 0 valued anew"), "{said}");
+    // What a revised file says is put on record as well while no pool runs.
+    site.pool.stop().unwrap();
+    let revised = path("revised.csv");
+    fs::write(&revised, fs::read_to_string(&prices).unwrap().replace(PRICE, "97412.36")).unwrap();
+    let said = site.pool.ask(&["export", "value", "--prices", &revised, "--profile", &profile]).unwrap();
+    assert!(said.contains(": 0 valued,") && !said.contains(" 0 valued anew"), "{said}");
     let period = format!("{:04}-{:02}", now.year(), now.month());
     let report = ["export", "report", "--profile", &profile, "--period", &period, "--out", &reports];
     let said = site.pool.ask(&report).unwrap();

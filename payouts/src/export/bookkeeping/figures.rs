@@ -2,18 +2,20 @@
 //!
 //! Of a block, its value and credits come from the rows beside the ledger, fee and remainder from the entry's postings.
 //! Of an account, what changed comes from those rows, and what is owed before and after from postings. Of payments, lots
-//! and amounts come from the register, what statements say from the outputs of payouts. Of a transaction, what it
+//! and amounts come from the register, what statements say from the outputs of payouts, and what was sold from the journal
+//! and the coins that were there from the ledger. Of a transaction, what it
 //! spends comes from the unsigned one, change from the outputs that it has.
 
 use bitcoin::Amount;
 
 use super::{
     BookkeepingError,
+    sales::Sold,
     walk::{Booked, Walk, sat},
 };
 use crate::{
     export::report::{
-        model::{RecordEvent, RegisterRow, Statement},
+        model::{RecordEvent, RegisterRow, SaleRow, Statement},
         reconciliation::{BalanceFigures, CoinbaseFigures, Figures, TransactionFigures},
     },
     ledger::{Entry, EntryKind, LedgerAccount},
@@ -67,12 +69,17 @@ impl Gathered {
     }
 
     /// Adds what the reports say.
-    pub(super) fn finish(self, register: &[RegisterRow], statements: &[Statement]) -> Figures {
+    pub(super) fn finish(self, register: &[RegisterRow], statements: &[Statement], sold: Sold) -> Figures {
         let mut balances: Vec<_> = statements.iter().map(balance).collect();
         balances.push(all(&balances));
         let lots = |row: &RegisterRow| -> i128 {
             let sum: i128 = row.lots.iter().map(|lot| i128::from(lot.amount_sat)).sum();
-            if matches!(row.event, RecordEvent::Delivered) { sum } else { -sum }
+            match row.event {
+                RecordEvent::Delivered => sum,
+                RecordEvent::Reversed { .. } => -sum,
+                // A correction changes a value, and moves no coin.
+                RecordEvent::Corrected { .. } => 0,
+            }
         };
         let payouts = statements.iter().flat_map(|statement| &statement.payouts).filter(|payout| !payout.direct);
         let signed = |reversed: bool, sat: u64| if reversed { -i128::from(sat) } else { i128::from(sat) };
@@ -82,8 +89,9 @@ impl Gathered {
             lots_sat: narrow(register.iter().map(lots).sum()),
             statements_sat: narrow(payouts.map(|payout| signed(payout.reversed, payout.amount_sat)).sum()),
             register_sat: narrow(register.iter().map(RegisterRow::movement_sat).sum()),
-            sales_sat: 0,
-            available_lots_sat: 0,
+            sales_sat: narrow(sold.rows.iter().map(SaleRow::movement_sat).sum()),
+            available_lots_sat: unsigned(sold.available_sat.into()),
+            obligation: sold.obligation,
             transactions: self.transactions,
         }
     }

@@ -15,7 +15,7 @@ use crate::{
     account::AccountId,
     books::{BlockCredit, BlockPhase, BlockRecord, BlockState, DirectPayments, FoundBlock},
     export::{
-        self,
+        self, Lot, LotCredit,
         journal::{JournalRow, Recorded},
         party::{Party, PartyId},
         register::{ExportRecord, RecordState, RegisterRow},
@@ -23,13 +23,17 @@ use crate::{
             price_files::{PriceFile, RateFile},
             prices::PriceBook,
             profile::CountryProfile,
+            sale::Pick,
         },
+        sales::SaleDelivering,
+        screened::{self, Moment, ScreenedBatch, ScreenedOutput},
     },
     ledger::{Draft, DraftLines, EntryKind, LedgerAccount},
     payout::{
         Attempt, AttemptStage, Batch, BatchApproval, BatchEvent, BatchEventKind, BatchId, BatchState,
         ConfirmationBlock, PaidOutput, Restraint, RestraintAct, RestraintRow,
     },
+    reserve::PoolMoney,
     share::ShareSeq,
     store::{
         Change, Commit, Row, Store,
@@ -215,6 +219,62 @@ impl Fixture {
         self.post(at_ms, lines, |_| vec![Row::BlockMoved { hash, state }]).await;
     }
 
+    /// Books a block that is the pool's own whole, found and mature at one time.
+    pub(crate) async fn earned(&self, id: u8, sat: u64, at_ms: i64) {
+        let (hash, value) = (block_hash(id), Amount::from_sat(sat));
+        let found = FoundBlock { value, subsidy: value, ..Self::found_block(id, self.miners) };
+        let state = BlockState { phase: BlockPhase::Immature, epoch: 0 };
+        let rule = Some("solo fee_bp=10000".parse().unwrap());
+        let block = BlockRecord { found, fee: value, reserve: Amount::ZERO, rule, state };
+        let lines = Draft::begin(EntryKind::BlockFound, hash)
+            .debit(LedgerAccount::Immature(hash), value)
+            .credit(LedgerAccount::FeeImmature, value)
+            .facts(block.facts());
+        self.post(at_ms, lines, |_| vec![Row::BlockFound { block, credits: Vec::new(), window: None }]).await;
+        let lines = Draft::begin(EntryKind::Matured, format!("{hash}:0"))
+            .debit(LedgerAccount::Spendable, value)
+            .credit(LedgerAccount::Immature(hash), value)
+            .debit(LedgerAccount::FeeImmature, value)
+            .credit(LedgerAccount::Fee, value);
+        let state = BlockState { phase: BlockPhase::Matured, epoch: 0 };
+        self.post(at_ms, lines, |_| vec![Row::BlockMoved { hash, state }]).await;
+    }
+
+    /// Books that a block of [`Fixture::earned`] left the chain, or that it came back, mature or not at once.
+    pub(crate) async fn earned_moved(&self, id: u8, sat: u64, is_back: bool, at_ms: i64) {
+        let (hash, value) = (block_hash(id), Amount::from_sat(sat));
+        let maturing = |kind, epoch| {
+            Draft::begin(kind, format!("{hash}:{epoch}"))
+                .debit(LedgerAccount::Spendable, value)
+                .credit(LedgerAccount::Immature(hash), value)
+                .debit(LedgerAccount::FeeImmature, value)
+                .credit(LedgerAccount::Fee, value)
+        };
+        let booking = |kind, epoch| {
+            Draft::begin(kind, format!("{hash}:{epoch}"))
+                .debit(LedgerAccount::Immature(hash), value)
+                .credit(LedgerAccount::FeeImmature, value)
+        };
+        let corrected = async |kind, key: String| self.store.entry(kind, &key).await.unwrap().unwrap().seq;
+        let steps = match is_back {
+            false => {
+                let matured = corrected(EntryKind::Matured, format!("{hash}:0")).await;
+                let found = corrected(EntryKind::BlockFound, hash.to_string()).await;
+                [
+                    (maturing(EntryKind::Unmatured, 0).reversed().corrects(matured), BlockPhase::Immature, 1),
+                    (booking(EntryKind::Orphaned, 1).reversed().corrects(found), BlockPhase::Orphaned, 2),
+                ]
+            }
+            true => [
+                (booking(EntryKind::Reconnected, 2), BlockPhase::Immature, 2),
+                (maturing(EntryKind::Matured, 2), BlockPhase::Matured, 2),
+            ],
+        };
+        for (lines, phase, epoch) in steps {
+            self.post(at_ms, lines, |_| vec![Row::BlockMoved { hash, state: BlockState { phase, epoch } }]).await;
+        }
+    }
+
     /// Moves what a miner is due aside, or back.
     pub(crate) async fn restrain(&self, miner: usize, restraint: Restraint, act: RestraintAct, at_ms: i64) {
         let account = self.miners[miner];
@@ -240,6 +300,35 @@ impl Fixture {
             let lots = export::allocate(self.store.unpaid_lots(account).await.unwrap(), due.amount).unwrap();
             outputs.push(PaidOutput { vout, due, fee: Amount::from_sat(fee_sat), lots });
         }
+        self.made(id, outputs, None, at_ms).await
+    }
+
+    /// Makes up the payout that delivers a sale out of the oldest coins of the pool's own.
+    pub(crate) async fn selling(&self, id: i64, sale: &str, desk: AccountId, sat: u64, at_ms: i64) -> Batch {
+        let amount = Amount::from_sat(sat);
+        let due = crate::payout::Due { amount, ..self.store.due_of(desk).await.unwrap().unwrap() };
+        let coins = self.store.pool_coins(PoolMoney::Fee).await.unwrap();
+        let coins = coins.into_iter().map(|coin| Lot { credit: LotCredit::Fee, ..coin });
+        let lots = export::allocate(coins, amount).unwrap();
+        let picks = lots.iter().map(|lot| Pick { lot: lot.coinbase.to_string(), amount: lot.amount }).collect();
+        let outputs = vec![PaidOutput { vout: 0, due, fee: Amount::ZERO, lots }];
+        let batch = self.made(id, outputs, Some(sale), at_ms).await;
+        let (sale, by) = (sale.parse().unwrap(), "alice".to_owned());
+        self.record(at_ms, &SaleDelivering { sale, batch: batch.id, lots: picks, by }).await;
+        self.screened(id, desk, at_ms).await;
+        batch
+    }
+
+    /// Puts on record that a payout to an account was screened.
+    pub(crate) async fn screened(&self, batch: i64, account: AccountId, at_ms: i64) {
+        let lists = serde_json::from_value("ab".repeat(32).into()).unwrap();
+        let basis = screened::Basis { lists, algorithm: "1".to_owned(), software: "adit 0.1.0".to_owned() };
+        let output = ScreenedOutput { vout: 0, account, script_pubkey: "00".to_owned(), outcome: "CLEAR".to_owned() };
+        let batch = ScreenedBatch { moment: Moment::Batch, batch: BatchId::new(batch), outputs: vec![output], basis };
+        self.record(at_ms, &batch).await;
+    }
+
+    async fn made(&self, id: i64, outputs: Vec<PaidOutput>, sale: Option<&str>, at_ms: i64) -> Batch {
         let pays = outputs
             .iter()
             .map(|output| TxOut { value: output.pays(), script_pubkey: output.due.script_pubkey.clone() });
@@ -269,8 +358,16 @@ impl Fixture {
             created_at_ms: at_ms,
         };
         let lines = batch.outputs.iter().fold(Draft::begin(EntryKind::PayoutCreated, id), |lines, output| {
-            lines.debit(LedgerAccount::MinerPayable(output.due.account), output.due.amount)
+            let from = match output.is_sold() {
+                true => LedgerAccount::Fee,
+                false => LedgerAccount::MinerPayable(output.due.account),
+            };
+            lines.debit(from, output.due.amount)
         });
+        let lines = match sale {
+            Some(sale) => lines.facts(format_args!("sale {sale}")),
+            None => lines,
+        };
         let lines = lines
             .credit(LedgerAccount::Reserved(batch.id), batch.paid())
             .credit(LedgerAccount::NetworkFee, batch.fee_of_accounts());

@@ -5,17 +5,22 @@ use std::collections::BTreeMap;
 use bitcoin::OutPoint;
 
 use super::{
-    BookkeepingError, blocked, figures, journal_id,
+    BookkeepingError, blocked,
+    corrections::Corrections,
+    declaring, figures, journal_id,
     on_record::OnRecord,
-    parties, screenings,
+    parties,
+    sales::Selling,
+    screenings,
     statements::{self, Statements},
-    told,
+    states::RecordStates,
     walk::{Booked, Walk},
 };
 use crate::{
     account::AccountId,
     export::{
         LotCredit,
+        closing::KnownPeriod,
         journal::JournalSeq,
         party::{Party, PartyId},
         register::{RecordState, RegisterRow, RowSeq},
@@ -32,6 +37,7 @@ use crate::{
             period::Period,
             profile::{CountryProfile, PoolFact, ReportName},
             residency::ExportBasis,
+            state::LotState,
         },
         valued::ValueKey,
     },
@@ -60,7 +66,7 @@ pub struct Wanted<'a> {
     pub generated_at_ms: i64,
     /// What is known of parties, as far as it could be opened.
     pub parties: &'a BTreeMap<PartyId, Party>,
-    /// Up to where records count; nothing for all that there are.
+    /// Up to where records count; nothing for all that there are, or, of a closed period, those that it was declared from.
     pub as_of: Option<AsOf>,
 }
 
@@ -87,6 +93,8 @@ pub struct Reports {
     pub travel_rule: Option<(crate::export::report::party::Party, Vec<Transfer>)>,
     /// What must be equal.
     pub figures: Figures,
+    /// The last declaration of the period; nothing if there is none, or the records' end was given.
+    pub declared: Option<KnownPeriod>,
     /// What a reader should know.
     pub warnings: Vec<String>,
 }
@@ -107,28 +115,36 @@ pub async fn gather(store: &dyn Store, wanted: &Wanted<'_>) -> Result<Reports, B
     if tells_parties.iter().any(|name| profile.reports().contains(name)) {
         profile.pool_facts()?;
     }
-    let as_of = match &wanted.as_of {
-        Some(as_of) => as_of.clone(),
-        None => snapshot(store).await?,
+    let (as_of, declared) = match &wanted.as_of {
+        Some(as_of) => (as_of.clone(), None),
+        None => latest(store, profile, period).await?,
     };
-    check(store, &as_of).await?;
+    let closed = declared.as_ref().filter(|known| known.closed_at.is_some());
+    let generated_at_ms = closed.map_or(wanted.generated_at_ms, |known| known.declared.generated_at_ms);
+    let wanted = &Wanted { generated_at_ms, ..wanted.clone() };
+    check_marks(store, &as_of).await?;
     let span = (period.start_ms(profile.zone()), period.end_ms(profile.zone()));
     let on_record = OnRecord::read(store, JournalSeq::new(as_of.journal.seq), &profile.id(), span).await?;
+    let states = RecordStates::read(store, &as_of, &on_record).await?;
     let addresses = addresses(store).await?;
     let mut walk = Walk::up_to(store, EntrySeq::new(as_of.ledger.seq));
     let mut gathering = Gathering {
         profile,
         on_record: &on_record,
+        states: &states,
         deliveries: BTreeMap::new(),
         register: Vec::new(),
         statements: Statements::new(&on_record),
+        corrections: Corrections::new(&on_record),
         figures: figures::Gathered::default(),
+        selling: Selling::new(store, profile, &on_record, &states, wanted.parties),
         unblocked: BTreeMap::new(),
     };
     let mut opening = None;
     while let Some(at_ms) = walk.next_at_ms().await? {
         if at_ms >= span.0 && opening.is_none() {
             opening = Some((walk.last(), statements::sums(&walk)));
+            gathering.selling.open();
         }
         if at_ms >= span.1 {
             break;
@@ -136,10 +152,14 @@ pub async fn gather(store: &dyn Store, wanted: &Wanted<'_>) -> Result<Reports, B
         let Some(booked) = walk.next().await? else { break };
         gathering.note(&walk, store, &booked, at_ms >= span.0).await?;
     }
-    let (opened_at, opening) = opening.unwrap_or_else(|| (walk.last(), statements::sums(&walk)));
+    let (opened_at, opening) = opening.unwrap_or_else(|| {
+        gathering.selling.open();
+        (walk.last(), statements::sums(&walk))
+    });
     let closed_at = walk.last();
     let restraints = restraints(store, closed_at).await?;
-    let Gathering { register, statements, figures, unblocked, .. } = gathering;
+    let Gathering { mut register, mut statements, corrections, figures, selling, unblocked, .. } = gathering;
+    let corrected = corrections.finish(&mut register, &mut statements);
     let closing = statements::Closing { owed: walk.owed(), at: closed_at, restraints: &restraints };
     let statements = statements.finish(&opening, &closing, &addresses);
     let blocking = blocked::Blocking {
@@ -152,15 +172,18 @@ pub async fn gather(store: &dyn Store, wanted: &Wanted<'_>) -> Result<Reports, B
     };
     let blocked = blocking.rows(profile, period, (opened_at, closed_at))?;
     let head = head(wanted, as_of, span, &register);
-    let figures = figures.finish(&register, &statements);
     let mut warnings = warnings(wanted, span.1, &register, &statements);
+    warnings.extend(corrected);
+    let sold = selling.finish(&mut warnings);
+    let sales = sold.rows.clone();
+    let figures = figures.finish(&register, &statements, sold);
     let told = parties::Told { profile, on_record: &on_record, parties: wanted.parties };
     let carf = told.carf(&head, period, &register, &statements, &mut warnings)?;
     let travel_rule = told.transfers(&head, &register, &mut warnings);
     Ok(Reports {
         screenings: screenings::log(&on_record, &addresses)?,
         names: profile.reports().iter().copied().collect(),
-        sales: Vec::new(),
+        sales,
         head,
         register,
         statements,
@@ -168,6 +191,7 @@ pub async fn gather(store: &dyn Store, wanted: &Wanted<'_>) -> Result<Reports, B
         carf,
         travel_rule,
         figures,
+        declared,
         warnings,
     })
 }
@@ -176,11 +200,14 @@ pub async fn gather(store: &dyn Store, wanted: &Wanted<'_>) -> Result<Reports, B
 struct Gathering<'a> {
     profile: &'a CountryProfile,
     on_record: &'a OnRecord,
-    /// The row that delivered each output last.
-    deliveries: BTreeMap<OutPoint, RowSeq>,
+    states: &'a RecordStates,
+    /// The row that delivered each output last, and when.
+    deliveries: BTreeMap<OutPoint, (RowSeq, i64)>,
     register: Vec<ReportedRow>,
     statements: Statements<'a>,
+    corrections: Corrections<'a>,
     figures: figures::Gathered,
+    selling: Selling<'a>,
     /// What entries have taken off blocked balances, in satoshis.
     unblocked: BTreeMap<EntrySeq, i64>,
 }
@@ -193,18 +220,28 @@ impl Gathering<'_> {
         booked: &Booked,
         is_within: bool,
     ) -> Result<(), BookkeepingError> {
-        let originals: Vec<_> = booked.rows.iter().map(|row| self.original(row)).collect();
-        if is_within {
-            for (row, original) in booked.rows.iter().zip(&originals) {
-                let reported = self.reported(booked, row, *original);
+        self.selling.note(booked, is_within).await?;
+        let mut values = BTreeMap::new();
+        for row in &booked.rows {
+            let original = self.original(row, booked.at_ms);
+            match row.state {
+                RecordState::Delivered => {
+                    let (on_record, states, profile) = (self.on_record, self.states, self.profile);
+                    let told = || Telling { profile, on_record, states }.row(booked, row, original);
+                    self.corrections.delivered(row.seq, row.record.account, told, booked.at_ms);
+                }
+                RecordState::Reversed => self.corrections.taken_back(ValueKey::Row(original.0), booked.entry.seq),
+            }
+            if is_within {
+                let (on_record, states, profile) = (self.on_record, self.states, self.profile);
+                let reported = Telling { profile, on_record, states }.row(booked, row, original);
+                values.insert(row.record.delivery, reported.valuation.clone());
                 self.register.push(reported);
             }
-            let values: BTreeMap<OutPoint, ValueKey> = booked
-                .rows
-                .iter()
-                .zip(&originals)
-                .map(|(row, seq)| (row.record.delivery, ValueKey::Row(*seq)))
-                .collect();
+        }
+        self.corrections.note(booked);
+        self.statements.remember(booked);
+        if is_within {
             self.statements.note(booked, &values);
             self.figures.note(walk, store, booked).await?;
         }
@@ -214,32 +251,42 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    /// Returns the row that delivered what a row is about: itself, or the one that it takes back.
-    fn original(&mut self, row: &RegisterRow) -> RowSeq {
+    /// Returns the row that delivered what a row is about, and when: itself, or the one that it takes back.
+    fn original(&mut self, row: &RegisterRow, at_ms: i64) -> (RowSeq, i64) {
         let delivery = row.record.delivery;
         match row.state {
             RecordState::Delivered => {
-                self.deliveries.insert(delivery, row.seq);
-                row.seq
+                self.deliveries.insert(delivery, (row.seq, at_ms));
+                (row.seq, at_ms)
             }
-            RecordState::Reversed => self.deliveries.get(&delivery).copied().unwrap_or(row.seq),
+            RecordState::Reversed => self.deliveries.get(&delivery).copied().unwrap_or((row.seq, at_ms)),
         }
     }
+}
 
-    fn reported(&self, booked: &Booked, row: &RegisterRow, original: RowSeq) -> ReportedRow {
+/// What the register's rows are told by.
+struct Telling<'a> {
+    profile: &'a CountryProfile,
+    on_record: &'a OnRecord,
+    states: &'a RecordStates,
+}
+
+impl Telling<'_> {
+    fn row(&self, booked: &Booked, row: &RegisterRow, (original, at_ms): (RowSeq, i64)) -> ReportedRow {
         let (record, account) = (&row.record, row.record.account);
         let sender_residency = self.profile.pool_fact(PoolFact::Residency).unwrap_or_default().to_owned();
         let receiver_residency = self.on_record.residency(account);
         let is_known = !sender_residency.is_empty() && !receiver_residency.is_empty();
         let is_abroad = is_known && sender_residency != receiver_residency;
         let serves = self.profile.export_bases().contains(&ExportBasis::MiningService);
-        let value = self.on_record.values.of(ValueKey::Row(original));
+        let (worth, key) = (&self.on_record.worth, ValueKey::Row(original));
         ReportedRow {
             seq: row.seq.get(),
             event: match row.state {
                 RecordState::Delivered => RecordEvent::Delivered,
                 RecordState::Reversed => RecordEvent::Reversed { original_seq: original.get() },
             },
+            state: self.states.of(row.seq).map(|state| state.to_string()).unwrap_or_default(),
             txid: record.delivery.txid.to_string(),
             vout: record.delivery.vout,
             block: BlockRef { hash: row.block.hash.to_string(), height: row.block.height.into() },
@@ -249,18 +296,26 @@ impl Gathering<'_> {
             address: record.address.clone(),
             script: record.script_pubkey.to_hex_string(),
             amount_sat: record.amount.to_sat(),
-            basis: if is_abroad && serves { Basis::ServiceToNonResident } else { Basis::Receipt },
+            basis: match row.record.lots.iter().any(|lot| lot.credit == LotCredit::Fee) {
+                true if is_abroad => Basis::SaleToNonResident,
+                true => Basis::SaleToResident,
+                false if is_abroad && serves => Basis::ServiceToNonResident,
+                false => Basis::Receipt,
+            },
             sender_residency,
             receiver_residency,
-            lots: record.lots.iter().map(lot).collect(),
-            valuation: value.map_or(Valuation::Unvalued, |(_, valued)| told(&valued.appraisal)),
+            lots: record.lots.iter().map(|it| lot(it, self.states.of_lot(record.delivery, it))).collect(),
+            valuation: match row.state {
+                RecordState::Delivered => worth.of(key, at_ms),
+                RecordState::Reversed => worth.when_taken_back(key, at_ms, row.entry),
+            },
             screenings: self.on_record.letting_go(booked.batch, account, booked.entry.seq),
             hash: row.hash.to_string(),
         }
     }
 }
 
-fn lot(lot: &crate::export::Lot) -> Lot {
+pub(super) fn lot(lot: &crate::export::Lot, state: Option<LotState>) -> Lot {
     Lot {
         coinbase: lot.coinbase.to_string(),
         block_hash: lot.block.to_string(),
@@ -268,13 +323,17 @@ fn lot(lot: &crate::export::Lot) -> Lot {
         credit: match lot.credit {
             LotCredit::Block => String::new(),
             LotCredit::Period { number, line } => format!("period {number}:{line}"),
+            LotCredit::Fee => "fee".to_owned(),
         },
+        state: state.map(|state| state.to_string()).unwrap_or_default(),
     }
 }
 
 fn head(wanted: &Wanted<'_>, as_of: AsOf, (from_ms, until_ms): (i64, i64), register: &[ReportedRow]) -> ReportHead {
     let profile = wanted.profile;
     let zone = profile.zone();
+    let is_of_register = |row: &&ReportedRow| !matches!(row.event, RecordEvent::Corrected { .. });
+    let mut rows = register.iter().filter(is_of_register).map(|row| row.seq);
     ReportHead {
         pool: profile.pool_fact(PoolFact::LegalName).unwrap_or(UNNAMED_POOL).to_owned(),
         software_version: wanted.software_version.to_owned(),
@@ -284,7 +343,7 @@ fn head(wanted: &Wanted<'_>, as_of: AsOf, (from_ms, until_ms): (i64, i64), regis
         zone: Zone { name: zone.as_str().to_owned(), rules: zone.rules().clone() },
         period: Span { label: wanted.period.to_string(), from_ms, until_ms },
         generated_at_ms: wanted.generated_at_ms,
-        sequence: register.first().zip(register.last()).map(|(first, last)| (first.seq, last.seq)),
+        sequence: rows.next().map(|first| (first, rows.next_back().unwrap_or(first))),
         as_of,
     }
 }
@@ -304,11 +363,38 @@ fn warnings(wanted: &Wanted<'_>, until_ms: i64, register: &[ReportedRow], statem
     if credits > 0 {
         warnings.push(format!("credits without a value: {credits}"));
     }
+    let stateless = register.iter().filter(|row| row.state.is_empty()).count();
+    if stateless > 0 {
+        warnings.push(format!(
+            "rows of the register whose record left without a screening on record, so that its state is not told: {stateless}"
+        ));
+    }
     warnings
 }
 
+/// Returns the ends of the chains up to which records count now, and the period's last declaration. Those of a closed period
+/// are the ones that it was declared from.
+async fn latest(
+    store: &dyn Store,
+    profile: &CountryProfile,
+    period: Period,
+) -> Result<(AsOf, Option<KnownPeriod>), BookkeepingError> {
+    let as_of = snapshot(store).await?;
+    let periods = declaring::periods(store, JournalSeq::new(as_of.journal.seq)).await?;
+    let Some(known) = periods.of(profile.name(), period).cloned() else { return Ok((as_of, None)) };
+    if known.closed_at.is_none() {
+        return Ok((as_of, Some(known)));
+    }
+    let declared = &known.declared;
+    if declared.profile_sha256 != profile.file_sha256() {
+        let (profile, sha256) = (declared.profile.clone(), declared.profile_sha256);
+        return Err(BookkeepingError::ClosedByAnother { period, profile, sha256 });
+    }
+    Ok((declared.as_of.clone(), Some(known)))
+}
+
 /// Returns the ends of the three chains at one moment.
-async fn snapshot(store: &dyn Store) -> Result<AsOf, BookkeepingError> {
+pub(super) async fn snapshot(store: &dyn Store) -> Result<AsOf, BookkeepingError> {
     for _ in 0..SNAPSHOT_ATTEMPTS {
         let ledger = store.head().await?;
         let (register, journal) = (store.register_head().await?, store.journal_head().await?);
@@ -324,7 +410,11 @@ async fn snapshot(store: &dyn Store) -> Result<AsOf, BookkeepingError> {
 }
 
 /// Makes sure that the store has the records that the chains ended with.
-async fn check(store: &dyn Store, as_of: &AsOf) -> Result<(), BookkeepingError> {
+///
+/// # Errors
+///
+/// If the store fails, or a record is not there or another.
+pub async fn check_marks(store: &dyn Store, as_of: &AsOf) -> Result<(), BookkeepingError> {
     let AsOf { ledger, register, journal } = as_of;
     let entries = store.entries(EntrySeq::new(ledger.seq - 1), 1).await?;
     same("ledger", ledger, entries.first().map(|entry| (entry.seq.get(), entry.hash.to_string())))?;

@@ -7,31 +7,42 @@
 //! like belongs to [`super::report`].
 
 mod blocked;
+mod corrections;
+mod declaring;
 mod figures;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod gather;
 mod on_record;
 mod parties;
+mod sales;
 mod screenings;
 mod statements;
+mod states;
 mod verify;
 mod walk;
+mod worth;
 mod writing;
 
-pub use gather::{Reports, Wanted, gather};
+pub use declaring::{Declarable, DeclareError, PeriodRefused, check_declarable, close_period, declare_period, periods};
+pub use gather::{Reports, Wanted, check_marks, gather};
+pub use sales::SaleFault;
+pub use states::{RecordStates, record_states};
 pub use verify::{VerifiedExports, VerifyError, verify};
+pub(in crate::export) use walk::received_with;
 pub use walk::{Booked, CreditedBlock, Line, Walk};
 pub use writing::Written;
 
 use super::{
+    closing::OutOfOrder,
     journal::{JournalFault, JournalSeq},
     movement::MovementError,
     register::RowSeq,
     report::{ReportError, model},
     rules::{
-        period::{BadPeriod, PeriodKind},
+        period::{BadPeriod, Period, PeriodKind},
         profile::Blank,
+        source_file::FileHash,
         valuation::{Appraisal, Valuation},
         zone::TimeOutOfRange,
     },
@@ -88,9 +99,33 @@ pub enum BookkeepingError {
         /// Its key.
         key: String,
     },
+    /// A sale on record makes no sense.
+    #[error("entry {entry}: {error}")]
+    Sale {
+        /// The entry that delivered it.
+        entry: EntrySeq,
+        /// Why.
+        error: SaleFault,
+    },
     /// The register's rows are not in the order of the entries that they came with.
     #[error("row {0} of the register does not follow the ledger's order")]
     RowOrder(RowSeq),
+    /// Periods were declared or closed in an order that cannot be.
+    #[error(transparent)]
+    OutOfOrder(#[from] OutOfOrder),
+    /// Another version of the profile has closed the period, or the same with another file.
+    #[error(
+        "{period} is closed, as profile {profile} declared it with SHA-256 {sha256}: its reports are made by that file, given \
+         by --profile"
+    )]
+    ClosedByAnother {
+        /// The period.
+        period: Period,
+        /// The profile that declared it.
+        profile: String,
+        /// The SHA-256 of its file.
+        sha256: FileHash,
+    },
     /// The records are not those that reports were made from.
     #[error("record {seq} of the {chain} is not the one that the reports were made from")]
     OtherRecords {

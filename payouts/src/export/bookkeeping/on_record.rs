@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::BookkeepingError;
+use super::{BookkeepingError, worth::Worth};
 use crate::{
     account::AccountId,
     export::{
         journal::{JournalRow, JournalSeq},
         lists::{ListsLoaded, LoadedList},
         owner::{AddressOwned, Hosting, Owners},
+        sales::Sales,
         screened::{Reviewed, Screened, ScreenedBatch},
         screening::Outcome,
-        valued::Valuations,
     },
     ledger::EntrySeq,
     payout::BatchId,
@@ -38,10 +38,11 @@ pub(super) struct Loaded {
 }
 
 /// What the journal has on record up to a row.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct OnRecord {
     pub(super) owners: Owners,
-    pub(super) values: Valuations,
+    pub(super) sales: Sales,
+    pub(super) worth: Worth,
     pub(super) screened: BTreeMap<AccountId, Vec<Noted<Screened>>>,
     pub(super) reviewed: BTreeMap<AccountId, Vec<Noted<Reviewed>>>,
     /// The screenings of each payout.
@@ -54,14 +55,23 @@ pub(super) struct OnRecord {
 
 impl OnRecord {
     /// Reads the journal up to a row. `profile` is the one whose valuations count; of rows about screening those are kept
-    /// for the log that were written from `from_ms` on and before `until_ms`.
+    /// for the log that were written from `from_ms` on and before `until_ms`, which is the reported period.
     pub(super) async fn read(
         store: &dyn Store,
         upto: JournalSeq,
         profile: &str,
         (from_ms, until_ms): (i64, i64),
     ) -> Result<Self, BookkeepingError> {
-        let mut on_record = Self::default();
+        let mut on_record = Self {
+            owners: Owners::default(),
+            sales: Sales::default(),
+            worth: Worth::new(profile, (from_ms, until_ms)),
+            screened: BTreeMap::new(),
+            reviewed: BTreeMap::new(),
+            batches: BTreeMap::new(),
+            lists: BTreeMap::new(),
+            log: Vec::new(),
+        };
         let mut after = JournalSeq::new(0);
         loop {
             let page = store.journal_rows(after, PAGE).await?;
@@ -71,14 +81,15 @@ impl OnRecord {
                 if row.seq > upto {
                     return Ok(on_record);
                 }
-                on_record.note(row, profile, from_ms, until_ms)?;
+                on_record.note(row, from_ms, until_ms)?;
             }
         }
     }
 
-    fn note(&mut self, row: JournalRow, profile: &str, from_ms: i64, until_ms: i64) -> Result<(), BookkeepingError> {
+    fn note(&mut self, row: JournalRow, from_ms: i64, until_ms: i64) -> Result<(), BookkeepingError> {
         self.owners.note(&row)?;
-        self.values.note(&row, profile)?;
+        self.sales.note(&row)?;
+        self.worth.note(&row)?;
         match row.kind.as_str() {
             Screened::KIND => {
                 let screened: Screened = row.read()?;
@@ -132,6 +143,12 @@ impl OnRecord {
         let is_blocking =
             |noted: &&Noted<Screened>| noted.ledger <= upto && noted.what.outcome == Outcome::Blocked.as_str();
         self.screened.get(&account)?.iter().rfind(is_blocking)
+    }
+
+    /// Tells whether a payout's outputs were screened before an entry of the ledger.
+    pub(super) fn is_screened(&self, batch: Option<BatchId>, before: EntrySeq) -> bool {
+        let screened = batch.and_then(|batch| self.batches.get(&batch)).into_iter().flatten();
+        screened.into_iter().any(|noted| noted.ledger < before)
     }
 
     /// Returns the screenings that let a payout of an account go, before an entry of the ledger: those of the payout,

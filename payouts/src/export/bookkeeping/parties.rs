@@ -8,8 +8,9 @@ use crate::{
     export::{
         party::{Party, PartyId, PartyKind},
         report::{
+            ReportError,
             carf::{CarfDraft, CarfUser, MiningIncome},
-            model::{RecordEvent, RegisterRow, ReportHead, Statement, Valuation},
+            model::{CorrectionOf, RecordEvent, RegisterRow, ReportHead, Statement, Valuation},
             party::{self as told, PartyName, PostalAddress},
             travel_rule::Transfer,
         },
@@ -32,7 +33,7 @@ pub(super) struct Told<'a> {
 
 impl Told<'_> {
     /// Returns the CARF message of a year, if the profile wants one. What accounts without a known owner received cannot
-    /// be told, and a warning says so.
+    /// be told, nor that more was taken back from a party than it received; warnings say so.
     pub(super) fn carf(
         &self,
         head: &ReportHead,
@@ -44,12 +45,17 @@ impl Told<'_> {
         if !self.profile.reports().contains(&ReportName::Carf) || period.kind() != PeriodKind::Yearly {
             return Ok(None);
         }
-        let mut by_party: BTreeMap<PartyId, Vec<Receipt<'_>>> = BTreeMap::new();
+        let mut by_party: BTreeMap<PartyId, (Vec<Receipt<'_>>, Vec<i64>)> = BTreeMap::new();
         let mut unowned = 0;
-        for (account, receipt) in self.receipts(register, statements) {
-            match self.on_record.owners.owner(account) {
-                Some(owned) => by_party.entry(owned.party).or_default().push(receipt),
-                None => unowned += 1,
+        for (account, income) in self.incomes(register, statements) {
+            let Some(owned) = self.on_record.owners.owner(account) else {
+                unowned += 1;
+                continue;
+            };
+            let (receipts, corrections) = by_party.entry(owned.party).or_default();
+            match income {
+                Income::Received(receipt) => receipts.push(receipt),
+                Income::Corrected(difference_minor) => corrections.push(difference_minor),
             }
         }
         if unowned > 0 {
@@ -59,9 +65,23 @@ impl Told<'_> {
         }
         let currency = currency(self.profile.currency());
         let mut users = Vec::with_capacity(by_party.len());
-        for (id, receipts) in by_party {
+        for (id, (receipts, corrections)) in by_party {
             let party = self.party(id);
-            users.push(CarfUser { income: MiningIncome::of(&party.id, &currency, receipts)?, party });
+            let mut warn = |why: String| warnings.push(format!("party {id} is not in the CARF draft: {why}"));
+            let corrected_minor = corrections.iter().map(|&minor| i128::from(minor)).sum();
+            let income = match MiningIncome::of(&party.id, &currency, receipts) {
+                Ok(Some(mut income)) => income.correct(&party.id, corrected_minor).map(|()| Some(income)),
+                other => other,
+            };
+            match income {
+                Ok(Some(income)) => users.push(CarfUser { income, party }),
+                Ok(None) => warn(format!(
+                    "in {period} more was taken back than it received, and income below zero cannot be told there"
+                )),
+                // What takes back more of earlier years than was received cannot be told in a message of this one.
+                Err(error @ ReportError::Carf { .. }) => warn(error.to_string()),
+                Err(error) => return Err(error.into()),
+            }
         }
         let country = self.profile.pool_fact(PoolFact::Residency).unwrap_or_default().to_owned();
         Ok(Some(CarfDraft {
@@ -90,7 +110,8 @@ impl Told<'_> {
         for row in register {
             match row.event {
                 RecordEvent::Delivered => drop(stayed.insert((&row.txid, row.vout), row)),
-                _ => drop(stayed.remove(&(row.txid.as_str(), row.vout))),
+                RecordEvent::Reversed { .. } => drop(stayed.remove(&(row.txid.as_str(), row.vout))),
+                RecordEvent::Corrected { .. } => {}
             }
         }
         let mut rows: Vec<_> = stayed.into_values().collect();
@@ -122,27 +143,44 @@ impl Told<'_> {
         Some((pool, transfers))
     }
 
-    /// Returns what accounts received, by the event that counts as receipt.
-    fn receipts<'r>(&self, register: &'r [RegisterRow], statements: &'r [Statement]) -> Vec<(AccountId, Receipt<'r>)> {
-        if self.profile.receipt_event() == ReceiptEvent::Payout {
-            let rows = register.iter().map(|row| {
-                let is_back = !matches!(row.event, RecordEvent::Delivered);
-                (AccountId::new(row.account), (row.amount_sat, &row.valuation, is_back))
-            });
-            let direct = statements.iter().flat_map(|statement| {
-                let account = AccountId::new(statement.account);
-                let payouts = statement.payouts.iter().filter(|payout| payout.direct);
-                payouts.map(move |payout| (account, (payout.amount_sat, &payout.valuation, payout.reversed)))
-            });
-            return rows.chain(direct).collect();
+    /// Returns what accounts received, by the event that counts as receipt, and by how much earlier receipts were worth
+    /// more.
+    fn incomes<'r>(&self, register: &'r [RegisterRow], statements: &'r [Statement]) -> Vec<(AccountId, Income<'r>)> {
+        let is_payout = self.profile.receipt_event() == ReceiptEvent::Payout;
+        let mut incomes = Vec::new();
+        if is_payout {
+            incomes.extend(register.iter().filter(|row| !row.is_sale()).filter_map(|row| {
+                let is_back = match row.event {
+                    RecordEvent::Delivered => false,
+                    RecordEvent::Reversed { .. } => true,
+                    RecordEvent::Corrected { .. } => return None,
+                };
+                Some((AccountId::new(row.account), Income::Received((row.amount_sat, &row.valuation, is_back))))
+            }));
         }
-        let of = |statement: &'r Statement| {
-            let account = AccountId::new(statement.account);
-            let credits = statement.credits.iter().map(|line| (line.amount_sat, &line.valuation, false));
-            let reversals = statement.reversals.iter().map(|line| (line.amount_sat, &line.valuation, true));
-            credits.chain(reversals).map(move |receipt| (account, receipt))
-        };
-        statements.iter().flat_map(of).collect()
+        for statement in statements {
+            let mut received = |sat, valuation, is_back| {
+                incomes.push((AccountId::new(statement.account), Income::Received((sat, valuation, is_back))));
+            };
+            if is_payout {
+                let direct = statement.payouts.iter().filter(|payout| payout.direct);
+                direct.for_each(|line| received(line.amount_sat, &line.valuation, line.reversed));
+            } else {
+                statement.credits.iter().for_each(|line| received(line.amount_sat, &line.valuation, false));
+                statement.reversals.iter().for_each(|line| received(line.amount_sat, &line.valuation, true));
+            }
+            let corrections = statement.corrections.iter().filter(|it| is_payout != (it.of == CorrectionOf::Credit));
+            for correction in corrections {
+                let income = match (&correction.was, correction.difference_minor) {
+                    // It was in no sum of its own year.
+                    (Valuation::Unvalued, _) => Income::Received((correction.amount_sat, &correction.valuation, false)),
+                    (Valuation::Valued(_), Some(difference_minor)) => Income::Corrected(difference_minor),
+                    (Valuation::Valued(_), None) => continue,
+                };
+                incomes.push((AccountId::new(statement.account), income));
+            }
+        }
+        incomes
     }
 
     fn pool(&self) -> told::Party {
@@ -211,6 +249,14 @@ impl Told<'_> {
 
 /// Satoshis, what they were worth, and whether they are taken back.
 type Receipt<'r> = (u64, &'r Valuation, bool);
+
+/// What changes an account's income.
+enum Income<'r> {
+    /// Something was received, or taken back.
+    Received(Receipt<'r>),
+    /// A receipt of a closed period was worth so much more, in minor units.
+    Corrected(i64),
+}
 
 fn legal(name: &str) -> told::Party {
     legal_with_id(name, name)

@@ -7,7 +7,6 @@ use bitcoin::OutPoint;
 use super::{
     gather::screening_of,
     on_record::OnRecord,
-    told,
     walk::{Booked, CreditedBlock, Line, Walk},
 };
 use crate::{
@@ -15,7 +14,8 @@ use crate::{
     export::{
         movement::Owed,
         report::model::{
-            BlockRef, CreditLine, NetworkFeeLine, PayoutLine, ReversalLine, SetAside, Statement, Valuation,
+            BlockRef, CorrectionLine, CreditLine, NetworkFeeLine, PayoutLine, ReversalLine, SetAside, Statement,
+            Valuation,
         },
         valued::ValueKey,
     },
@@ -41,19 +41,44 @@ pub(super) struct Closing<'a> {
 pub(super) struct Statements<'a> {
     on_record: &'a OnRecord,
     by_account: BTreeMap<AccountId, Statement>,
+    /// When entries were booked that credited, or that pay by a coinbase.
+    booked_at_ms: BTreeMap<EntrySeq, i64>,
 }
 
 impl<'a> Statements<'a> {
     pub(super) fn new(on_record: &'a OnRecord) -> Self {
-        Self { on_record, by_account: BTreeMap::new() }
+        Self { on_record, by_account: BTreeMap::new(), booked_at_ms: BTreeMap::new() }
     }
 
-    /// Takes in an entry of the period. `values` tells by what outputs are valued that it pays or takes back.
-    pub(super) fn note(&mut self, booked: &Booked, values: &BTreeMap<OutPoint, ValueKey>) {
-        let at_ms = booked.at_ms;
+    /// Takes in an entry of the period, or of one before it: what it booked may be taken back later.
+    pub(super) fn remember(&mut self, booked: &Booked) {
+        if booked.lines.iter().any(|line| matches!(line, Line::Credit { .. } | Line::Direct { reversed: false, .. })) {
+            self.booked_at_ms.insert(booked.entry.seq, booked.at_ms);
+        }
+    }
+
+    /// Returns when an entry was booked, if it credited or pays by a coinbase.
+    pub(super) fn booked_at_ms(&self, entry: EntrySeq) -> Option<i64> {
+        self.booked_at_ms.get(&entry).copied()
+    }
+
+    /// Adds the correction of a value.
+    pub(super) fn correct(&mut self, account: AccountId, line: CorrectionLine) {
+        self.of(account).corrections.push(line);
+    }
+
+    /// Takes in an entry of the period. `values` tells what the outputs are worth that it pays or takes back.
+    pub(super) fn note(&mut self, booked: &Booked, values: &BTreeMap<OutPoint, Valuation>) {
+        let (at_ms, seq) = (booked.at_ms, booked.entry.seq);
         for line in &booked.lines {
             let account = line.account();
-            let of_entry = |entry| self.value(ValueKey::Entry(entry, account));
+            let of_entry = |entry| match entry == seq {
+                true => self.on_record.worth.of(ValueKey::Entry(entry, account), at_ms),
+                false => {
+                    let original_at_ms = self.booked_at_ms(entry).unwrap_or(at_ms);
+                    self.on_record.worth.when_taken_back(ValueKey::Entry(entry, account), original_at_ms, seq)
+                }
+            };
             match line {
                 Line::Credit { sat, fee_sat, block, period, .. } => {
                     let coinbase = match (block, period) {
@@ -94,7 +119,7 @@ impl<'a> Statements<'a> {
                         amount_sat: whole(sat),
                         reversed,
                         direct: false,
-                        valuation: values.get(&delivery).map_or(Valuation::Unvalued, |key| self.value(*key)),
+                        valuation: values.get(&delivery).cloned().unwrap_or_default(),
                     };
                     self.of(account).payouts.push(payout);
                 }
@@ -152,10 +177,6 @@ impl<'a> Statements<'a> {
         self.by_account.into_iter().map(finished).collect()
     }
 
-    fn value(&self, key: ValueKey) -> Valuation {
-        self.on_record.values.of(key).map_or(Valuation::Unvalued, |(_, valued)| told(&valued.appraisal))
-    }
-
     fn of(&mut self, account: AccountId) -> &mut Statement {
         self.by_account.entry(account).or_insert_with(|| Statement {
             account: account.get(),
@@ -166,6 +187,7 @@ impl<'a> Statements<'a> {
             reversals: Vec::new(),
             payouts: Vec::new(),
             network_fees: Vec::new(),
+            corrections: Vec::new(),
             payable_sat: 0,
             held: Vec::new(),
             blocked: Vec::new(),
@@ -197,6 +219,6 @@ fn block_ref(block: &CreditedBlock) -> BlockRef {
 }
 
 /// Lines of the books are never negative.
-fn whole(sat: i64) -> u64 {
+pub(super) fn whole(sat: i64) -> u64 {
     u64::try_from(sat).unwrap_or(0)
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod closed;
+
 use std::collections::BTreeSet;
 
 use super::{
@@ -14,6 +16,7 @@ use crate::{
         owner::{AddressOwned, Hosting, PartySet},
         party::{KEY_SIZE, Party, PartyId, Vault},
         report::model::{Basis, RecordEvent},
+        rules::{price_files::PriceFile, prices::PriceBook},
         valued,
     },
     payout::{Restraint, RestraintAct},
@@ -250,7 +253,7 @@ async fn owners_give_residencies_a_basis_and_names() {
         by: "alice".to_owned(),
     };
     fixture.record(2, &owned).await;
-    fixture.eventful().await;
+    let batch = fixture.eventful().await;
     fixture.parties.insert(id, party);
 
     let quarterly = profile("pool-reports-miners");
@@ -273,6 +276,19 @@ async fn owners_give_residencies_a_basis_and_names() {
     let (written, files) = written(reports);
     assert!(files.contains_key("carf_2026.xml") && files.contains_key("travel_rule.json"));
     assert!(!written.gaps.is_empty(), "there is no address");
+
+    // What is taken back in a later year than it was received in is no income below zero.
+    let mut prices = PriceBook::default();
+    let mean = "venue,pair,basis,time,price\nexample-venue,BTC/EUR,vwap,2026-02-07T23:59:59Z,50000\n";
+    prices.add_prices(&PriceFile::read(mean.as_bytes()).unwrap()).unwrap();
+    valued::value(&*fixture.store, &yearly, &prices).await.unwrap();
+    let reports = fixture.reports(&yearly, "2026").await;
+    assert_eq!(reports.carf.unwrap().users[0].income.receipts, 1);
+    fixture.reversed(&batch, 50, ms("2027-01-03T00:00:00Z")).await;
+    let reports = fixture.reports(&yearly, "2027").await;
+    assert_eq!(reports.carf.as_ref().unwrap().users.len(), 0);
+    let is_told = |warning: &String| warning.contains("party 1 is not in the CARF draft: in 2027 more was taken back");
+    assert!(reports.warnings.iter().any(is_told), "{:?}", reports.warnings);
 
     let verified = verify(&*fixture.store, Some(&vault)).await.unwrap();
     assert_eq!((verified.parties, verified.parties_opened), (1, true));

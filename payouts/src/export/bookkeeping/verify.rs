@@ -1,21 +1,22 @@
-//! Recomputes what is on record about coin that left: chains, values, and what stands for sealed data.
+//! Recomputes what is on record about coin that left: chains, values, declarations, and what stands for sealed data.
 
 use std::collections::BTreeMap;
 
 use super::{
-    BookkeepingError,
+    BookkeepingError, check_marks,
     walk::{Line, Walk, sat},
 };
 use crate::{
     audit::{self, AuditError, Audited},
     export::{
-        journal::{JournalFault, JournalSeq},
+        closing::{OutOfOrder, PeriodDeclared, Periods, PeriodsError},
+        journal::{JournalFault, JournalRow, JournalSeq},
         owner::Owners,
         party::{PartyId, Vault, VaultError},
         rules::{fiat::FiatError, valuation::Appraisal},
         valued::{ValueKey, Valued},
     },
-    ledger::EntrySeq,
+    ledger::{EntrySeq, LedgerAccount},
     store::{Store, StoreError},
 };
 
@@ -37,6 +38,17 @@ pub enum VerifyError {
     /// The books cannot be understood.
     #[error(transparent)]
     Books(#[from] BookkeepingError),
+    /// Periods were declared or closed in an order that cannot be.
+    #[error(transparent)]
+    Order(#[from] OutOfOrder),
+    /// A declaration names records that were not there.
+    #[error("journal row {seq}: {error}")]
+    Declaration {
+        /// The row.
+        seq: JournalSeq,
+        /// Which.
+        error: BookkeepingError,
+    },
     /// A party's sealed data cannot be opened.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -83,9 +95,14 @@ pub struct VerifiedExports {
     pub valued: u64,
     /// How many have none.
     pub unvalued: u64,
+    /// How many declarations of periods there are.
+    pub declared: u64,
+    /// How many periods are closed.
+    pub closed: u64,
 }
 
-/// Recomputes ledger, register and journal, every value on record, and the commitments to sealed data if there is a key.
+/// Recomputes ledger, register and journal, every value on record, and the commitments to sealed data if there is a key;
+/// makes sure that what was declared is there, and that nothing was said of a period that may not be.
 ///
 /// # Errors
 ///
@@ -95,6 +112,7 @@ pub async fn verify(store: &dyn Store, vault: Option<&Vault>) -> Result<Verified
     let mut owners = Owners::default();
     let mut amounts: Vec<(JournalSeq, ValueKey, i64)> = Vec::new();
     let (mut valued, mut unvalued) = (0, 0);
+    let mut periods = Periods::default();
     let mut after = JournalSeq::new(0);
     'journal: loop {
         let page = store.journal_rows(after, PAGE).await?;
@@ -105,6 +123,10 @@ pub async fn verify(store: &dyn Store, vault: Option<&Vault>) -> Result<Verified
                 break 'journal;
             }
             owners.note(row)?;
+            periods.note(row)?;
+            if row.kind == PeriodDeclared::KIND {
+                check_declaration(store, row).await?;
+            }
             if row.kind == Valued::KIND {
                 let event: Valued = row.read()?;
                 match check_value(row.seq, &event)? {
@@ -120,7 +142,31 @@ pub async fn verify(store: &dyn Store, vault: Option<&Vault>) -> Result<Verified
         Some(vault) => check_parties(store, vault, &owners).await?,
         None => 0,
     };
-    Ok(VerifiedExports { audited, parties, parties_opened: vault.is_some(), valued, unvalued })
+    let (declared, closed) = periods.counts();
+    Ok(VerifiedExports { audited, parties, parties_opened: vault.is_some(), valued, unvalued, declared, closed })
+}
+
+/// Makes sure that the records that were declared are there, and were when they were declared.
+async fn check_declaration(store: &dyn Store, row: &JournalRow) -> Result<(), VerifyError> {
+    let PeriodDeclared { as_of, .. } = row.read()?;
+    let later = |chain, seq| BookkeepingError::OtherRecords { chain, seq };
+    let checked = if as_of.journal.seq >= row.seq.get() {
+        Err(later("journal", as_of.journal.seq))
+    } else if as_of.ledger.seq > row.ledger()?.seq.get() {
+        Err(later("ledger", as_of.ledger.seq))
+    } else {
+        check_marks(store, &as_of).await
+    };
+    checked.map_err(|error| VerifyError::Declaration { seq: row.seq, error })
+}
+
+impl From<PeriodsError> for VerifyError {
+    fn from(error: PeriodsError) -> Self {
+        match error {
+            PeriodsError::Journal(fault) => Self::Journal(fault),
+            PeriodsError::OutOfOrder(out_of_order) => Self::Order(out_of_order),
+        }
+    }
 }
 
 /// Tells whether there is a value; if so, it follows from what stands beside it.
@@ -152,7 +198,11 @@ async fn check_amounts(
             }
             _ => None,
         });
-        for (key, sat) in rows.chain(lines) {
+        let fee = (
+            ValueKey::PoolFee(booked.entry.seq),
+            booked.entry.amount(LedgerAccount::FeeImmature).to_sat().saturating_neg(),
+        );
+        for (key, sat) in rows.chain(lines).chain([fee]) {
             if let Some(found) = received.get_mut(&key) {
                 *found = Some(sat);
             }

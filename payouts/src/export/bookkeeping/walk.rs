@@ -217,18 +217,24 @@ impl<'s> Walk<'s> {
         let movements = self.movements.note(&entry, |_| shares.clone())?;
         let rows = self.rows(entry.seq).await?;
         let block = block_of(&entry);
-        let mut lines = Vec::new();
-        match entry.kind {
-            EntryKind::BlockFound | EntryKind::Reconnected => lines = self.credits(&entry).await?,
-            EntryKind::Orphaned => lines = self.reversals(&entry).await?,
-            EntryKind::DirectPaid => lines.push(self.direct(&entry).await?),
-            EntryKind::Credited => lines = self.work(&entry).await?,
+        let lines = match entry.kind {
+            EntryKind::Orphaned => self.reversals(&entry).await?,
             EntryKind::PayoutCreated | EntryKind::Confirmed | EntryKind::Reversed => {
-                lines = batch.iter().flat_map(|batch| of_batch(&entry, batch, &movements)).collect();
+                batch.iter().flat_map(|batch| of_batch(&entry, batch, &movements)).collect()
             }
-            _ => {}
-        }
+            _ => self.received(&entry).await?,
+        };
         Ok(Some(Booked { at_ms: self.at_ms, block, batch: batch.map(|batch| batch.id), lines, rows, entry }))
+    }
+
+    /// Returns what accounts receive with an entry: credits, or what a coinbase pays directly.
+    async fn received(&mut self, entry: &Entry) -> Result<Vec<Line>, BookkeepingError> {
+        match entry.kind {
+            EntryKind::BlockFound | EntryKind::Reconnected => self.credits(entry).await,
+            EntryKind::DirectPaid => Ok(vec![self.direct(entry).await?]),
+            EntryKind::Credited => self.work(entry).await,
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Returns a block with its split.
@@ -357,6 +363,15 @@ impl<'s> Walk<'s> {
         };
         Ok(sums.into_iter().map(line).collect())
     }
+}
+
+/// Returns what accounts receive with one entry, wherever it stands.
+///
+/// # Errors
+///
+/// If the store fails, or lacks what the entry tells of.
+pub(in crate::export) async fn received_with(store: &dyn Store, entry: &Entry) -> Result<Vec<Line>, BookkeepingError> {
+    Walk::up_to(store, entry.seq).received(entry).await
 }
 
 impl SplitBlock {

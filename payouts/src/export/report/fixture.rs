@@ -104,6 +104,7 @@ pub(super) fn lot(id: u8, amount_sat: u64) -> Lot {
         block_hash: hex::encode([id + 100; 32]),
         amount_sat,
         credit: String::new(),
+        state: "PAID".to_owned(),
     }
 }
 
@@ -112,6 +113,7 @@ pub(super) fn row(seq: i64, account: i64, amount_sat: u64) -> RegisterRow {
     RegisterRow {
         seq,
         event: RecordEvent::Delivered,
+        state: "SETTLED".to_owned(),
         txid: "9".repeat(64),
         vout: account as u32,
         block: block(900_000),
@@ -159,6 +161,7 @@ pub(super) fn statement() -> Statement {
             valuation: Valuation::Unvalued,
         }],
         network_fees: Vec::new(),
+        corrections: Vec::new(),
         payable_sat: 856_353,
         held: Vec::new(),
         blocked: vec![SetAside {
@@ -175,7 +178,9 @@ pub(super) fn statement() -> Statement {
 pub(super) fn sale() -> SaleRow {
     SaleRow {
         seq: 7,
+        sale: "S-1".to_owned(),
         state: "DELIVERED".to_owned(),
+        reversed: false,
         delivery: format!("{}:1", "9".repeat(64)),
         delivered_at_ms: Some(LATE_MS),
         basis: Basis::SaleToNonResident,
@@ -190,12 +195,14 @@ pub(super) fn sale() -> SaleRow {
         contract_number: "C-1".to_owned(),
         contract_date: "2026-01-30".to_owned(),
         quote: "Q-1".to_owned(),
+        venue: "venue-a".to_owned(),
         price: "70000".to_owned(),
         currency: usd(),
         gross_minor: 8_400_000,
         fee_minor: 4_200,
         net_minor: 8_395_800,
         cost_minor: Some(7_280_000),
+        received_minor: None,
         bank_reference: String::new(),
         settled_at_ms: None,
         declaration: String::new(),

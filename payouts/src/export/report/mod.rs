@@ -29,7 +29,7 @@ pub mod travel_rule;
 mod fixture;
 
 /// The version of all files' layouts, in each file that has a place for it. Grows when a column or field changes.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// What every report says of itself.
 pub const NOT_LEGAL_ADVICE: &str =

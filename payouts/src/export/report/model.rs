@@ -150,6 +150,8 @@ pub struct Lot {
     pub amount_sat: u64,
     /// Which credit it belongs to, if not its block's.
     pub credit: String,
+    /// What became of it, up to where the records were read: `PAID`, `PAYABLE` and so on.
+    pub state: String,
 }
 
 /// What a row of the register says of its record.
@@ -162,7 +164,7 @@ pub enum RecordEvent {
         /// The row that is taken back.
         original_seq: i64,
     },
-    /// An earlier row was wrong; this one carries the difference.
+    /// An earlier row was wrong, and its period is closed; this one carries the difference.
     Corrected {
         /// The row that is corrected.
         original_seq: i64,
@@ -201,10 +203,13 @@ impl Basis {
 /// A row of the register.
 #[derive(Clone, Debug)]
 pub struct RegisterRow {
-    /// Its place in the register.
+    /// Its place in the register; of a correction, in the journal.
     pub seq: i64,
     /// What it says.
     pub event: RecordEvent,
+    /// The record's state, up to where the records were read: `SETTLED`, `DECLARED` and so on. Empty if it cannot have come
+    /// about in order.
+    pub state: String,
     /// The paying transaction.
     pub txid: String,
     /// The output's place in it.
@@ -258,6 +263,8 @@ pub struct Statement {
     pub payouts: Vec<PayoutLine>,
     /// The parts of payouts' network fees that the miner bore.
     pub network_fees: Vec<NetworkFeeLine>,
+    /// Values of closed periods that turned out to be others. They change no balance.
+    pub corrections: Vec<CorrectionLine>,
     /// What is neither held nor blocked at the end of the period, ripe or not, and also if a payment is on its way;
     /// negative if the miner owes.
     pub payable_sat: i64,
@@ -339,6 +346,40 @@ pub struct NetworkFeeLine {
     pub returned: bool,
 }
 
+/// What a corrected value is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CorrectionOf {
+    /// A credit.
+    Credit,
+    /// An output of a payout.
+    Payout,
+    /// An output of a coinbase.
+    DirectPayment,
+}
+
+/// A value of a closed period that turned out to be another.
+#[derive(Clone, Debug)]
+pub struct CorrectionLine {
+    /// What it is of.
+    pub of: CorrectionOf,
+    /// When the original was booked.
+    pub original_at_ms: i64,
+    /// The coinbase of the credit, or the output that paid.
+    pub reference: String,
+    /// Since when it counts.
+    pub at_ms: i64,
+    /// The row of the journal that says so.
+    pub row: String,
+    /// The original's amount, which stays.
+    pub amount_sat: u64,
+    /// What the amount counted as worth before.
+    pub was: Valuation,
+    /// What it is worth.
+    pub valuation: Valuation,
+    /// The difference in minor units; nothing if one of both was not valued.
+    pub difference_minor: Option<i64>,
+}
+
 /// An amount that cannot be paid for now.
 #[derive(Clone, Debug)]
 pub struct SetAside {
@@ -357,8 +398,12 @@ pub struct SetAside {
 pub struct SaleRow {
     /// The row of the register that delivered it.
     pub seq: i64,
-    /// The record's state: `CONTRACTED`, `DELIVERED`, `SETTLED`, `DECLARED` and so on.
+    /// The operator's name for the sale.
+    pub sale: String,
+    /// The record's state: `DELIVERED`, `SETTLED`, `DECLARED`, `REVERSED` and so on.
     pub state: String,
+    /// Whether the block of the delivery left the chain, so that this line takes back an earlier one.
+    pub reversed: bool,
     /// The delivered output.
     pub delivery: String,
     /// When it was delivered; nothing before.
@@ -387,6 +432,8 @@ pub struct SaleRow {
     pub contract_date: String,
     /// The quote that was taken.
     pub quote: String,
+    /// The venue at which the desk sells on; empty if that is not said.
+    pub venue: String,
     /// The price of a bitcoin, a decimal number in the currency.
     pub price: String,
     /// The currency of all amounts of this sale.
@@ -397,8 +444,10 @@ pub struct SaleRow {
     pub fee_minor: i64,
     /// The net proceeds.
     pub net_minor: i64,
-    /// What the lots had cost, by the profile's method; nothing if one of them is not valued.
+    /// What the lots had cost, by the profile's method; nothing if one of them is not valued, or in another currency.
     pub cost_minor: Option<i64>,
+    /// What came in of the net proceeds; nothing before.
+    pub received_minor: Option<i64>,
     /// The bank's reference of the payment.
     pub bank_reference: String,
     /// When the money arrived.

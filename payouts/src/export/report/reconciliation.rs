@@ -5,13 +5,14 @@
 
 use std::io::Write;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     ReportError,
     json::{self, HeadJson},
     model::ReportHead,
 };
+use crate::export::rules::obligation::Fulfilment;
 
 /// The name of the file.
 pub const RECONCILIATION_FILE: &str = "reconciliation.json";
@@ -82,10 +83,12 @@ pub struct Figures {
     pub statements_sat: i64,
     /// The sum of the register's movements.
     pub register_sat: i64,
-    /// What was sold.
-    pub sales_sat: u64,
+    /// What was sold, by the report of sales; negative if more came back.
+    pub sales_sat: i64,
     /// The lots that were there to be sold.
     pub available_lots_sat: u64,
+    /// How far the profile's demand that coin be sold is met, if it makes one. Nothing is compared with it.
+    pub obligation: Option<Fulfilment>,
     /// Each transaction of the period.
     pub transactions: Vec<TransactionFigures>,
 }
@@ -138,6 +141,22 @@ pub struct Reconciliation {
     pub reconciled: bool,
     /// The comparisons.
     pub equalities: Vec<Equality>,
+    /// How far the profile's demand that coin be sold is met, if it makes one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sale_obligation: Option<Fulfilment>,
+}
+
+/// Tells whether the file says that every difference is zero.
+///
+/// # Errors
+///
+/// If it is no such file.
+pub fn is_reconciled(file: &[u8]) -> Result<bool, ReportError> {
+    #[derive(Deserialize)]
+    struct Verdict {
+        reconciled: bool,
+    }
+    Ok(serde_json::from_slice::<Verdict>(file)?.reconciled)
 }
 
 #[derive(Serialize)]
@@ -154,15 +173,12 @@ impl Figures {
     pub fn reconcile(&self) -> Reconciliation {
         let mut equalities: Vec<Equality> = self.coinbases.iter().map(coinbase).collect();
         equalities.extend(self.balances.iter().map(balance));
-        let (lots, statements, register) = (
-            term("lots", self.lots_sat),
-            term("payouts in statements", self.statements_sat),
-            term("movements in the register", self.register_sat),
-        );
+        let (lots, register) = (term("lots", self.lots_sat), term("movements in the register", self.register_sat));
+        let statements = vec![term("payouts in statements", self.statements_sat), term("sales", self.sales_sat)];
         let equal = Relation::Equal;
         equalities.extend([
-            compare("sum of lots = sum of statements", "all", equal, vec![lots], vec![statements.clone()]),
-            compare("sum of statements = register", "all", equal, vec![statements], vec![register]),
+            compare("sum of lots = sum of statements and sales", "all", equal, vec![lots], statements.clone()),
+            compare("sum of statements and sales = register", "all", equal, statements, vec![register]),
             compare(
                 "sales <= available lots",
                 "all",
@@ -172,7 +188,8 @@ impl Figures {
             ),
         ]);
         equalities.extend(self.transactions.iter().map(transaction));
-        Reconciliation { reconciled: equalities.iter().all(|equality| equality.difference == 0), equalities }
+        let reconciled = equalities.iter().all(|equality| equality.difference == 0);
+        Reconciliation { reconciled, equalities, sale_obligation: self.obligation }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{borrow::Borrow, io::Write};
 
 use super::{
     ReportError, file_name,
-    model::{Lot, RecordEvent, RegisterRow, ReportHead, Valuation, Value},
+    model::{Basis, Lot, RecordEvent, RegisterRow, ReportHead, Valuation, Value},
     table::{Cell, Column, Table, Valued, column, height},
 };
 
@@ -24,10 +24,22 @@ pub static REGISTER_LOTS: Table<LotLine> = Table {
 };
 
 const ROW: &[Column<RegisterRow>] = &[
-    column("sequence", "number", "The row's place in the register, without gaps", |row, _| Ok(Cell::integer(row.seq))),
-    column("state", "text", "What the row says of the output: DELIVERED, REVERSED or CORRECTED", |row, _| {
+    column(
+        "sequence",
+        "number",
+        "The row's place in the register, without gaps; of a correction, its place in the journal",
+        |row, _| Ok(Cell::integer(row.seq)),
+    ),
+    column("event", "text", "What the row says of the output: DELIVERED, REVERSED or CORRECTED", |row, _| {
         Ok(Cell::text(row.event.as_str()))
     }),
+    column(
+        "state",
+        "text",
+        "The state of the output's record, up to where the records were read: SETTLED, DECLARED, CLOSED, REVERSED or \
+         CORRECTED; empty if a step on its way is not on record",
+        |row, _| Ok(Cell::text(&row.state)),
+    ),
     column("original_sequence", "number", "The earlier row that is reversed or corrected", |row, _| {
         Ok(row.event.original_seq().map_or(Cell::Empty, Cell::integer))
     }),
@@ -81,14 +93,22 @@ const EVIDENCE: &[Column<RegisterRow>] = &[
     column("screenings", "text | text", "The ids of the screenings that let it go", |row, _| {
         Ok(Cell::list(&row.screenings))
     }),
-    column("row_hash", "hex", "The row's hash, which covers the row before it", |row, _| Ok(Cell::text(&row.hash))),
+    column("row_hash", "hex", "The row's hash, which covers the row before it, in register or journal", |row, _| {
+        Ok(Cell::text(&row.hash))
+    }),
 ];
 
 const LOTS: &[Column<LotLine>] = &[
     column("sequence", "number", "The row of the register", |line, _| Ok(Cell::integer(line.seq))),
-    column("state", "text", "What that row says: DELIVERED, REVERSED or CORRECTED", |line, _| {
+    column("event", "text", "What that row says: DELIVERED, REVERSED or CORRECTED", |line, _| {
         Ok(Cell::text(line.event.as_str()))
     }),
+    column(
+        "state",
+        "text",
+        "The lot's state, up to where the records were read: PROVISIONAL, PAYABLE, PAID or REVERSED",
+        |line, _| Ok(Cell::text(&line.lot.state)),
+    ),
     column("delivery", "txid:vout", "The output that paid", |line, _| Ok(Cell::text(&line.delivery))),
     column("account", "number", "The miner's account", |line, _| Ok(Cell::integer(line.account))),
     column("lot", "number", "The lot's place in its row: 1, 2, 3", |line, _| Ok(Cell::Integer(line.number as i128))),
@@ -131,6 +151,11 @@ impl RecordEvent {
 }
 
 impl RegisterRow {
+    /// Tells whether it is about coin that was sold.
+    pub fn is_sale(&self) -> bool {
+        matches!(self.basis, Basis::SaleToNonResident | Basis::SaleToResident)
+    }
+
     /// Returns what the row moves out, in satoshis; negative if it comes back.
     pub fn movement_sat(&self) -> i128 {
         match self.event {

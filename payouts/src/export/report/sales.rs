@@ -18,6 +18,7 @@ pub static EXPORT_SALES: Table<SaleRow> = Table {
 
 const SALE: &[Column<SaleRow>] = &[
     column("sequence", "number", "The row of the register", |row, _| Ok(Cell::integer(row.seq))),
+    column("sale", "text", "The operator's name for the sale", |row, _| Ok(Cell::text(&row.sale))),
     column("state", "text", "The record's state", |row, _| Ok(Cell::text(&row.state))),
     column("delivery", "txid:vout", "The delivered output", |row, _| Ok(Cell::text(&row.delivery))),
     column("delivered_utc", "RFC 3339", "When it was delivered, in UTC", |row, _| {
@@ -38,9 +39,15 @@ const SALE: &[Column<SaleRow>] = &[
     }),
     column("address", "text", "The buyer's address", |row, _| Ok(Cell::text(&row.address))),
     column("amount_sat", "satoshi", "The amount sold", |row, _| Ok(Cell::integer(row.amount_sat))),
+    column(
+        "movement_sat",
+        "satoshi",
+        "What was sold, negative if the block of the delivery left the chain: this column sums up",
+        |row, _| Ok(Cell::Integer(row.movement_sat())),
+    ),
     column("amount_btc", "bitcoin, 8 decimals", "The same in bitcoins", |row, _| Ok(Cell::btc(row.amount_sat))),
-    column("export_sat", "satoshi", "The amount if it is an export, else 0: this column sums up", |row, _| {
-        Ok(Cell::integer(row.export_sat()))
+    column("export_sat", "satoshi", "The same if it is an export, else 0: this column sums up", |row, _| {
+        Ok(Cell::Integer(row.export_sat()))
     }),
     column("lot_count", "number", "How many lots were sold", |row, _| Ok(Cell::Integer(row.lots.len() as i128))),
     column("lots", "txid:vout@block=satoshi;...", "The lots", |row, _| Ok(Cell::lots(&row.lots))),
@@ -50,6 +57,7 @@ const CONTRACT: &[Column<SaleRow>] = &[
     column("contract_number", "text", "The contract's number", |row, _| Ok(Cell::text(&row.contract_number))),
     column("contract_date", "YYYY-MM-DD", "The contract's day", |row, _| Ok(Cell::text(&row.contract_date))),
     column("quote", "text", "The quote that was taken", |row, _| Ok(Cell::text(&row.quote))),
+    column("venue", "text", "The venue at which the desk sells on", |row, _| Ok(Cell::text(&row.venue))),
 ];
 
 const MONEY: &[Column<SaleRow>] = &[
@@ -57,16 +65,23 @@ const MONEY: &[Column<SaleRow>] = &[
     column("currency", "ISO 4217", "The currency of the price and of all amounts of the line", |row, _| {
         Ok(Cell::text(&row.currency.code))
     }),
-    column("gross", "decimal", "The gross proceeds", |row, _| Ok(Cell::money(row.gross_minor, &row.currency))),
-    column("fee", "decimal", "The fee", |row, _| Ok(Cell::money(row.fee_minor, &row.currency))),
+    column("gross", "decimal", "The gross proceeds", |row, _| {
+        Ok(Cell::money(row.signed(row.gross_minor), &row.currency))
+    }),
+    column("fee", "decimal", "The fee", |row, _| Ok(Cell::money(row.signed(row.fee_minor), &row.currency))),
     column("net", "decimal", "The net proceeds: gross less fee", |row, _| {
-        Ok(Cell::money(row.net_minor, &row.currency))
+        Ok(Cell::money(row.signed(row.net_minor), &row.currency))
     }),
     column("cost", "decimal, or UNVALUED", "What the lots had cost, by the profile's method", |row, _| {
-        Ok(row.cost_minor.map_or(Cell::text(super::table::UNVALUED), |minor| Cell::money(minor, &row.currency)))
+        Ok(row
+            .cost_minor
+            .map_or(Cell::text(super::table::UNVALUED), |minor| Cell::money(row.signed(minor), &row.currency)))
     }),
     column("gain", "decimal", "The net proceeds less the cost; empty without a cost", |row, _| {
         Ok(row.gain_minor().map_or(Cell::Empty, |minor| Cell::money(minor, &row.currency)))
+    }),
+    column("received", "decimal", "What came in of the net proceeds", |row, _| {
+        Ok(row.received_minor.map_or(Cell::Empty, |minor| Cell::money(row.signed(minor), &row.currency)))
     }),
     column("bank_reference", "text", "The bank's reference of the payment", |row, _| {
         Ok(Cell::text(&row.bank_reference))
@@ -85,14 +100,24 @@ const MONEY: &[Column<SaleRow>] = &[
 ];
 
 impl SaleRow {
-    /// Returns how much of the sale is an export, in satoshis: all or nothing.
-    pub fn export_sat(&self) -> u64 {
-        if self.basis == Basis::SaleToNonResident { self.amount_sat } else { 0 }
+    /// Returns what was sold, in satoshis; negative if it came back.
+    pub fn movement_sat(&self) -> i128 {
+        self.signed(self.amount_sat)
+    }
+
+    /// Returns how much of that is an export: all or nothing.
+    pub fn export_sat(&self) -> i128 {
+        if self.basis == Basis::SaleToNonResident { self.movement_sat() } else { 0 }
+    }
+
+    /// Gives an amount the sign of the line.
+    fn signed(&self, amount: impl Into<i128>) -> i128 {
+        if self.reversed { -amount.into() } else { amount.into() }
     }
 
     /// Returns the net proceeds less the cost, in minor units.
     pub fn gain_minor(&self) -> Option<i128> {
-        self.cost_minor.map(|cost| i128::from(self.net_minor) - i128::from(cost))
+        self.cost_minor.map(|cost| self.signed(i128::from(self.net_minor) - i128::from(cost)))
     }
 
     fn check(&self) -> Result<(), ReportError> {
@@ -115,9 +140,9 @@ impl SaleRow {
     }
 }
 
-/// Returns the exports of sales in sum, in satoshis.
-pub fn exported_sat(rows: &[SaleRow]) -> u128 {
-    rows.iter().map(|row| u128::from(row.export_sat())).sum()
+/// Returns the exports of sales in sum, in satoshis; negative if more came back.
+pub fn exported_sat(rows: &[SaleRow]) -> i128 {
+    rows.iter().map(SaleRow::export_sat).sum()
 }
 
 /// Returns the name of the sales' file.
@@ -191,6 +216,17 @@ mod tests {
         let table = parsed(&[loss, unvalued]).unwrap();
         assert_eq!(table.column("gain"), ["-6042.00", ""]);
         assert_eq!(table.column("cost"), ["90000.00", "UNVALUED"]);
+    }
+
+    #[test]
+    fn a_delivery_that_left_the_chain_is_the_exact_negative() {
+        let back = SaleRow { reversed: true, state: "REVERSED".to_owned(), ..sale() };
+        assert_eq!(exported_sat(&[sale(), back.clone()]), 0);
+        let table = parsed(&[sale(), back]).unwrap();
+        for column in ["movement_sat", "export_sat", "gross", "fee", "net", "cost", "gain"] {
+            let [there, back] = &table.column(column)[..] else { panic!("{column}") };
+            assert_eq!(*back, format!("-{there}"), "{column}");
+        }
     }
 
     #[test]

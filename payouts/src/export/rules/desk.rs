@@ -11,7 +11,9 @@ use bitcoin::{Amount, OutPoint, SignedAmount};
 
 use super::{
     fiat::{FiatAmount, FiatError, worth},
+    prices::SourceName,
     rate::Rate,
+    zone::Instant,
 };
 
 mod event;
@@ -95,6 +97,11 @@ pub struct Quote {
     pub quote: Reference,
     /// The party that offers.
     pub desk_party: Reference,
+    /// The desk's address, to which the coin is delivered.
+    pub address: String,
+    /// The venue at which the desk sells on, if sales are told apart by that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub venue: Option<SourceName>,
     /// The price of one bitcoin, in the currency of the fee.
     pub price: Rate,
     /// What the desk charges. Not negative; zero for nothing.
@@ -166,7 +173,7 @@ pub enum DeskError {
     #[error("sale {0}: 0 sat are none")]
     Nothing(Reference),
     /// The quote expires before or when it is offered.
-    #[error("quote {quote} of {at_ms} ms expires at {expires_ms} ms: it never held")]
+    #[error("quote {quote} of {at} expires at {expires}: it never held", at = Instant(*at_ms), expires = Instant(*expires_ms))]
     NeverHeld {
         /// The quote.
         quote: Reference,
@@ -176,7 +183,7 @@ pub enum DeskError {
         expires_ms: i64,
     },
     /// The quote no longer holds.
-    #[error("quote {quote} expired at {expires_ms} ms and cannot be accepted at {at_ms} ms")]
+    #[error("quote {quote} expired at {expires} and cannot be accepted at {at}", at = Instant(*at_ms), expires = Instant(*expires_ms))]
     QuoteExpired {
         /// The quote.
         quote: Reference,
@@ -186,7 +193,7 @@ pub enum DeskError {
         expires_ms: i64,
     },
     /// The quote still holds.
-    #[error("quote {quote} holds until {expires_ms} ms and is not expired at {at_ms} ms")]
+    #[error("quote {quote} holds until {expires} and is not expired at {at}", at = Instant(*at_ms), expires = Instant(*expires_ms))]
     QuoteHolds {
         /// The quote.
         quote: Reference,

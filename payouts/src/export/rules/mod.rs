@@ -2,12 +2,13 @@
 //!
 //! Money in other currencies ([`currency`], [`fiat`], [`rate`]), what it is worth and by which source ([`price_files`],
 //! [`prices`], [`valuation`]), stretches of time in a zone ([`zone`], [`period`]), what a country asks for ([`profile`]),
-//! sales ([`desk`], [`sale`], [`obligation`], [`residency`]), and what states records and lots go through ([`state`]). Does
+//! sales ([`desk`], [`sale`], [`obligation`], [`residency`]), and what states records and lots go through ([`state`], [`history`]). Does
 //! not know the ledger, the journal or files.
 
 pub mod currency;
 pub mod desk;
 pub mod fiat;
+pub mod history;
 pub mod obligation;
 pub mod period;
 pub mod price_files;

@@ -94,7 +94,7 @@ pub struct Fulfilment {
 pub struct SalesOverflow;
 
 impl SaleObligation {
-    /// Tells how far sales of a period meet the obligation for what was mined in it.
+    /// Tells how far sales of a period meet the obligation for what was mined in it. A sale at no venue is one elsewhere.
     ///
     /// # Errors
     ///
@@ -102,11 +102,15 @@ impl SaleObligation {
     pub fn fulfilment<'a>(
         &self,
         mined: Amount,
-        sales: impl IntoIterator<Item = (&'a SourceName, Amount)>,
+        sales: impl IntoIterator<Item = (Option<&'a SourceName>, Amount)>,
     ) -> Result<Fulfilment, SalesOverflow> {
         let (mut eligible, mut elsewhere) = (Amount::ZERO, Amount::ZERO);
         for (venue, amount) in sales {
-            let sum = if self.eligible_venues.contains(venue) { &mut eligible } else { &mut elsewhere };
+            let sum = if venue.is_some_and(|venue| self.eligible_venues.contains(venue)) {
+                &mut eligible
+            } else {
+                &mut elsewhere
+            };
             *sum = sum.checked_add(amount).ok_or(SalesOverflow)?;
         }
         let required = self.share.of(mined);
@@ -141,9 +145,10 @@ mod tests {
     fn only_sales_at_eligible_venues_count() {
         let sat = Amount::from_sat;
         let sales = [
-            (&venue("venue-a"), sat(90_000_000)),
-            (&venue("venue-b"), sat(50_000_000)),
-            (&venue("other"), sat(30_000_000)),
+            (Some(&venue("venue-a")), sat(90_000_000)),
+            (Some(&venue("venue-b")), sat(50_000_000)),
+            (Some(&venue("other")), sat(20_000_000)),
+            (None, sat(10_000_000)),
         ];
         let fulfilment = obligation(7_500).fulfilment(sat(200_000_000), sales).unwrap();
         assert_eq!(fulfilment.required_sat, sat(150_000_000));
@@ -156,7 +161,7 @@ mod tests {
 
     #[test]
     fn selling_more_than_required_leaves_no_shortfall() {
-        let sales = [(&venue("venue-a"), Amount::from_sat(200))];
+        let sales = [(Some(&venue("venue-a")), Amount::from_sat(200))];
         let fulfilment = obligation(7_500).fulfilment(Amount::from_sat(200), sales).unwrap();
         assert_eq!(fulfilment.shortfall_sat, Amount::ZERO);
     }
@@ -172,7 +177,7 @@ mod tests {
     fn shares_beyond_the_whole_and_sums_beyond_amounts_are_refused() {
         assert_eq!(ShareBp::new(10_001), Err(BadShare(10_001)));
         serde_json::from_str::<ShareBp>("10001").unwrap_err();
-        let sales = [(&venue("x"), Amount::from_sat(u64::MAX)), (&venue("x"), Amount::ONE_SAT)];
+        let sales = [(None, Amount::from_sat(u64::MAX)), (None, Amount::ONE_SAT)];
         assert_eq!(obligation(1).fulfilment(Amount::ZERO, sales), Err(SalesOverflow));
     }
 

@@ -145,6 +145,7 @@ struct SaleTerms {
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PoolTerms {
+    #[serde(default)]
     required: BTreeSet<PoolFact>,
     #[serde(default)]
     facts: BTreeMap<PoolFact, String>,

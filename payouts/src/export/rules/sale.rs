@@ -31,8 +31,8 @@ pub struct LotPosition {
     /// How much it is.
     #[serde(rename = "sat", with = "bitcoin::amount::serde::as_sat")]
     pub amount: Amount,
-    /// What that cost: its value at receipt. Not negative.
-    pub cost: FiatAmount,
+    /// What that cost: its value at receipt. Not negative; nothing if it has no value.
+    pub cost: Option<FiatAmount>,
     /// When it was acquired, in milliseconds since 1970 UTC.
     pub acquired_ms: i64,
 }
@@ -57,7 +57,7 @@ pub enum Selection<'a> {
     Specific(&'a [Pick]),
 }
 
-/// What is sold, and for what. Everything is in the currency of the fee.
+/// What is sold, and for what, in the currency of the fee.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SaleTerms {
     /// How much is sold.
@@ -77,13 +77,13 @@ pub struct SoldPart {
     /// How much of it.
     #[serde(rename = "sat", with = "bitcoin::amount::serde::as_sat")]
     pub amount: Amount,
-    /// What that part cost.
-    pub cost: FiatAmount,
+    /// What that part cost; nothing if the lot has no value.
+    pub cost: Option<FiatAmount>,
     /// When the lot was acquired, in milliseconds since 1970 UTC.
     pub acquired_ms: i64,
 }
 
-/// What a sale comes to: gain = gross - fee - cost.
+/// What a sale comes to: gain = gross - fee - cost. Costs have one currency; the sale may have another one.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Disposal {
@@ -97,10 +97,10 @@ pub struct Disposal {
     pub fee: FiatAmount,
     /// What came in: gross - fee.
     pub net: FiatAmount,
-    /// What the parts cost.
-    pub cost: FiatAmount,
-    /// net - cost, negative for a loss.
-    pub gain: FiatAmount,
+    /// What the parts cost; nothing if one of them has no value.
+    pub cost: Option<FiatAmount>,
+    /// net - cost, negative for a loss; nothing if the cost is unknown or in another currency.
+    pub gain: Option<FiatAmount>,
 }
 
 /// Why there is no such sale.
@@ -165,19 +165,29 @@ pub fn sell(lots: &[LotPosition], terms: &SaleTerms, selection: Selection<'_>) -
     };
     let currency = terms.fee.currency();
     let mut rest: BTreeMap<&str, LotPosition> = BTreeMap::new();
-    let (mut parts, mut cost) = (Vec::new(), FiatAmount::zero(currency));
+    let mut parts = Vec::new();
     for (lot, amount) in taken {
         let (part, left) = take(lot, amount)?;
-        cost = cost.checked_add(part.cost)?;
         parts.push(part);
         rest.insert(&lot.id, left);
     }
+    let cost = cost_of(&parts)?;
     let left = ordered.into_iter().map(|lot| rest.remove(lot.id.as_str()).unwrap_or_else(|| lot.clone()));
     let left = left.filter(|lot| lot.amount > Amount::ZERO).collect();
     let sold = SignedAmount::try_from(terms.amount).map_err(|_| FiatError::Range(currency))?;
     let gross = worth(sold, &terms.price, None, currency)?;
     let net = gross.checked_sub(terms.fee)?;
-    Ok(Disposal { parts, left, gross, fee: terms.fee, net, cost, gain: net.checked_sub(cost)? })
+    let comparable = cost.filter(|cost| cost.currency() == currency);
+    let gain = comparable.map(|cost| net.checked_sub(cost)).transpose()?;
+    Ok(Disposal { parts, left, gross, fee: terms.fee, net, cost, gain })
+}
+
+/// Adds up what parts cost; nothing if one of them has no value.
+fn cost_of(parts: &[SoldPart]) -> Result<Option<FiatAmount>, SaleError> {
+    let Some(costs) = parts.iter().map(|part| part.cost).collect::<Option<Vec<_>>>() else { return Ok(None) };
+    let Some((first, others)) = costs.split_first() else { return Ok(None) };
+    let sum = others.iter().try_fold(*first, |sum, cost| sum.checked_add(*cost))?;
+    Ok(Some(sum))
 }
 
 /// Splits what a lot cost over parts of it, in proportion. Each part is rounded down to a minor unit; the units that
@@ -209,7 +219,7 @@ pub fn split_cost(cost: FiatAmount, parts: &[Amount]) -> Result<Vec<FiatAmount>,
 fn ordered(lots: &[LotPosition]) -> Result<Vec<&LotPosition>, SaleError> {
     let mut ids = BTreeSet::new();
     for lot in lots {
-        not_negative(lot.cost)?;
+        lot.cost.map(not_negative).transpose()?;
         if !ids.insert(lot.id.as_str()) {
             return Err(SaleError::LotTwice(lot.id.clone()));
         }
@@ -263,8 +273,11 @@ fn picked<'a>(
 
 fn take(lot: &LotPosition, amount: Amount) -> Result<(SoldPart, LotPosition), SaleError> {
     let kept = lot.amount - amount;
-    let costs = split_cost(lot.cost, &[amount, kept])?;
-    let [sold_cost, kept_cost] = costs[..] else { unreachable!("as many costs as parts") };
+    let costs = lot.cost.map(|cost| split_cost(cost, &[amount, kept])).transpose()?;
+    let (sold_cost, kept_cost) = match costs.as_deref() {
+        Some([sold, kept]) => (Some(*sold), Some(*kept)),
+        _ => (None, None),
+    };
     let part = SoldPart { lot: lot.id.clone(), amount, cost: sold_cost, acquired_ms: lot.acquired_ms };
     Ok((part, LotPosition { amount: kept, cost: kept_cost, ..lot.clone() }))
 }

@@ -263,12 +263,9 @@ impl ValuationPolicy {
         at_ms: i64,
         book: &PriceBook,
     ) -> Result<Revaluation, ValuationError> {
-        Ok(match (self.appraise(amount, at_ms, book)?, earlier) {
-            (Appraisal::Unvalued(_), _) => Revaluation::Unchanged,
-            (Appraisal::Valued(new), Appraisal::Valued(earlier)) if new.says_the_same(earlier) => {
-                Revaluation::Unchanged
-            }
-            (Appraisal::Valued(new), _) => Revaluation::New(new),
+        Ok(match self.appraise(amount, at_ms, book)? {
+            Appraisal::Valued(new) if new.is_new_to(earlier) => Revaluation::New(new),
+            _ => Revaluation::Unchanged,
         })
     }
 
@@ -311,6 +308,22 @@ impl ValuationPolicy {
     }
 }
 
+impl Appraisal {
+    /// Whether it belongs on record after an earlier one of the same receipt. A value is not lost for the lack of one, and
+    /// is not new if only the file is another one that says the same.
+    pub fn is_new_to(&self, earlier: &Appraisal) -> bool {
+        matches!(self, Appraisal::Valued(new) if new.is_new_to(earlier))
+    }
+
+    /// Returns the policy that it follows.
+    pub fn policy(&self) -> &str {
+        match self {
+            Self::Valued(valuation) => &valuation.policy,
+            Self::Unvalued(unvalued) => &unvalued.policy,
+        }
+    }
+}
+
 impl Valuation {
     /// Works the value out again from what stands beside it, for an audit.
     ///
@@ -320,6 +333,14 @@ impl Valuation {
     pub fn worked_out(&self) -> Result<FiatAmount, FiatError> {
         let exchange = self.fx.as_ref().map(|fx| fx.exchange(self.price_of.pair.quote));
         worth(self.amount_sat, &self.price, exchange, self.value.currency())
+    }
+
+    /// Whether it says more than an earlier appraisal of the same: not if only the file is another one.
+    fn is_new_to(&self, earlier: &Appraisal) -> bool {
+        match earlier {
+            Appraisal::Valued(earlier) => !self.says_the_same(earlier),
+            Appraisal::Unvalued(_) => true,
+        }
     }
 
     fn says_the_same(&self, other: &Self) -> bool {

@@ -35,6 +35,20 @@ pub struct UnknownZone(String);
 #[error("the time {0} ms is out of range")]
 pub struct TimeOutOfRange(pub i64);
 
+/// An instant in milliseconds since 1970 UTC, for messages: `2026-11-23T12:00:00Z`, or the number where no calendar
+/// reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instant(pub i64);
+
+impl fmt::Display for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Timestamp::from_millisecond(self.0) {
+            Ok(time) => time.fmt(f),
+            Err(_) => write!(f, "{} ms", self.0),
+        }
+    }
+}
+
 impl Zone {
     /// Returns UTC.
     pub fn utc() -> Self {
@@ -226,6 +240,12 @@ mod tests {
     fn times_beyond_the_calendar_are_refused() {
         assert_eq!(Zone::utc().day(i64::MAX), Err(TimeOutOfRange(i64::MAX)));
         assert_eq!(zone("+14:00").day(i64::MIN), Err(TimeOutOfRange(i64::MIN)));
+    }
+
+    #[test]
+    fn instants_are_told_as_people_write_them() {
+        assert_eq!(Instant(1_795_435_200_123).to_string(), "2026-11-23T12:00:00.123Z");
+        assert_eq!(Instant(i64::MAX).to_string(), "9223372036854775807 ms");
     }
 
     #[test]

@@ -45,6 +45,11 @@ pub enum ListStanding {
         /// How old it may be, in seconds.
         max_age_s: u64,
     },
+    /// Its file was written later than now.
+    FromFuture {
+        /// How much later, in seconds.
+        ahead_s: u64,
+    },
     /// It is much smaller than the last one that was accepted.
     Shrunken {
         /// How many entries it has.
@@ -64,6 +69,12 @@ impl fmt::Display for ListStanding {
             Self::Stale { age_s, max_age_s } => {
                 write!(f, "stale: {} old, and at most {} are allowed", Age(*age_s), Age(*max_age_s))
             }
+            Self::FromFuture { ahead_s } => write!(
+                f,
+                "from the future: its file's time is {} ahead of this clock, so its age is not known; set the clock right, \
+                 or fetch the file anew",
+                Age(*ahead_s)
+            ),
             Self::Shrunken { entry_count, last_entry_count } => write!(
                 f,
                 "shrunken: {entry_count} entries, more than {MAX_SHRINK_PERCENT} % fewer than the {last_entry_count} before"

@@ -9,6 +9,7 @@ use crate::{
     account::AccountId,
     clock::now_ms,
     export::{self, journal::JournalRow, screened::Moment},
+    ledger::Entry,
     payout::{
         Attempt, AttemptStage, Batch, BatchApproval, BatchId, BatchState, Due, FeePayer, PaidOutput, PayoutEvent,
         Refusal, Restraint, fee, node,
@@ -110,7 +111,7 @@ impl Payer {
         Ok(due.into_iter().filter(|due| due.amount >= due.dust_limit()).collect())
     }
 
-    async fn restraint_of(&self, account: AccountId) -> Result<Option<Restraint>, PayoutError> {
+    pub(super) async fn restraint_of(&self, account: AccountId) -> Result<Option<Restraint>, PayoutError> {
         for restraint in Restraint::ALL {
             if self.store.restraint(account, restraint).await?.is_some_and(|row| row.is_in_force()) {
                 return Ok(Some(restraint));
@@ -158,24 +159,39 @@ impl Payer {
                     return Ok(Prepared::Waiting);
                 }
             };
-            let newest = self.store.batches(1).await?.first().map_or(0, |batch| batch.id.get());
-            let batch = match self.new_batch(BatchId::new(newest + 1), payments, &proposal).await {
+            let batch = match self.paid_outputs(payments).await {
+                Ok(outputs) => self.new_batch(outputs, &proposal).await,
+                Err(error) => Err(error),
+            };
+            let batch = match batch {
                 Ok(batch) => batch,
                 Err(error) => {
                     self.wallet.reload().await?;
                     return Err(error);
                 }
             };
-            let entry = batch.creation().balanced()?.seal(head, batch.created_at_ms);
             let screened = self.screen_batch(&batch, Moment::Batch).ok_or(StoreError::Contended)?;
             let screened = JournalRow::seal(self.store.journal_head().await?, batch.created_at_ms, head, &screened);
-            let row = Row::BatchCreated { batch: batch.clone(), wallet_change: proposal.change };
-            if self.commit_with_wallet(Change { entry, rows: vec![row, Row::Journal(screened)] }).await? {
+            let entry = batch.creation().balanced()?.seal(head, batch.created_at_ms);
+            if self.store_new(entry, &batch, proposal.change, vec![screened]).await? {
                 self.tell_created(&batch, events);
                 return Ok(Prepared::Batch(Box::new(batch)));
             }
         }
         Err(StoreError::Contended.into())
+    }
+
+    /// Stores a new batch with what is on record about it; false if something else came first.
+    pub(super) async fn store_new(
+        &mut self,
+        entry: Entry,
+        batch: &Batch,
+        wallet_change: String,
+        journal: Vec<JournalRow>,
+    ) -> Result<bool, PayoutError> {
+        let mut rows = vec![Row::BatchCreated { batch: batch.clone(), wallet_change }];
+        rows.extend(journal.into_iter().map(Row::Journal));
+        self.commit_with_wallet(Change { entry, rows }).await
     }
 
     /// Makes a batch and stops there.
@@ -187,7 +203,7 @@ impl Payer {
         }
     }
 
-    fn tell_created(&self, batch: &Batch, events: &mut Vec<PayoutEvent>) {
+    pub(super) fn tell_created(&self, batch: &Batch, events: &mut Vec<PayoutEvent>) {
         events.push(PayoutEvent::Created {
             batch: batch.id,
             txid: batch.txid(),
@@ -202,10 +218,15 @@ impl Payer {
         }
     }
 
+    /// Returns the fee rate of new transactions.
+    pub(super) async fn fee_rate(&self) -> Result<FeeRate, PayoutError> {
+        let (rpc, policy) = (Arc::clone(&self.rpc), self.policy.clone());
+        Ok(blocking(move || Ok::<_, WalletError>(node::fee_rate(&rpc, &policy))).await?)
+    }
+
     /// Makes a transaction that pays as many as the coins allow, the smallest balances first.
     async fn propose(&mut self, due: &[Due]) -> Result<Proposed, PayoutError> {
-        let (rpc, policy) = (Arc::clone(&self.rpc), self.policy.clone());
-        let fee_rate = blocking(move || Ok::<_, WalletError>(node::fee_rate(&rpc, &policy))).await?;
+        let fee_rate = self.fee_rate().await?;
         let mut paid = due[..due.len().min(self.policy.max_outputs)].to_vec();
         while !paid.is_empty() {
             let recipients: Vec<_> = paid.iter().map(|due| (due.script_pubkey.clone(), due.amount)).collect();
@@ -271,7 +292,7 @@ impl Payer {
         Ok(Some((payments, proposal)))
     }
 
-    async fn new_batch(&self, id: BatchId, paid: Vec<Payment>, proposal: &Proposal) -> Result<Batch, PayoutError> {
+    async fn paid_outputs(&self, paid: Vec<Payment>) -> Result<Vec<PaidOutput>, PayoutError> {
         let mut outputs = Vec::with_capacity(paid.len());
         for (vout, Payment { due, fee }) in (0..).zip(paid) {
             let lots = self.store.unpaid_lots(due.account).await?;
@@ -279,6 +300,13 @@ impl Payer {
                 .map_err(|source| PayoutError::Lots { account: due.account, source })?;
             outputs.push(PaidOutput { vout, due, fee, lots });
         }
+        Ok(outputs)
+    }
+
+    /// Makes the next batch of a proposal that pays these outputs.
+    pub(super) async fn new_batch(&self, outputs: Vec<PaidOutput>, proposal: &Proposal) -> Result<Batch, PayoutError> {
+        let newest = self.store.batches(1).await?.first().map_or(0, |batch| batch.id.get());
+        let id = BatchId::new(newest + 1);
         check_outputs(id, &outputs, &proposal.psbt)?;
         let created_at_ms = now_ms();
         let attempt = new_attempt(0, proposal, created_at_ms);

@@ -77,7 +77,7 @@ impl Screening {
     #[cfg(test)]
     #[allow(clippy::unwrap_used)]
     pub(crate) fn by_nobody() -> Self {
-        let lists = crate::export::lists::tests::lists(&["1BitcoinEaterAddressDontSendf59kuE"], i64::MAX);
+        let lists = crate::export::lists::tests::lists(&["1BitcoinEaterAddressDontSendf59kuE"], now_ms());
         Self::new(Arc::new(lists), BTreeSet::new())
     }
 
@@ -503,6 +503,7 @@ impl Payer {
             for row in &page {
                 self.screening.findings.note(row)?;
                 self.screening.accepted.note(row)?;
+                self.sales.note(row)?;
                 let is_about_owners = crate::export::owner::KINDS.contains(&row.kind.as_str());
                 if is_about_owners {
                     self.screening.owners.note(row)?;

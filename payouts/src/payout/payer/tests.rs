@@ -28,6 +28,7 @@ use crate::{
 };
 
 mod operations;
+mod sales;
 mod screening;
 
 const BLOCK_SAT: u64 = 5_000_000_000;

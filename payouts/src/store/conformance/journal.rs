@@ -4,8 +4,10 @@ use serde::Serialize;
 
 use super::*;
 use crate::export::{
+    bookkeeping::fixture::{book, profile},
     journal::{JournalHead, JournalRow, JournalSeq, Recorded},
     party::PartyId,
+    valued::{self, Kept, Valuing},
 };
 
 #[derive(Serialize)]
@@ -77,6 +79,27 @@ pub(crate) async fn data_of_a_party_can_be_changed_and_erased_with_its_row(store
     assert_eq!(store.erase_party(two, &written[3..]).await.unwrap(), Commit::Done);
     assert_eq!(store.parties().await.unwrap(), [(one, Vec::new())]);
     assert_eq!(store.journal_head().await.unwrap(), written[3].head());
+}
+
+pub(crate) async fn values_of_receipts_are_on_record_once(store: AnyStore) {
+    let account = store.account(&address(1)).await.unwrap();
+    matured_block(&store, 1, account, 100_000_000).await;
+    matured_block(&store, 2, account, 70_000_000).await;
+    // All that is posted here is posted in the first second that there is.
+    let (neutral, prices) = (profile("neutral"), book(&[("1970-01-01", "60000")], &[]));
+    let page = Valuing::begin(&*store, &neutral, &prices).await.unwrap().next_page().await.unwrap();
+    assert_eq!(store.journal_head().await.unwrap(), JournalHead::EMPTY);
+    let appended = 2;
+    assert_eq!(page.len(), 2, "{page:?}");
+    assert_eq!(valued::keep(&*store, &page).await.unwrap(), Kept { appended, already: 0 });
+    assert_eq!(valued::keep(&*store, &page).await.unwrap(), Kept { appended: 0, already: appended });
+    let again = valued::value(&*store, &neutral, &prices).await.unwrap();
+    assert_eq!((again.valued, again.unchanged), (0, appended));
+    let rows = store.journal_rows(JournalSeq::new(0), 100).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.read().unwrap()).collect::<Vec<valued::Valued>>(), page);
+
+    let revised = book(&[("1970-01-01", "60001")], &[]);
+    assert_eq!(valued::value(&*store, &neutral, &revised).await.unwrap().revalued, appended);
 }
 
 /// Puts rows into the journal that name the ledger as it is, and the sealed data of a party.

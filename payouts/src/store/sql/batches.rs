@@ -7,7 +7,7 @@ use super::{Connection, Pool, SqlRow, amount, attempts, blocks, corrupt, number,
 use crate::{
     account::AccountId,
     crediting::PeriodNumber,
-    export::LotCredit,
+    export::{Lot, LotCredit},
     payout::{Batch, BatchApproval, BatchId, BatchState, ConfirmationBlock, Due, PaidOutput},
     store::StoreError,
 };
@@ -71,27 +71,62 @@ pub(super) async fn insert(connection: &mut Connection, batch: &Batch) -> Result
             .execute(&mut *connection)
             .await?;
         for (line, lot) in (0i64..).zip(lots) {
-            if let LotCredit::Period { number, line: period_line } = lot.credit {
-                let piece = (number, due.account, period_line);
-                take_period_lot(connection, (batch.id, *vout, line), piece, lot.amount).await?;
-                continue;
+            let line = (batch.id, *vout, line);
+            match lot.credit {
+                LotCredit::Block => take_block_lot(connection, line, due.account, lot).await?,
+                LotCredit::Period { number, line: period_line } => {
+                    take_period_lot(connection, line, (number, due.account, period_line), lot.amount).await?;
+                }
+                LotCredit::Fee => take_fee_lot(connection, line, lot).await?,
             }
-            sqlx::query("INSERT INTO batch_lots (batch, vout, line, block_hash, sat) VALUES ($1, $2, $3, $4, $5)")
-                .bind(batch.id.get())
-                .bind(i64::from(*vout))
-                .bind(line)
-                .bind(lot.block.to_string())
-                .bind(sat(lot.amount))
-                .execute(&mut *connection)
-                .await?;
-            sqlx::query("UPDATE credits SET paid_sat = paid_sat + $1 WHERE block_hash = $2 AND account = $3")
-                .bind(sat(lot.amount))
-                .bind(lot.block.to_string())
-                .bind(due.account.get())
-                .execute(&mut *connection)
-                .await?;
         }
     }
+    Ok(())
+}
+
+/// Takes a piece of an account's credit of a block for a line of an output.
+async fn take_block_lot(
+    connection: &mut Connection,
+    (batch, vout, line): (BatchId, u32, i64),
+    account: AccountId,
+    lot: &Lot,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO batch_lots (batch, vout, line, block_hash, sat) VALUES ($1, $2, $3, $4, $5)")
+        .bind(batch.get())
+        .bind(i64::from(vout))
+        .bind(line)
+        .bind(lot.block.to_string())
+        .bind(sat(lot.amount))
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("UPDATE credits SET paid_sat = paid_sat + $1 WHERE block_hash = $2 AND account = $3")
+        .bind(sat(lot.amount))
+        .bind(lot.block.to_string())
+        .bind(account.get())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Takes a piece of the pool's own coin for a line of an output. What is left of that is counted when it is asked for.
+async fn take_fee_lot(
+    connection: &mut Connection,
+    (batch, vout, line): (BatchId, u32, i64),
+    lot: &Lot,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO batch_fee_lots (batch, vout, line, coinbase_txid, coinbase_vout, block_hash, sat) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(batch.get())
+    .bind(i64::from(vout))
+    .bind(line)
+    .bind(lot.coinbase.txid.to_string())
+    .bind(i64::from(lot.coinbase.vout))
+    .bind(lot.block.to_string())
+    .bind(sat(lot.amount))
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -284,13 +319,16 @@ async fn outputs(pool: &Pool, batch: BatchId) -> Result<Vec<PaidOutput>, StoreEr
     }
     let select = sqlx::query(
         "SELECT vout, line, block_hash, coinbase_txid, coinbase_vout, sat, \
-         CAST(NULL AS BIGINT) AS period, CAST(NULL AS BIGINT) AS period_line \
+         CAST(NULL AS BIGINT) AS period, CAST(NULL AS BIGINT) AS period_line, CAST(0 AS BIGINT) AS of_fee \
          FROM batch_lots JOIN blocks ON blocks.hash = block_hash WHERE batch = $1 \
          UNION ALL \
-         SELECT taken.vout, taken.line, block_hash, txid, reserve_lots.vout, taken.sat, taken.period, period_line \
-         FROM batch_period_lots AS taken JOIN period_lots ON period_lots.period = taken.period \
+         SELECT taken.vout, taken.line, block_hash, txid, reserve_lots.vout, taken.sat, taken.period, period_line, \
+         0 FROM batch_period_lots AS taken JOIN period_lots ON period_lots.period = taken.period \
          AND period_lots.account = taken.account AND period_lots.line = period_line \
-         JOIN reserve_lots ON reserve_lots.number = reserve_lot WHERE batch = $1 ORDER BY vout, line",
+         JOIN reserve_lots ON reserve_lots.number = reserve_lot WHERE batch = $1 \
+         UNION ALL \
+         SELECT vout, line, block_hash, coinbase_txid, coinbase_vout, sat, NULL, NULL, 1 \
+         FROM batch_fee_lots WHERE batch = $1 ORDER BY vout, line",
     );
     for row in select.bind(batch.get()).fetch_all(pool).await? {
         let vout: u32 = number("batch_lots", &row, "vout")?;

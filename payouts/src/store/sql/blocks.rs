@@ -119,11 +119,12 @@ pub(super) async fn credits(pool: &Pool, hash: BlockHash) -> Result<Vec<BlockCre
 pub(super) async fn unpaid_lots(pool: &Pool, account: AccountId) -> Result<Vec<Lot>, StoreError> {
     let select = sqlx::query(
         "SELECT found_at_ms AS at_ms, height AS place, blocks.hash AS block_hash, coinbase_txid, coinbase_vout, \
-         sat - paid_sat AS sat, CAST(NULL AS BIGINT) AS period, CAST(NULL AS BIGINT) AS period_line \
+         sat - paid_sat AS sat, CAST(NULL AS BIGINT) AS period, CAST(NULL AS BIGINT) AS period_line, \
+         CAST(0 AS BIGINT) AS of_fee \
          FROM credits JOIN blocks ON blocks.hash = credits.block_hash \
          WHERE account = $1 AND paid_sat < sat AND phase = 'matured' \
          UNION ALL \
-         SELECT upto_ms, period, block_hash, txid, vout, period_lots.sat - paid_sat, period, line \
+         SELECT upto_ms, period, block_hash, txid, vout, period_lots.sat - paid_sat, period, line, 0 \
          FROM period_lots JOIN credit_periods ON credit_periods.number = period \
          JOIN reserve_lots ON reserve_lots.number = reserve_lot \
          WHERE account = $1 AND paid_sat < period_lots.sat \
@@ -135,9 +136,10 @@ pub(super) async fn unpaid_lots(pool: &Pool, account: AccountId) -> Result<Vec<L
 
 /// Reads a lot from a row with the columns that every query for lots has.
 pub(super) fn lot(table: &'static str, row: &SqlRow) -> Result<Lot, StoreError> {
-    let credit = match row.try_get::<Option<i64>, _>("period")? {
-        None => LotCredit::Block,
-        Some(period) => {
+    let credit = match (row.try_get::<Option<i64>, _>("period")?, row.try_get::<i64, _>("of_fee")?) {
+        (None, 0) => LotCredit::Block,
+        (None, _) => LotCredit::Fee,
+        (Some(period), _) => {
             LotCredit::Period { number: PeriodNumber::new(period), line: number(table, row, "period_line")? }
         }
     };

@@ -58,7 +58,38 @@ pub(super) async fn newest(pool: &Pool, kind: &str, subject: &str, limit: u32) -
     rows.iter().map(journal_row).collect()
 }
 
-pub(super) async fn save_party(connection: &mut Connection, id: PartyId, sealed: &[u8]) -> Result<(), StoreError> {
+/// What is written together with rows of the journal.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum JournalStep<'a> {
+    /// Nothing.
+    Append,
+    /// The sealed data of a party.
+    SaveParty(PartyId, &'a [u8]),
+    /// That a party's data is gone.
+    EraseParty(PartyId),
+}
+
+impl JournalStep<'_> {
+    /// Returns the name that crash points have.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Append => "append journal",
+            Self::SaveParty(..) => "save party",
+            Self::EraseParty(_) => "erase party",
+        }
+    }
+
+    /// Writes what belongs to the rows.
+    pub(super) async fn write(self, connection: &mut Connection) -> Result<(), StoreError> {
+        match self {
+            Self::Append => Ok(()),
+            Self::SaveParty(id, sealed) => save_party(connection, id, sealed).await,
+            Self::EraseParty(id) => erase_party(connection, id).await,
+        }
+    }
+}
+
+async fn save_party(connection: &mut Connection, id: PartyId, sealed: &[u8]) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO export_parties (id, sealed) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET sealed = excluded.sealed",
     )
@@ -69,7 +100,7 @@ pub(super) async fn save_party(connection: &mut Connection, id: PartyId, sealed:
     Ok(())
 }
 
-pub(super) async fn erase_party(connection: &mut Connection, id: PartyId) -> Result<(), StoreError> {
+async fn erase_party(connection: &mut Connection, id: PartyId) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM export_parties WHERE id = $1").bind(id.get()).execute(connection).await?;
     Ok(())
 }

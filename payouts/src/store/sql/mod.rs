@@ -12,6 +12,7 @@ use bitcoin::{Address, Amount, BlockHash, SignedAmount, Transaction, Txid};
 use sqlx::Row as _;
 use tokio::time::timeout;
 
+use self::journal::JournalStep;
 use super::{Backend, Connection, Db, Pool, SqlRow, begin};
 use crate::{
     account::{Account, AccountId, AccountName, AccountSettings, Naming},
@@ -382,16 +383,7 @@ impl Store for Backend {
     }
 
     async fn append_journal(&self, rows: &[JournalRow]) -> Result<Commit, StoreError> {
-        in_time(async {
-            let mut session = self.session().await?;
-            let mut transaction = begin(&mut session).await?;
-            let appended = journal::append(&mut transaction, rows).await?;
-            crash_point::reach(format_args!("before append journal"));
-            transaction.commit().await?;
-            crash_point::reach(format_args!("after append journal"));
-            Ok(appended)
-        })
-        .await
+        self.write_journal(rows, JournalStep::Append).await
     }
 
     async fn journal_rows(&self, after: JournalSeq, limit: u32) -> Result<Vec<JournalRow>, StoreError> {
@@ -403,31 +395,11 @@ impl Store for Backend {
     }
 
     async fn save_party(&self, id: PartyId, sealed: &[u8], rows: &[JournalRow]) -> Result<Commit, StoreError> {
-        in_time(async {
-            let mut session = self.session().await?;
-            let mut transaction = begin(&mut session).await?;
-            let appended = journal::append(&mut transaction, rows).await?;
-            if appended == Commit::Done {
-                journal::save_party(&mut transaction, id, sealed).await?;
-            }
-            transaction.commit().await?;
-            Ok(appended)
-        })
-        .await
+        self.write_journal(rows, JournalStep::SaveParty(id, sealed)).await
     }
 
     async fn erase_party(&self, id: PartyId, rows: &[JournalRow]) -> Result<Commit, StoreError> {
-        in_time(async {
-            let mut session = self.session().await?;
-            let mut transaction = begin(&mut session).await?;
-            let appended = journal::append(&mut transaction, rows).await?;
-            if appended == Commit::Done {
-                journal::erase_party(&mut transaction, id).await?;
-            }
-            transaction.commit().await?;
-            Ok(appended)
-        })
-        .await
+        self.write_journal(rows, JournalStep::EraseParty(id)).await
     }
 
     async fn parties(&self) -> Result<Vec<(PartyId, Vec<u8>)>, StoreError> {
@@ -533,6 +505,27 @@ impl Store for Backend {
         in_time(async {
             let mut session = self.session().await?;
             periods::save_network_block(&mut session, block).await
+        })
+        .await
+    }
+}
+
+impl Backend {
+    /// Appends rows to the journal together with what else belongs to the step; neither if the journal's head is another.
+    async fn write_journal(&self, rows: &[JournalRow], step: JournalStep<'_>) -> Result<Commit, StoreError> {
+        in_time(async {
+            let mut session = self.session().await?;
+            let mut transaction = begin(&mut session).await?;
+            let appended = journal::append(&mut transaction, rows).await?;
+            if appended != Commit::Done {
+                transaction.rollback().await?;
+                return Ok(appended);
+            }
+            step.write(&mut transaction).await?;
+            crash_point::reach(format_args!("before {}", step.name()));
+            transaction.commit().await?;
+            crash_point::reach(format_args!("after {}", step.name()));
+            Ok(Commit::Done)
         })
         .await
     }

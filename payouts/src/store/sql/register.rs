@@ -44,12 +44,12 @@ pub(super) async fn insert(connection: &mut Connection, row: &RegisterRow) -> Re
     if new.rows_affected() == 1 {
         for (line, lot) in (0i64..).zip(&record.lots) {
             let period = match lot.credit {
-                LotCredit::Block => None,
+                LotCredit::Block | LotCredit::Fee => None,
                 LotCredit::Period { number, line } => Some((number, line)),
             };
             sqlx::query(
                 "INSERT INTO export_lots (txid, vout, line, coinbase_txid, coinbase_vout, block_hash, sat, period, \
-                 period_line) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                 period_line, of_fee) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             )
             .bind(&txid)
             .bind(i64::from(vout))
@@ -60,6 +60,7 @@ pub(super) async fn insert(connection: &mut Connection, row: &RegisterRow) -> Re
             .bind(sat(lot.amount))
             .bind(period.map(|(number, _)| number.get()))
             .bind(period.map(|(_, line)| i64::from(line)))
+            .bind(i64::from(lot.credit == LotCredit::Fee))
             .execute(&mut *connection)
             .await?;
         }

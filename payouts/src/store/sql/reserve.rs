@@ -90,19 +90,21 @@ pub(super) async fn lots(pool: &Pool) -> Result<Vec<ReserveLot>, StoreError> {
 
 pub(super) async fn pool_coins(pool: &Pool, from: PoolMoney) -> Result<Vec<Lot>, StoreError> {
     let select = match from {
-        // What a block or a deposit brought to the fee, less what the fee gave to the reserve.
+        // What a block or a deposit brought to the fee, less what the fee gave to the reserve and what of it was sold.
         PoolMoney::Fee => sqlx::query(
-            "SELECT 0 AS source, height AS place, hash AS block_hash, coinbase_txid, coinbase_vout, \
-             fee_sat - COALESCE(given, 0) AS sat FROM blocks LEFT JOIN \
-             (SELECT txid, vout, CAST(SUM(sat) AS BIGINT) AS given FROM reserve_lots WHERE source = 'fee' \
-             GROUP BY txid, vout) AS gifts ON gifts.txid = coinbase_txid AND gifts.vout = coinbase_vout \
-             WHERE phase = 'matured' AND fee_sat > COALESCE(given, 0) \
+            "WITH gone AS (SELECT txid, vout, CAST(SUM(sat) AS BIGINT) AS sat FROM \
+             (SELECT txid, vout, sat FROM reserve_lots WHERE source = 'fee' \
              UNION ALL \
-             SELECT 1, booked_seq, block_hash, deposits.txid, deposits.vout, fee_sat - COALESCE(given, 0) \
-             FROM deposits LEFT JOIN \
-             (SELECT txid, vout, CAST(SUM(sat) AS BIGINT) AS given FROM reserve_lots WHERE source = 'fee' \
-             GROUP BY txid, vout) AS gifts ON gifts.txid = deposits.txid AND gifts.vout = deposits.vout \
-             WHERE state = 'booked' AND fee_sat > COALESCE(given, 0) \
+             SELECT coinbase_txid, coinbase_vout, sat FROM batch_fee_lots JOIN batches ON batches.id = batch \
+             WHERE state NOT IN ('cancelled', 'replaced')) AS pieces GROUP BY txid, vout) \
+             SELECT 0 AS source, height AS place, hash AS block_hash, coinbase_txid, coinbase_vout, \
+             fee_sat - COALESCE(gone.sat, 0) AS sat FROM blocks \
+             LEFT JOIN gone ON gone.txid = coinbase_txid AND gone.vout = coinbase_vout \
+             WHERE phase = 'matured' AND fee_sat > COALESCE(gone.sat, 0) \
+             UNION ALL \
+             SELECT 1, booked_seq, block_hash, deposits.txid, deposits.vout, fee_sat - COALESCE(gone.sat, 0) \
+             FROM deposits LEFT JOIN gone ON gone.txid = deposits.txid AND gone.vout = deposits.vout \
+             WHERE state = 'booked' AND fee_sat > COALESCE(gone.sat, 0) \
              ORDER BY source, place, block_hash, coinbase_vout",
         ),
         PoolMoney::Deposits => sqlx::query(

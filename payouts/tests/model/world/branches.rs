@@ -121,6 +121,6 @@ fn settled_height(chain: &Chain) -> u32 {
 }
 
 /// Where the blocks of others pay.
-pub(super) fn foreign() -> ScriptBuf {
+pub(crate) fn foreign() -> ScriptBuf {
     Script::from_bytes(&[0x51]).to_owned()
 }

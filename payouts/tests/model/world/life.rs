@@ -24,7 +24,8 @@ impl World<'_> {
         let sqlite = SqliteStore::open(&self.database).await?;
         self.faults = Arc::default();
         self.faults.arm(fault);
-        let started = bench::start(sqlite.clone(), &self.bench.key, &self.chain, &self.faults, self.mistake);
+        let policy = bench::policy();
+        let started = bench::start(sqlite.clone(), &self.bench.key, &self.chain, &self.faults, self.mistake, policy);
         match self.faults.survive(started).await {
             Some(Ok(pool)) => self.pool = Some(pool),
             Some(Err(error)) if !self.faults.has_struck() => return Err(error),

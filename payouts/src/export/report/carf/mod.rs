@@ -67,7 +67,7 @@ pub struct MiningIncome {
     pub minor: i64,
     /// The currency of the values.
     pub currency: Currency,
-    /// How many receipts have no value. They are in neither sum.
+    /// How many receipts have no value, or how many such were taken back. They are in neither sum.
     pub unvalued: u64,
 }
 
@@ -81,16 +81,17 @@ pub struct Gap {
 }
 
 impl MiningIncome {
-    /// Sums up a user's receipts: satoshis, value, and whether the receipt is taken back.
+    /// Sums up a user's receipts: satoshis, value, and whether the receipt is taken back. Returns nothing if more was taken
+    /// back than was received, by number, coin or value: income below zero cannot be told.
     ///
     /// # Errors
     ///
-    /// If a value is in another currency, or more is taken back than was received, or the sums do not fit.
+    /// If a value is in another currency, or the sums do not fit.
     pub fn of<'a>(
         user: &str,
         currency: &Currency,
         receipts: impl IntoIterator<Item = (u64, &'a Valuation, bool)>,
-    ) -> Result<Self, ReportError> {
+    ) -> Result<Option<Self>, ReportError> {
         let fault = |what: String| ReportError::Carf { user: user.to_owned(), what };
         let [mut count, mut amount_sat, mut minor, mut unvalued] = [0i128; 4];
         for (sat, valuation, is_reversal) in receipts {
@@ -107,16 +108,34 @@ impl MiningIncome {
                 }
             }
         }
-        let range =
-            |sum: i128| u64::try_from(sum).map_err(|_| fault(format!("the sum {sum} is below zero or too large")));
-        Ok(Self {
-            receipts: range(count)?,
-            amount_sat: range(amount_sat)?,
-            minor: range(minor)
-                .and_then(|sum| i64::try_from(sum).map_err(|_| fault(format!("the sum {sum} is too large"))))?,
+        if count.min(amount_sat).min(minor) < 0 {
+            return Ok(None);
+        }
+        let too_large = |sum: i128| fault(format!("the sum {sum} is too large"));
+        let fit = |sum: i128| u64::try_from(sum).map_err(|_| too_large(sum));
+        Ok(Some(Self {
+            receipts: fit(count)?,
+            amount_sat: fit(amount_sat)?,
+            minor: i64::try_from(minor).map_err(|_| too_large(minor))?,
             currency: currency.clone(),
-            unvalued: range(unvalued)?,
-        })
+            // Of what was received before and has no value, all that is told is that it was taken back.
+            unvalued: fit(unvalued.abs())?,
+        }))
+    }
+
+    /// Takes in by how much receipts of earlier years are worth more than was reported of them, in minor units.
+    ///
+    /// # Errors
+    ///
+    /// If the sum falls below zero, which cannot be told, or does not fit. Nothing is changed then.
+    pub fn correct(&mut self, user: &str, difference_minor: i128) -> Result<(), ReportError> {
+        let corrected = i64::try_from(i128::from(self.minor) + difference_minor).ok().filter(|minor| *minor >= 0);
+        let fault = || ReportError::Carf {
+            user: user.to_owned(),
+            what: format!("a correction by {difference_minor} leaves {} below zero or too large", self.minor),
+        };
+        self.minor = corrected.ok_or_else(fault)?;
+        Ok(())
     }
 
     fn money(&self) -> Option<String> {

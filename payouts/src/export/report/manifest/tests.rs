@@ -47,7 +47,7 @@ fn a_manifest_names_every_file_with_its_hash_and_size() {
     assert_eq!(Manifest::read(&files[MANIFEST_FILE][..]).unwrap(), manifest);
     let file: serde_json::Value = serde_json::from_slice(&files[MANIFEST_FILE]).unwrap();
     for (field, value) in [
-        ("schema_version", serde_json::json!(1)),
+        ("schema_version", serde_json::json!(2)),
         ("notice", NOT_LEGAL_ADVICE.into()),
         ("software_version", "0.1.0".into()),
         ("profile", "utc+3".into()),
@@ -160,8 +160,8 @@ fn a_writer_that_takes_little_at_once_is_hashed_right() {
 fn a_manifest_of_another_layout_is_refused() {
     let (files, _) = set();
     let text = String::from_utf8(files[MANIFEST_FILE].clone()).unwrap();
-    let newer = text.replace("\"schema_version\": 1", "\"schema_version\": 2");
-    assert!(matches!(Manifest::read(newer.as_bytes()), Err(ReportError::SchemaVersion(2))));
+    let newer = text.replace("\"schema_version\": 2", "\"schema_version\": 3");
+    assert!(matches!(Manifest::read(newer.as_bytes()), Err(ReportError::SchemaVersion(3))));
     let unknown = text.replace("\"pool\"", "\"pond\"");
     assert!(matches!(Manifest::read(unknown.as_bytes()), Err(ReportError::Json(_))));
     assert!(matches!(Manifest::read(&b"x"[..]), Err(ReportError::Json(_))));

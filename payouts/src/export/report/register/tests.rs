@@ -32,7 +32,8 @@ fn every_field_of_a_delivery_is_told() {
     let coinbase = |id: u8| format!("{}:0@{}", hex::encode([id; 32]), hex::encode([id + 100; 32]));
     let expected = [
         ("sequence", "1".to_owned()),
-        ("state", "DELIVERED".to_owned()),
+        ("event", "DELIVERED".to_owned()),
+        ("state", "SETTLED".to_owned()),
         ("original_sequence", String::new()),
         ("txid", "9".repeat(64)),
         ("vout", "1".to_owned()),
@@ -85,7 +86,7 @@ fn originals_and_reversals_are_both_listed_and_sum_to_nothing() {
     }
     let table = register(&rows);
     assert_eq!(table.rows(), 6);
-    assert_eq!(table.column("state")[3..], ["REVERSED"; 3]);
+    assert_eq!(table.column("event")[3..], ["REVERSED"; 3]);
     assert_eq!(table.column("original_sequence"), ["", "", "", "1", "2", "3"]);
     let movements: Vec<i128> = table.column("movement_sat").iter().map(|cell| cell.parse().unwrap()).collect();
     assert_eq!(movements[..3].iter().sum::<i128>(), 313_570_441);
@@ -103,7 +104,7 @@ fn a_correction_carries_the_difference_and_names_the_original() {
     let unknown = RecordEvent::Corrected { original_seq: 1, difference_sat: -5, difference_minor: None };
     let rows = [RegisterRow { event, ..row(8, 1, 9) }, RegisterRow { event: unknown, ..row(9, 1, 9) }];
     let table = register(&rows);
-    assert_eq!(table.column("state"), ["CORRECTED", "CORRECTED"]);
+    assert_eq!(table.column("event"), ["CORRECTED", "CORRECTED"]);
     assert_eq!(table.column("original_sequence"), ["1", "1"]);
     assert_eq!(table.column("movement_sat"), ["0", "-5"]);
     assert_eq!(table.column("value_movement"), ["-9.63", ""]);
@@ -142,6 +143,7 @@ fn each_lot_has_a_line_of_its_own() {
     assert_eq!(table.column("lot"), ["1", "2", "1", "2", "1", "2"]);
     assert_eq!(table.cell(1, "coinbase"), lot(2, 1).coinbase);
     assert_eq!(table.cell(1, "block_hash"), lot(2, 1).block_hash);
+    assert_eq!((table.cell(1, "event"), table.cell(1, "state")), ("DELIVERED", "PAID"));
     assert_eq!(table.column("credit"), ["", "", "period 5:2", "", "", ""]);
     assert_eq!(table.cell(0, "delivery"), format!("{}:1", "9".repeat(64)));
     assert_eq!(table.cell(0, "amount_btc"), "1.56785220");

@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use super::super::{ReportError, json::CoinJson, markup::Markup};
-use super::view::{CreditView, NetworkFeeView, PayoutView, ReversalView, SetAsideView, StatementView};
+use super::view::{CorrectionView, CreditView, NetworkFeeView, PayoutView, ReversalView, SetAsideView, StatementView};
 
 /// Forbids the browser what the page does not do anyway, should a text ever get out of its place.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
@@ -44,6 +44,7 @@ pub(super) fn write(view: &StatementView, out: &mut dyn Write) -> Result<(), Rep
                 reversals(page, &view.reversals)?;
                 network_fees(page, &view.network_fees)?;
                 payouts(page, &view.payouts)?;
+                corrections(page, &view.corrections)?;
                 set_aside(page, "Held", &view.held)?;
                 set_aside(page, "Blocked", &view.blocked)
             })?;
@@ -214,6 +215,33 @@ fn payouts(page: &mut Markup<'_>, lines: &[PayoutView]) -> Result<(), ReportErro
                     page.foreign("td", &line.address)?;
                     coin(page, &line.amount)?;
                     page.text("td", &[("class", "amount")], &line.valuation.told())
+                })
+            })
+        })
+    })
+}
+
+fn corrections(page: &mut Markup<'_>, lines: &[CorrectionView]) -> Result<(), ReportError> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    page.text("h2", &[], "Values of closed periods, corrected")?;
+    page.within("table", &[("id", "corrections")], |page| {
+        header(
+            page,
+            &["of", "booked", "reference", "corrected", "+satoshi", "+value was", "+value is", "+difference"],
+        )?;
+        page.within("tbody", &[], |page| {
+            lines.iter().try_for_each(|line| {
+                page.within("tr", &[], |page| {
+                    page.text("td", &[], line.section)?;
+                    page.text("td", &[], &line.original_time.local)?;
+                    page.text("td", &[("class", "id")], &line.reference)?;
+                    page.text("td", &[], &line.time.local)?;
+                    page.text("td", &[("class", "amount")], &line.amount.sat.to_string())?;
+                    page.text("td", &[("class", "amount")], &line.was.told())?;
+                    page.text("td", &[("class", "amount")], &line.valuation.told())?;
+                    page.text("td", &[("class", "amount")], line.difference.as_deref().unwrap_or_default())
                 })
             })
         })

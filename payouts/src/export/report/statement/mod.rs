@@ -8,9 +8,12 @@ mod view;
 use std::{collections::BTreeMap, io::Write};
 
 use super::{
-    ReportError, file_name, json,
-    model::{BlockRef, Currency, NetworkFeeLine, ReportHead, SetAside, Statement, Valuation, Value},
-    table::{Cell, Column, Table, Valued, column, height},
+    ReportError, figure, file_name, json,
+    model::{
+        BlockRef, CorrectionLine, CorrectionOf, Currency, NetworkFeeLine, ReportHead, SetAside, Statement, Valuation,
+        Value,
+    },
+    table::{Cell, Column, Table, UNVALUED, Valued, column, height},
 };
 
 /// The table of a statement.
@@ -30,7 +33,8 @@ const LINE: &[Column<StatementLine>] = &[
         "section",
         "text",
         "OPENING; movements: CREDIT, REVERSAL, NETWORK_FEE, NETWORK_FEE_RETURNED, PAYOUT, PAYOUT_REVERSED, DIRECT_PAYMENT, \
-         DIRECT_PAYMENT_REVERSED; parts: PAYABLE, HELD, BLOCKED; CLOSING",
+         DIRECT_PAYMENT_REVERSED; CREDIT_CORRECTED, PAYOUT_CORRECTED and DIRECT_PAYMENT_CORRECTED: the value of a line of a \
+         closed period is another; parts: PAYABLE, HELD, BLOCKED; CLOSING",
         |line, _| Ok(Cell::text(line.section.as_str())),
     ),
     column("time_utc", "RFC 3339", "When it happened, or since when it is set aside, in UTC", |line, _| {
@@ -51,9 +55,12 @@ const LINE: &[Column<StatementLine>] = &[
         "The coinbase, the output that paid, the payout, or the screening",
         |line, _| Ok(Cell::text(&line.reference)),
     ),
-    column("detail", "text", "The address that was paid, or why an amount is set aside", |line, _| {
-        Ok(Cell::text(&line.detail))
-    }),
+    column(
+        "detail",
+        "text",
+        "The address that was paid, why an amount is set aside, or which line is corrected and what it was worth",
+        |line, _| Ok(Cell::text(&line.detail)),
+    ),
     column("movement_sat", "satoshi", "What the balance changes by", |line, _| Ok(optional(line.movement_sat))),
     column("movement_btc", "bitcoin, 8 decimals", "The same in bitcoins", |line, _| {
         Ok(line.movement_sat.map_or(Cell::Empty, Cell::btc))
@@ -92,6 +99,8 @@ pub enum Section {
     DirectPayment,
     /// One whose block left the chain.
     DirectPaymentReversed,
+    /// The value of an earlier line, in a closed period, is another.
+    Corrected(CorrectionOf),
     /// What can be paid.
     Payable,
     /// What is held.
@@ -114,6 +123,9 @@ impl Section {
             Self::PayoutReversed => "PAYOUT_REVERSED",
             Self::DirectPayment => "DIRECT_PAYMENT",
             Self::DirectPaymentReversed => "DIRECT_PAYMENT_REVERSED",
+            Self::Corrected(CorrectionOf::Credit) => "CREDIT_CORRECTED",
+            Self::Corrected(CorrectionOf::Payout) => "PAYOUT_CORRECTED",
+            Self::Corrected(CorrectionOf::DirectPayment) => "DIRECT_PAYMENT_CORRECTED",
             Self::Payable => "PAYABLE",
             Self::Held => "HELD",
             Self::Blocked => "BLOCKED",
@@ -138,6 +150,8 @@ pub struct StatementLine {
     part_sat: Option<i128>,
     fee_sat: Option<i128>,
     valuation: Valuation,
+    /// Of a correction, by how much the value is more than it was.
+    difference_minor: Option<i64>,
 }
 
 impl Valued for StatementLine {
@@ -149,7 +163,7 @@ impl Valued for StatementLine {
         match self.section {
             Section::Credit | Section::Reversal | Section::Closing => true,
             Section::Payout | Section::PayoutReversed => true,
-            Section::DirectPayment | Section::DirectPaymentReversed => true,
+            Section::DirectPayment | Section::DirectPaymentReversed | Section::Corrected(_) => true,
             Section::Opening | Section::Payable | Section::Held | Section::Blocked => false,
             Section::NetworkFee | Section::NetworkFeeReturned => false,
         }
@@ -160,6 +174,10 @@ impl Valued for StatementLine {
         match self.section {
             Section::Credit | Section::PayoutReversed | Section::DirectPaymentReversed => Some(minor),
             Section::Reversal | Section::Payout | Section::DirectPayment => Some(-minor),
+            Section::Corrected(CorrectionOf::Credit) => self.difference_minor.map(i128::from),
+            Section::Corrected(CorrectionOf::Payout | CorrectionOf::DirectPayment) => {
+                self.difference_minor.map(|difference| -i128::from(difference))
+            }
             Section::Opening | Section::Payable | Section::Held | Section::Blocked | Section::Closing => None,
             Section::NetworkFee | Section::NetworkFeeReturned => None,
         }
@@ -356,6 +374,7 @@ impl BalancedStatement {
             part_sat: None,
             fee_sat: None,
             valuation: Valuation::Unvalued,
+            difference_minor: None,
         };
         let mut balance_sat = self.totals.opening_sat;
         let mut lines = vec![StatementLine { balance_sat: Some(balance_sat), ..line(Section::Opening) }];
@@ -412,6 +431,17 @@ impl BalancedStatement {
                 ..line(section)
             });
         }
+        for correction in &statement.corrections {
+            moves(StatementLine {
+                at_ms: Some(correction.at_ms),
+                reference: correction.reference.clone(),
+                detail: correction.detail(),
+                movement_sat: Some(0),
+                valuation: correction.valuation.clone(),
+                difference_minor: correction.difference_minor,
+                ..line(Section::Corrected(correction.of))
+            });
+        }
         lines.push(StatementLine { part_sat: Some(self.totals.payable_sat), ..line(Section::Payable) });
         let set_aside = |section, amounts: &[SetAside]| -> Vec<StatementLine> {
             let one = |amount: &SetAside| StatementLine {
@@ -435,6 +465,20 @@ impl NetworkFeeLine {
     fn signed_sat(&self) -> i128 {
         let sat = i128::from(self.amount_sat);
         if self.returned { -sat } else { sat }
+    }
+}
+
+impl CorrectionLine {
+    /// Returns what was said before, and the row by which it is another.
+    fn detail(&self) -> String {
+        let at = figure::utc(self.original_at_ms).unwrap_or_default();
+        let was = match &self.was {
+            Valuation::Unvalued => UNVALUED.to_owned(),
+            Valuation::Valued(was) => {
+                format!("{} {}", figure::decimal(was.minor, was.currency.decimals), was.currency.code)
+            }
+        };
+        format!("{} sat of {at}, worth {was} until {}", self.amount_sat, self.row)
     }
 }
 

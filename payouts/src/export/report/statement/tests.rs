@@ -143,7 +143,7 @@ fn the_table_runs_from_opening_to_closing() {
 fn the_json_file_tells_every_field() {
     let balanced = eventful().balanced().unwrap();
     let file = json(&balanced);
-    assert_eq!(file["schema_version"], 1);
+    assert_eq!(file["schema_version"], 2);
     assert_eq!(file["notice"], NOT_LEGAL_ADVICE);
     assert_eq!(file["pool"], head().pool.as_str());
     assert_eq!(file["profile"], "utc+3");

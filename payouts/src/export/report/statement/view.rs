@@ -5,9 +5,11 @@ use serde::Serialize;
 use super::super::{
     ReportError, figure,
     json::{CoinJson, HeadJson, TimeJson, ValuationJson},
-    model::{BlockRef, CreditLine, NetworkFeeLine, PayoutLine, ReportHead, ReversalLine, SetAside, Valuation},
+    model::{
+        BlockRef, CorrectionLine, CreditLine, NetworkFeeLine, PayoutLine, ReportHead, ReversalLine, SetAside, Valuation,
+    },
 };
-use super::{BalancedStatement, ValueTotals};
+use super::{BalancedStatement, Section, ValueTotals};
 
 /// A statement as it is told.
 #[derive(Debug, Serialize)]
@@ -22,6 +24,7 @@ pub(super) struct StatementView {
     pub(super) reversals: Vec<ReversalView>,
     pub(super) network_fees: Vec<NetworkFeeView>,
     pub(super) payouts: Vec<PayoutView>,
+    pub(super) corrections: Vec<CorrectionView>,
     pub(super) payable: CoinJson,
     pub(super) held: Vec<SetAsideView>,
     pub(super) blocked: Vec<SetAsideView>,
@@ -76,6 +79,21 @@ pub(super) struct PayoutView {
     pub(super) address: String,
     pub(super) amount: CoinJson,
     pub(super) valuation: ValuationJson,
+}
+
+/// A value of a closed period that turned out to be another.
+#[derive(Debug, Serialize)]
+pub(super) struct CorrectionView {
+    pub(super) section: &'static str,
+    pub(super) original_time: TimeJson,
+    pub(super) reference: String,
+    pub(super) time: TimeJson,
+    pub(super) journal_row: String,
+    pub(super) amount: CoinJson,
+    pub(super) was: ValuationJson,
+    pub(super) valuation: ValuationJson,
+    /// What the value is more than it was; nothing if one of both was not valued.
+    pub(super) difference: Option<String>,
 }
 
 /// An amount set aside.
@@ -142,6 +160,11 @@ impl StatementView {
                 .map(|line| NetworkFeeView::of(line, head))
                 .collect::<Result<_, _>>()?,
             payouts: statement.payouts.iter().map(|line| PayoutView::of(line, head)).collect::<Result<_, _>>()?,
+            corrections: statement
+                .corrections
+                .iter()
+                .map(|line| CorrectionView::of(line, head))
+                .collect::<Result<_, _>>()?,
             payable: CoinJson::of(statement.payable_sat),
             held: set_aside(&statement.held)?,
             blocked: set_aside(&statement.blocked)?,
@@ -211,6 +234,28 @@ impl PayoutView {
             address: line.address.clone(),
             amount: CoinJson::of(line.amount_sat),
             valuation: ValuationJson::of(&line.valuation)?,
+        })
+    }
+}
+
+impl CorrectionView {
+    fn of(line: &CorrectionLine, head: &ReportHead) -> Result<Self, ReportError> {
+        let difference = match &line.valuation {
+            Valuation::Valued(value) => {
+                line.difference_minor.map(|minor| figure::decimal(minor, value.currency.decimals))
+            }
+            Valuation::Unvalued => None,
+        };
+        Ok(Self {
+            section: Section::Corrected(line.of).as_str(),
+            original_time: TimeJson::of(line.original_at_ms, head)?,
+            reference: line.reference.clone(),
+            time: TimeJson::of(line.at_ms, head)?,
+            journal_row: line.row.clone(),
+            amount: CoinJson::of(line.amount_sat),
+            was: ValuationJson::of(&line.was)?,
+            valuation: ValuationJson::of(&line.valuation)?,
+            difference,
         })
     }
 }

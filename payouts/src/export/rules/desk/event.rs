@@ -157,6 +157,37 @@ impl DeskSale {
         }
     }
 
+    /// Returns its contract, once there is one.
+    pub const fn contracted(&self) -> Option<&Contracted> {
+        match self {
+            Self::Contracted(sale) => Some(sale),
+            _ => match self.delivered() {
+                Some(sale) => Some(sale.contracted()),
+                None => None,
+            },
+        }
+    }
+
+    /// Returns its delivery, once there is one.
+    pub const fn delivered(&self) -> Option<&Delivered> {
+        match self {
+            Self::Delivered(sale) => Some(sale),
+            _ => match self.settled() {
+                Some(sale) => Some(sale.delivered()),
+                None => None,
+            },
+        }
+    }
+
+    /// Returns its settlement, once there is one.
+    pub const fn settled(&self) -> Option<&Settled> {
+        match self {
+            Self::Settled(sale) => Some(sale),
+            Self::Declared(sale) => Some(sale.settled()),
+            _ => None,
+        }
+    }
+
     /// Returns the state of the sale's record; none for a request, of which only screening knows whether the record is
     /// a draft or screened.
     pub const fn record_state(&self) -> Option<RecordState> {

@@ -9,7 +9,7 @@ fn usd(text: &str) -> FiatAmount {
 }
 
 fn lot(id: &str, sat: u64, cost: &str, acquired_ms: i64) -> LotPosition {
-    LotPosition { id: id.to_owned(), amount: Amount::from_sat(sat), cost: usd(cost), acquired_ms }
+    LotPosition { id: id.to_owned(), amount: Amount::from_sat(sat), cost: Some(usd(cost)), acquired_ms }
 }
 
 fn terms(sat: u64, price: &str, fee: &str) -> SaleTerms {
@@ -28,13 +28,13 @@ fn lots() -> [LotPosition; 2] {
 #[test]
 fn first_in_first_out_takes_the_oldest_lots_and_a_part_of_the_next() {
     let disposal = sell(&lots(), &terms(120_000_000, "70000", "42"), Selection::Fifo).unwrap();
-    assert_eq!(disposal.cost, usd("72800"));
+    assert_eq!(disposal.cost, Some(usd("72800")));
     assert_eq!((disposal.gross, disposal.fee, disposal.net), (usd("84000"), usd("42"), usd("83958")));
-    assert_eq!(disposal.gain, usd("11158"));
+    assert_eq!(disposal.gain, Some(usd("11158")));
     let part = |lot: &str, sat, cost, acquired_ms| SoldPart {
         lot: lot.to_owned(),
         amount: Amount::from_sat(sat),
-        cost: usd(cost),
+        cost: Some(usd(cost)),
         acquired_ms,
     };
     assert_eq!(disposal.parts, [part("L1", 100_000_000, "60000", 1), part("L2", 20_000_000, "12800", 2)]);
@@ -45,7 +45,7 @@ fn first_in_first_out_takes_the_oldest_lots_and_a_part_of_the_next() {
 fn specific_lots_are_those_that_were_named() {
     let picks = [pick("L2", 50_000_000), pick("L1", 70_000_000)];
     let disposal = sell(&lots(), &terms(120_000_000, "70000", "42"), Selection::Specific(&picks)).unwrap();
-    assert_eq!((disposal.cost, disposal.gain), (usd("74000"), usd("9958")));
+    assert_eq!((disposal.cost, disposal.gain), (Some(usd("74000")), Some(usd("9958"))));
     assert_eq!(disposal.left, [lot("L1", 30_000_000, "18000", 1)]);
 }
 
@@ -82,15 +82,31 @@ fn lots_that_make_no_sense_are_refused() {
     let negative = [lot("L1", 1, "-1", 1)];
     assert_eq!(sell(&negative, &terms(1, "1", "0"), Selection::Fifo), Err(SaleError::Negative(usd("-1"))));
     assert_eq!(sell(&lots(), &terms(1, "1", "-1"), Selection::Fifo), Err(SaleError::Negative(usd("-1"))));
-    let rub = FiatAmount::zero("RUB".parse().unwrap());
-    let mixed = SaleTerms { fee: rub, ..terms(1, "1", "0") };
-    assert!(matches!(sell(&lots(), &mixed, Selection::Fifo), Err(SaleError::Fiat(FiatError::Mixed { .. }))));
+    let rub = LotPosition { cost: Some(FiatAmount::zero("RUB".parse().unwrap())), ..lot("L0", 1, "0", 0) };
+    let mixed = [rub, lot("L1", 1, "1", 1)];
+    assert!(matches!(
+        sell(&mixed, &terms(2, "1", "0"), Selection::Fifo),
+        Err(SaleError::Fiat(FiatError::Mixed { .. }))
+    ));
+}
+
+#[test]
+fn without_a_cost_or_with_one_in_another_currency_there_is_no_gain() {
+    let unvalued = LotPosition { cost: None, ..lot("L0", 100_000_000, "0", 0) };
+    let lots = [vec![unvalued], lots().to_vec()].concat();
+    let disposal = sell(&lots, &terms(120_000_000, "70000", "42"), Selection::Fifo).unwrap();
+    assert_eq!((disposal.cost, disposal.gain, disposal.net), (None, None, usd("83958")));
+    let disposal = sell(&lots, &terms(1, "70000", "0"), Selection::Specific(&[pick("L1", 1)])).unwrap();
+    assert_eq!((disposal.cost, disposal.gain), (Some(usd("0")), Some(usd("0"))));
+    let rub = SaleTerms { fee: FiatAmount::zero("RUB".parse().unwrap()), ..terms(50_000_000, "70000", "0") };
+    let disposal = sell(&lots, &rub, Selection::Specific(&[pick("L1", 50_000_000)])).unwrap();
+    assert_eq!((disposal.cost, disposal.gain), (Some(usd("30000")), None));
 }
 
 #[test]
 fn a_loss_is_a_negative_gain() {
     let disposal = sell(&lots(), &terms(100_000_000, "50000", "10.50"), Selection::Fifo).unwrap();
-    assert_eq!(disposal.gain, usd("-10010.50"));
+    assert_eq!(disposal.gain, Some(usd("-10010.50")));
 }
 
 #[test]
@@ -124,7 +140,7 @@ fn json_of_a_lot_and_a_disposal_is_read_back() {
 /// Lots with few times, so that many are of the same.
 fn some_lots() -> impl Strategy<Value = Vec<LotPosition>> {
     let lot_of = |(sat, cost, acquired_ms): (u64, i64, i64)| {
-        let cost = FiatAmount::from_minor(cost, "USD".parse().unwrap());
+        let cost = Some(FiatAmount::from_minor(cost, "USD".parse().unwrap()));
         LotPosition { id: String::new(), amount: Amount::from_sat(sat), cost, acquired_ms }
     };
     let lots = proptest::collection::vec((1..1_000_000u64, 0..100_000_000i64, 0..3i64).prop_map(lot_of), 1..12);
@@ -139,7 +155,7 @@ fn sat(lots: &[LotPosition]) -> u64 {
 }
 
 fn cost(lots: &[LotPosition]) -> i64 {
-    lots.iter().map(|lot| lot.cost.minor()).sum()
+    lots.iter().map(|lot| lot.cost.unwrap().minor()).sum()
 }
 
 proptest! {
@@ -165,14 +181,15 @@ proptest! {
             match sell(&left, &terms(amount, &price.to_string(), "0.01"), Selection::Fifo) {
                 Ok(disposal) => {
                     let parts = &disposal.parts;
+                    let cost = disposal.cost.unwrap().minor();
                     prop_assert_eq!(parts.iter().map(|part| part.amount.to_sat()).sum::<u64>(), amount);
-                    prop_assert_eq!(parts.iter().map(|part| part.cost.minor()).sum::<i64>(), disposal.cost.minor());
+                    prop_assert_eq!(parts.iter().map(|part| part.cost.unwrap().minor()).sum::<i64>(), cost);
                     let oldest_first = disposal.parts.is_sorted_by_key(|part| (part.acquired_ms, part.lot.clone()));
                     prop_assert!(oldest_first);
-                    let (gross, fee, cost) = (disposal.gross.minor(), disposal.fee.minor(), disposal.cost.minor());
-                    prop_assert_eq!(disposal.gain.minor(), gross - fee - cost);
+                    let (gross, fee) = (disposal.gross.minor(), disposal.fee.minor());
+                    prop_assert_eq!(disposal.gain.unwrap().minor(), gross - fee - cost);
                     sold_sat += amount;
-                    sold_cost += disposal.cost.minor();
+                    sold_cost += cost;
                     left = disposal.left;
                 }
                 Err(error) => {
