@@ -18,7 +18,7 @@ demo: tools
 # stopped after them. cargo-nextest is used where it is installed. Then pools to which everything happens at random; a
 # longer run of those is `cargo run -p tests --bin calamity -- --minutes 60`. NEXTEST_PROFILE=ci gives a test of whole
 # programs that failed a second try, and names it as flaky.
-test: bitcoind postgres faketime xmllint
+test: bitcoind postgres faketime xmllint python3
 	$(CARGO) build --workspace --bins
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
 		then target/debug/postgres-test $(CARGO) nextest run --workspace --no-fail-fast; \
@@ -111,6 +111,13 @@ xmllint:
 	@command -v xmllint >/dev/null || { \
 		as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
 		$$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends libxml2-utils; }
+
+# Installs the language of the script that recounts reports, and the time zones that it looks up.
+.PHONY: python3
+python3:
+	@command -v python3 >/dev/null && python3 -c 'import zoneinfo; zoneinfo.ZoneInfo("Europe/Brussels")' 2>/dev/null || { \
+		as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
+		$$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends python3 tzdata; }
 
 # What the build scripts of the reference implementation run.
 .PHONY: interop-tools

@@ -27,6 +27,9 @@ mod node;
 mod operations;
 mod store;
 mod world;
+// Its clock is there in debug builds only.
+#[cfg(debug_assertions)]
+mod year;
 
 /// Runs of each test.
 const RUNS: u32 = 500;
