@@ -98,12 +98,13 @@ async fn credits_and_fee_of_each_block_are_its_coinbase_to_the_satoshi() {
     let books = site.settle().await;
     books.assert_sound().await;
     let blocks = books.blocks().await;
+    let mut most_credited = 0;
     for block in &blocks {
         let on_chain = site.node.block(block.hash()).unwrap().txdata[0].output[0].value;
         assert_eq!(on_chain.to_sat() as i64, block.value_sat);
+        most_credited = most_credited.max(books.credits(block).await.len());
     }
-    let credited = books.credits(blocks.last().unwrap()).await;
-    assert_eq!(credited.len(), 3, "the last block is shared: {credited:?}");
+    assert_eq!(most_credited, 3, "all three share a block");
     // Every share that is a block was found by somebody who is known to have found it.
     let found: Vec<BlockHash> =
         records.iter().flat_map(|record| record.submitted.iter().filter(|share| share.is_block).map(hash_of)).collect();
