@@ -4,9 +4,11 @@
 //! are not held here but read from their files when they are needed, so that a command that needs none also runs where
 //! they cannot be read.
 
+mod error;
 mod export;
 mod extensions;
 mod limits;
+mod nearest;
 mod payout;
 mod screening;
 pub mod secret_file;
@@ -32,11 +34,11 @@ use tracing_subscriber::EnvFilter;
 
 use self::settings::{Settings, key_in};
 pub use self::{
+    error::ConfigError,
     export::ExportConfig,
     limits::LimitsConfig,
     payout::WalletConfig,
     screening::ListConfig,
-    settings::ConfigError,
     store::{PostgresUrl, StoreConfig},
 };
 use crate::mining::{coinbase::PoolTag, difficulty::Difficulty};

@@ -9,15 +9,22 @@
 //! stays a text).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
-    fmt, fs, io,
+    fmt, fs,
     ops::RangeInclusive,
     path::{Path, PathBuf},
     str::FromStr,
+    sync::{Mutex, PoisonError},
 };
 
-use toml::Value;
+use toml::{
+    Spanned, Value,
+    de::{DeTable, DeValue},
+};
+
+pub use super::error::ConfigError;
+use super::nearest::{is_section, key_of_single_underscores, nearest_key, nearest_section};
 
 /// Every setting there is, in the order of the config file.
 pub const KEYS: &[&str] = &[
@@ -88,7 +95,7 @@ pub const KEYS: &[&str] = &[
 const SECRET_KEYS: &[&str] = &["bitcoind.password"];
 
 /// Sections below which the operator names sections of his own, and the settings of each of those.
-const NAMED: &[(&str, &[&str])] = &[
+pub(super) const NAMED: &[(&str, &[&str])] = &[
     // The backup nodes: `[bitcoind.backup.NAME]`.
     (BACKUPS, &["url", "cookie_file", "user", "password_file", "password"]),
     // The lists that payments are screened by: `[screening.lists.NAME]`.
@@ -102,90 +109,25 @@ const BACKUPS: &str = "bitcoind.backup";
 const LISTS: &str = "screening.lists";
 
 /// Most characters of the name of such a section.
-const MAX_NAME_LENGTH: usize = 32;
+pub(super) const MAX_NAME_LENGTH: usize = 32;
 
 /// What the environment's variables start with: `ADIT__SECTION__KEY`.
 pub const ENVIRONMENT_PREFIX: &str = "ADIT__";
 
-/// What is wrong with the configuration. Each message names the key as the operator wrote it, and the cure.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The config file cannot be read.
-    #[error("cannot read the config file {}", path.display())]
-    Unreadable {
-        /// The config file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The config file is not TOML.
-    #[error("{} is not valid TOML: line {line}: {reason}", path.display())]
-    Syntax {
-        /// The config file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A key that does not exist.
-    #[error("{key} is not a setting; the nearest one is {nearest}")]
-    UnknownKey {
-        /// The key as written, with where.
-        key: String,
-        /// The known key that looks most like it, as it would be written in the same place.
-        nearest: String,
-    },
-    /// A setting that has no default is absent.
-    #[error("{key} is not set: give it in {} or as {}", path.display(), variable_of(key))]
-    Missing {
-        /// The key.
-        key: &'static str,
-        /// The config file.
-        path: PathBuf,
-    },
-    /// A value of the wrong type, out of its range, or in conflict with another.
-    #[error("{key}: {reason}")]
-    Invalid {
-        /// The key as written, with where.
-        key: String,
-        /// What is wrong, with the value unless it is a secret.
-        reason: String,
-    },
-    /// A secret stands in the config file.
-    #[error("{key} is a secret and may not stand in {}: use a file of mode 0600, or {}", path.display(), variable_of(key))]
-    SecretInFile {
-        /// The key.
-        key: &'static str,
-        /// The config file.
-        path: PathBuf,
-    },
-    /// A file that a setting names cannot be read.
-    #[error("{key}: cannot read {}", path.display())]
-    UnreadableFile {
-        /// The setting that names it.
-        key: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Others than its owner could read a secret.
-    #[error("{key}: {} has mode {mode:04o}, so that others may read it: run `chmod 600 {}`", path.display(), path.display())]
-    SecretExposed {
-        /// The setting that names it.
-        key: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-}
+/// The beginning of variables that are none of ours, but may be meant to be.
+const SHORT_PREFIX: &str = "ADIT_";
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Origin {
-    File(PathBuf),
+pub enum Origin {
+    /// From the config file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line of the key, from 1.
+        line: usize,
+    },
+    /// From the environment variable of the key.
     Environment,
 }
 
@@ -216,61 +158,65 @@ impl Settings {
             fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { path: file.to_owned(), source })?;
         let table = toml::Table::from_str(&text).map_err(|error| {
             // The parser's own message draws the line over several; a complaint here is one line.
-            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let start = error.span().map_or(0, |span| span.start);
             let reason = error.message().replace('\n', ", ");
-            ConfigError::Syntax { path: file.to_owned(), line: before.matches('\n').count() + 1, reason }
+            ConfigError::Syntax { path: file.to_owned(), line: line_at(&text, start), reason }
         })?;
         let mut settings = Settings { file: file.to_owned(), values: BTreeMap::new() };
-        settings.add_table("", table)?;
+        settings.add_table("", table, &lines_of_keys(&text))?;
         for (name, value) in environment {
             settings.add_variable(&name, value)?;
         }
         Ok(settings)
     }
 
-    fn add_table(&mut self, prefix: &str, table: toml::Table) -> Result<(), ConfigError> {
+    fn add_table(&mut self, prefix: &str, table: toml::Table, lines: &KeyLines) -> Result<(), ConfigError> {
         for (name, value) in table {
             let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+            let origin = Origin::File { path: self.file.clone(), line: lines.get(&key).copied().unwrap_or(1) };
             match value {
-                Value::Table(inner) if !inner.is_empty() => self.add_table(&key, inner)?,
+                Value::Table(inner) if !inner.is_empty() => self.add_table(&key, inner, lines)?,
                 Value::Table(_) if is_section(&key) => {}
                 Value::Table(_) if let Some(settings) = settings_below(&key) => {
-                    let key = format!("[{key}] in {}", self.file.display());
+                    let key = written(&format!("[{key}]"), &origin);
                     let reason = format!("has no settings: it needs {} at least", settings[0]);
                     return Err(ConfigError::Invalid { key, reason });
                 }
                 Value::Table(_) => {
                     let nearest = format!("[{}]", nearest_section(&key));
-                    let key = format!("[{key}] in {}", self.file.display());
-                    return Err(ConfigError::UnknownKey { key, nearest });
+                    return Err(ConfigError::UnknownKey { key: written(&format!("[{key}]"), &origin), nearest });
                 }
-                value => self.add_file_value(&key, value)?,
+                value => self.add_file_value(&key, value, origin)?,
             }
         }
         Ok(())
     }
 
-    fn add_file_value(&mut self, key: &str, value: Value) -> Result<(), ConfigError> {
-        let origin = Origin::File(self.file.clone());
+    fn add_file_value(&mut self, key: &str, value: Value, origin: Origin) -> Result<(), ConfigError> {
         if is_section(key) {
+            let below = if NAMED.iter().any(|(above, _)| *above == key) { ".NAME" } else { "" };
             return Err(ConfigError::Invalid {
                 key: written(key, &origin),
-                reason: format!("is a section: write [{key}] and its settings below"),
+                reason: format!("is a section: write [{key}{below}] and its settings below"),
             });
         }
         let Some(known) = known_key(key) else {
             return Err(ConfigError::UnknownKey { key: written(key, &origin), nearest: nearest_key(key) });
         };
         if is_secret(known) {
-            return Err(ConfigError::SecretInFile { key: known, path: self.file.clone() });
+            return Err(secret_in_file(known, &origin));
         }
         self.values.insert(known, Setting { value, origin });
         Ok(())
     }
 
     fn add_variable(&mut self, name: &OsString, value: OsString) -> Result<(), ConfigError> {
-        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(ENVIRONMENT_PREFIX)) else {
-            return Ok(());
+        let Some(name) = name.to_str() else { return Ok(()) };
+        let Some(rest) = name.strip_prefix(ENVIRONMENT_PREFIX) else {
+            return match name.strip_prefix(SHORT_PREFIX).and_then(key_of_single_underscores) {
+                Some(meant) => Err(ConfigError::UnknownKey { key: name.to_owned(), nearest: variable_of(meant) }),
+                None => Ok(()),
+            };
         };
         let key = rest.to_ascii_lowercase().replace("__", ".");
         let Some(known) = known_key(&key) else {
@@ -309,6 +255,16 @@ impl Settings {
             keys.filter_map(|key| key.rsplit_once('.')).map(|(section, _)| section).collect();
         sections.dedup();
         sections
+    }
+
+    /// Where the value of a key came from; `None` where its default holds.
+    pub fn origin(&self, key: &str) -> Option<&Origin> {
+        self.values.get(key).map(|setting| &setting.origin)
+    }
+
+    /// The keys that were set, in their alphabetical order.
+    pub fn keys(&self) -> impl Iterator<Item = &'static str> {
+        self.values.keys().copied()
     }
 
     /// Whether the key has a value.
@@ -416,9 +372,7 @@ impl Settings {
     /// When it does.
     pub fn refuse_in_file(&self, key: &'static str) -> Result<(), ConfigError> {
         match self.find(key) {
-            Some(Setting { origin: Origin::File(path), .. }) => {
-                Err(ConfigError::SecretInFile { key, path: path.clone() })
-            }
+            Some(Setting { origin: origin @ Origin::File { .. }, .. }) => Err(secret_in_file(key, origin)),
             _ => Ok(()),
         }
     }
@@ -460,9 +414,47 @@ fn split_items(text: &str) -> Vec<String> {
 
 fn written(key: &str, origin: &Origin) -> String {
     match origin {
-        Origin::File(path) => format!("{key} in {}", path.display()),
+        Origin::File { path, line } => format!("{key} in {}, line {line}", path.display()),
         Origin::Environment => variable_of(key),
     }
+}
+
+fn secret_in_file(key: &'static str, origin: &Origin) -> ConfigError {
+    let (path, line) = match origin {
+        Origin::File { path, line } => (path.clone(), *line),
+        Origin::Environment => (PathBuf::new(), 0),
+    };
+    ConfigError::SecretInFile { key, path, line }
+}
+
+/// The lines of all keys of a file, from 1, by their full names.
+type KeyLines = BTreeMap<String, usize>;
+
+/// Finds the lines of the keys of a text that is TOML.
+fn lines_of_keys(text: &str) -> KeyLines {
+    let mut lines = KeyLines::new();
+    if let Ok(table) = DeTable::parse(text) {
+        add_lines(text, "", table.get_ref(), &mut lines);
+    }
+    lines
+}
+
+fn add_lines(text: &str, prefix: &str, table: &DeTable<'_>, lines: &mut KeyLines) {
+    for (name, value) in table {
+        let key = match prefix {
+            "" => name.get_ref().to_string(),
+            prefix => format!("{prefix}.{}", name.get_ref()),
+        };
+        if let DeValue::Table(inner) = Spanned::get_ref(value) {
+            add_lines(text, &key, inner, lines);
+        }
+        lines.insert(key, line_at(text, name.span().start));
+    }
+}
+
+/// The line, from 1, in which the byte at `position` stands.
+fn line_at(text: &str, position: usize) -> usize {
+    text.bytes().take(position).filter(|byte| *byte == b'\n').count() + 1
 }
 
 fn known_key(key: &str) -> Option<&'static str> {
@@ -470,10 +462,18 @@ fn known_key(key: &str) -> Option<&'static str> {
     listed.or_else(|| split_named(key).map(|_| named_key(key)))
 }
 
-/// Keeps a key that the operator has named a part of as long as the others, which is as long as the process. A config is
-/// read once, and has few such sections.
+/// Keeps a key that the operator has named a part of as long as the others, which is as long as the process: once,
+/// however often the config is read. It has few such sections.
 fn named_key(key: &str) -> &'static str {
-    Box::leak(key.into())
+    static KEPT: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = kept.get(key) {
+        return known;
+    }
+    let known: &'static str = Box::leak(key.into());
+    kept.insert(known);
+    known
 }
 
 fn is_known(key: &str) -> bool {
@@ -511,41 +511,6 @@ fn settings_below(key: &str) -> Option<&'static [&'static str]> {
 fn is_secret(key: &str) -> bool {
     let of_node = || split_named(key).is_some_and(|named| named.above == BACKUPS && named.setting == "password");
     SECRET_KEYS.contains(&key) || of_node()
-}
-
-fn sections() -> impl Iterator<Item = &'static str> {
-    KEYS.iter().filter_map(|known| known.split_once('.')).map(|(section, _)| section)
-}
-
-fn is_section(key: &str) -> bool {
-    sections().any(|section| section == key)
-}
-
-fn nearest_section(key: &str) -> &'static str {
-    sections().min_by_key(|section| strsim::osa_distance(key, section)).expect("there are sections")
-}
-
-/// The known key that looks most like `key`. A key in the wrong section looks like the one of that name in the right one.
-fn nearest_key(key: &str) -> String {
-    let named = NAMED.iter().find_map(|(above, settings)| {
-        let (name, setting) = key.strip_prefix(above)?.strip_prefix('.')?.split_once('.')?;
-        Some((above, settings, name, setting))
-    });
-    if let Some((above, settings, name, setting)) = named {
-        let name = name.to_ascii_lowercase().replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
-        let known = settings.iter().min_by_key(|known| strsim::osa_distance(setting, known));
-        return format!("{above}.{name}.{}", known.expect("there are settings"));
-    }
-    let name = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
-    KEYS.iter()
-        .copied()
-        .min_by_key(|known| {
-            let whole = strsim::osa_distance(key, known);
-            let name_alone = strsim::osa_distance(&name(key), &name(known)) + 1;
-            (whole.min(name_alone), whole)
-        })
-        .expect("there are settings")
-        .to_owned()
 }
 
 impl fmt::Debug for Settings {
