@@ -7,6 +7,7 @@ pub mod account;
 mod alone;
 pub mod books;
 pub mod check;
+pub mod config;
 pub mod export;
 pub mod payout;
 pub mod port;
@@ -61,6 +62,9 @@ pub enum Command {
     Run(ConfigArguments),
     /// Check the configuration, and whether each of its nodes can be used
     Check(ConfigArguments),
+    /// Look at the settings and where each came from
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// Look at the books; the pool may be running
     #[command(subcommand)]
     Ledger(LedgerCommand),

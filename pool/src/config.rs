@@ -4,6 +4,7 @@
 //! are not held here but read from their files when they are needed, so that a command that needs none also runs where
 //! they cannot be read.
 
+pub mod effective;
 mod error;
 mod export;
 mod extensions;
@@ -241,8 +242,16 @@ impl Config {
         file: &Path,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Config, ConfigError> {
-        let settings = Settings::read(file, environment)?;
-        let network = network(&settings)?;
+        Config::from_settings(&Settings::read(file, environment)?)
+    }
+
+    /// Checks what the settings mean.
+    ///
+    /// # Errors
+    ///
+    /// When a value is wrong, or one is missing.
+    pub fn from_settings(settings: &Settings) -> Result<Config, ConfigError> {
+        let network = network(settings)?;
         let data_dir = settings.path("data_dir")?.unwrap_or_else(|| settings.resolve("data"));
         if !data_dir.is_dir() {
             let reason = format!("there is no folder {}: create it, or name another", data_dir.display());
@@ -253,16 +262,16 @@ impl Config {
         Ok(Config {
             network,
             log,
-            bitcoind: bitcoind(&settings)?,
-            stratum: stratum(&settings, network)?,
-            limits: limits::read(&settings)?,
+            bitcoind: bitcoind(settings)?,
+            stratum: stratum(settings, network)?,
+            limits: limits::read(settings)?,
             accounts: AccountsConfig {
                 open_registration: settings.boolean("accounts.open_registration")?.unwrap_or(true),
             },
-            payout: payout(&settings, network)?,
-            lists: screening::read(&settings)?,
-            export: ExportConfig::read(&settings)?,
-            store: StoreConfig::read(&settings, data_dir.join("adit.sqlite"))?,
+            payout: payout(settings, network)?,
+            lists: screening::read(settings)?,
+            export: ExportConfig::read(settings)?,
+            store: StoreConfig::read(settings, data_dir.join("adit.sqlite"))?,
             data_dir,
         })
     }
@@ -541,4 +550,4 @@ fn has_port(host: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -16,6 +16,7 @@ use payouts::{crediting::PeriodNumber, store::Store};
 use pool::{
     cli::{
         Cli, Command, ExplainArguments, ExplainPeriodArguments, LedgerCommand, StoreCommand, account, books, check,
+        config::{self as config_cli, ConfigCommand},
         export, payout, port, probe, reserve, sale, screening, store,
     },
     config::{Config, ConfigError},
@@ -60,6 +61,7 @@ fn perform(command: Command) -> anyhow::Result<()> {
             ensure!(unfit == 0, "nodes that cannot be used: {unfit}");
             Ok(())
         }
+        Command::Config(ConfigCommand::Show(arguments)) => print(&config_cli::show(&arguments)?),
         Command::Ledger(LedgerCommand::Show(arguments)) => {
             read_books(&arguments.config.config, async |store| books::show_ledger(store, arguments.last).await)
         }

@@ -23,8 +23,10 @@ const PROFILE_SUFFIX: &str = ".toml";
 pub struct ExportConfig {
     /// By which rules coin that leaves is valued and reported, and who must be known to be paid.
     pub profile: Arc<CountryProfile>,
+    /// Its name, or the name of its file, as the operator wrote it.
+    pub(super) profile_name: String,
     /// The file of the key by which what is known of parties is sealed.
-    party_key_file: Option<PathBuf>,
+    pub(super) party_key_file: Option<PathBuf>,
 }
 
 impl ExportConfig {
@@ -37,7 +39,8 @@ impl ExportConfig {
                 settings.invalid(PROFILE, format!("{name} is neither one of {} nor a .toml file", known.join(", ")))
             })?,
         };
-        Ok(Self { profile: Arc::new(profile), party_key_file: settings.path(PARTY_KEY_FILE)? })
+        let party_key_file = settings.path(PARTY_KEY_FILE)?;
+        Ok(Self { profile: Arc::new(profile), profile_name: name, party_key_file })
     }
 
     fn read_profile(path: PathBuf) -> Result<CountryProfile, ConfigError> {

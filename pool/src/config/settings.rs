@@ -92,7 +92,7 @@ pub const KEYS: &[&str] = &[
 
 /// Keys that only the environment may hold: a config file gets copied, shown and committed. In the section of a backup
 /// node likewise.
-const SECRET_KEYS: &[&str] = &["bitcoind.password"];
+pub(super) const SECRET_KEYS: &[&str] = &["bitcoind.password"];
 
 /// Sections below which the operator names sections of his own, and the settings of each of those.
 pub(super) const NAMED: &[(&str, &[&str])] = &[
@@ -111,7 +111,8 @@ const LISTS: &str = "screening.lists";
 /// Most characters of the name of such a section.
 pub(super) const MAX_NAME_LENGTH: usize = 32;
 
-/// What the environment's variables start with: `ADIT__SECTION__KEY`.
+/// What the environment's variables start with. There is one rule for all settings: the key in capitals, two underscores
+/// for each point and before it all, `ADIT__SECTION__KEY`. Lists are separated by commas; an empty variable unsets its key.
 pub const ENVIRONMENT_PREFIX: &str = "ADIT__";
 
 /// The beginning of variables that are none of ours, but may be meant to be.

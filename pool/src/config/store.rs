@@ -121,7 +121,7 @@ fn is_postgres(url: &str) -> bool {
 }
 
 /// Tells whether a URL names a password, before its host or among its parameters.
-fn has_password(url: &str) -> bool {
+pub(super) fn has_password(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let (before, parameters) = rest.split_once('?').unwrap_or((rest, ""));
     let user = before.rsplit_once('@').map_or("", |(user, _)| user);

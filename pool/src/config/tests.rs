@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::{settings::KEYS, *};
 
-const SMALLEST: &str = r#"
+pub(crate) const SMALLEST: &str = r#"
 network = "regtest"
 data_dir = "."
 [bitcoind]
@@ -22,6 +22,16 @@ fn load(text: &str, environment: &[(&str, &str)]) -> (TempDir, Result<Config, Co
     let environment = environment.iter().map(|(name, value)| (name.into(), value.into()));
     let config = Config::load_with(&file, environment.collect::<Vec<_>>());
     (dir, config)
+}
+
+/// The settings of a text and an environment, before their meaning is checked.
+pub(crate) fn settings(text: &str, environment: &[(&str, &str)]) -> (TempDir, Settings) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("adit.toml");
+    fs::write(&file, text).unwrap();
+    let environment = environment.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let settings = Settings::read(&file, environment).unwrap();
+    (dir, settings)
 }
 
 fn complaint(text: &str, environment: &[(&str, &str)]) -> String {
@@ -163,6 +173,32 @@ fn every_key_can_be_set_from_the_environment() {
         let said = complaint(SMALLEST, &[(&variable, "=[nothing]=")]);
         assert!(said.starts_with(&variable), "{said}");
     }
+}
+
+#[test]
+fn every_secret_can_also_stand_in_a_file_of_its_own() {
+    // The URL of a database is a secret when there is a password in it.
+    let secrets = settings::SECRET_KEYS.iter().copied().chain(["store.url"]);
+    for secret in secrets {
+        let file = format!("{secret}_file");
+        assert!(KEYS.contains(&file.as_str()), "{file}");
+    }
+    for (above, below) in settings::NAMED {
+        assert!(!below.contains(&"password") || below.contains(&"password_file"), "{above}");
+    }
+}
+
+#[test]
+fn sections_that_the_operator_names_can_be_set_from_the_environment() {
+    let environment = [
+        ("ADIT__SCREENING__LISTS__OWN__FORMAT", "supplement"),
+        ("ADIT__SCREENING__LISTS__OWN__FILE", "own.csv"),
+        ("ADIT__SCREENING__LISTS__OWN__MAX_AGE_HOURS", "7"),
+    ];
+    let (dir, config) = load(SMALLEST, &environment);
+    let [own] = &config.unwrap().lists[..] else { panic!("not one list") };
+    assert_eq!((own.source.as_str(), &own.file), ("own", &dir.path().join("own.csv")));
+    assert_eq!(own.max_age, Duration::from_secs(7 * 3_600));
 }
 
 #[test]

@@ -37,6 +37,11 @@ impl PoolTag {
         }
         PushBytesBuf::try_from(tag.as_bytes().to_vec()).map(Self).map_err(|_| invalid())
     }
+
+    /// Returns the text.
+    pub fn text(&self) -> String {
+        self.0.as_bytes().iter().map(|byte| char::from(*byte)).collect()
+    }
 }
 
 /// The coinbase of a template, cut where the extranonce stands, without BIP 141 fields (SV2 3.7.1).

@@ -1,0 +1,148 @@
+//! `adit config`: what the settings are, and where each value came from.
+
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::{
+    request::{CommonArguments, json},
+    table::{Align, Table},
+};
+use crate::config::{
+    Config,
+    effective::{Effective, EffectiveSettings, MASK},
+    settings::{Origin, Settings, variable_of},
+};
+
+/// What to do with the configuration.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the value of every setting and where it came from; secrets are not shown
+    Show(ShowArguments),
+}
+
+/// What to print.
+#[derive(Clone, Debug, Args)]
+pub struct ShowArguments {
+    /// What all commands take.
+    #[command(flatten)]
+    pub common: CommonArguments,
+    /// Print only the settings that the file or the environment sets
+    #[arg(long)]
+    pub only_set: bool,
+}
+
+/// One setting as it is shown.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Shown {
+    key: &'static str,
+    /// The value; none if the setting has none, or must not be shown.
+    value: Option<toml::Value>,
+    /// Whether the value is a secret.
+    secret: bool,
+    /// `default`, `file` or `environment`.
+    source: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    variable: Option<String>,
+}
+
+/// All settings as they are shown.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct ShownSettings {
+    file: String,
+    settings: Vec<Shown>,
+}
+
+/// Reads the configuration and returns its values.
+///
+/// # Errors
+///
+/// When it is wrong.
+pub fn show(arguments: &ShowArguments) -> anyhow::Result<String> {
+    let file = &arguments.common.config.config;
+    let settings = Settings::read(file, std::env::vars_os())?;
+    let mut shown = shown(file, &settings, &Config::from_settings(&settings)?);
+    if arguments.only_set {
+        shown.settings.retain(|setting| setting.source != "default");
+    }
+    if arguments.common.json { json(&shown) } else { Ok(text(&shown)) }
+}
+
+fn shown(file: &Path, settings: &Settings, config: &Config) -> ShownSettings {
+    let values = EffectiveSettings::of(settings, config);
+    let settings = values.iter().map(|(key, value)| {
+        let (source, line, variable) = match settings.origin(key) {
+            None => ("default", None, None),
+            Some(Origin::File { line, .. }) => ("file", Some(*line), None),
+            Some(Origin::Environment) => ("environment", None, Some(variable_of(key))),
+        };
+        let secret = *value == Effective::Secret;
+        let value = match value {
+            Effective::Is(value) => Some(value.clone()),
+            Effective::Unset | Effective::Secret => None,
+        };
+        Shown { key, value, secret, source, line, variable }
+    });
+    ShownSettings { file: file.display().to_string(), settings: settings.collect() }
+}
+
+fn text(shown: &ShownSettings) -> String {
+    let mut table = Table::new([("SETTING", Align::Left), ("VALUE", Align::Left), ("SOURCE", Align::Left)]);
+    for Shown { key, value, secret, source, line, variable } in &shown.settings {
+        let value = match value {
+            Some(value) => value.to_string(),
+            None if *secret => MASK.to_owned(),
+            None => "-".to_owned(),
+        };
+        let source = match (line, variable) {
+            (Some(line), _) => format!("line {line}"),
+            (None, Some(variable)) => variable.clone(),
+            (None, None) => (*source).to_owned(),
+        };
+        table.push([(*key).to_owned(), value, source]);
+    }
+    format!("Settings of {}, with the environment over it\n\n{table}", shown.file)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::tests::{SMALLEST, settings};
+
+    #[test]
+    fn each_value_has_its_source_and_secrets_have_no_text() {
+        let environment = [
+            ("ADIT__BITCOIND__COOKIE_FILE", ""),
+            ("ADIT__BITCOIND__USER", "pool"),
+            ("ADIT__BITCOIND__PASSWORD", "correct-horse"),
+        ];
+        let (dir, settings) = settings(SMALLEST, &environment);
+        let config = Config::from_settings(&settings).unwrap();
+        let shown = shown(&dir.path().join("adit.toml"), &settings, &config);
+        let text = text(&shown);
+        let line = |key: &str| text.lines().find(|line| line.split(' ').next() == Some(key)).unwrap().to_owned();
+        let cells = |key: &str| line(key).split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(cells("network"), ["network", "\"regtest\"", "line", "2"]);
+        assert_eq!(cells("bitcoind.user"), ["bitcoind.user", "\"pool\"", "ADIT__BITCOIND__USER"]);
+        assert_eq!(cells("bitcoind.password"), ["bitcoind.password", MASK, "ADIT__BITCOIND__PASSWORD"]);
+        assert_eq!(cells("bitcoind.cookie_file"), ["bitcoind.cookie_file", "-", "default"]);
+        assert_eq!(cells("payout.fee_bp"), ["payout.fee_bp", "100", "default"]);
+        assert!(!text.contains("correct-horse"), "{text}");
+        let json = serde_json::to_value(&shown).unwrap();
+        let of = |key: &str| json["settings"].as_array().unwrap().iter().find(|it| it["key"] == key).unwrap().clone();
+        assert_eq!(
+            of("bitcoind.password"),
+            serde_json::json!({
+                "key": "bitcoind.password", "value": null, "secret": true,
+                "source": "environment", "variable": "ADIT__BITCOIND__PASSWORD"
+            })
+        );
+        assert_eq!(of("network")["line"], 2);
+        assert_eq!(of("limits.unlimited_addresses")["value"], serde_json::json!(["127.0.0.0/8", "::1/128"]));
+        assert!(!json.to_string().contains("correct-horse"));
+    }
+}
