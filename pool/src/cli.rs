@@ -8,7 +8,9 @@ mod alone;
 pub mod books;
 pub mod check;
 pub mod config;
+pub mod exit;
 pub mod export;
+pub mod help;
 pub mod payout;
 pub mod port;
 pub mod probe;
@@ -35,18 +37,9 @@ use crate::{
     init::{CONFIG_FILE, Descriptors, NewPool},
 };
 
-/// Exit statuses, for the help.
-const EXIT_STATUSES: &str = "\
-Exit status:
-  0  done
-  1  failed
-  2  the command line is wrong
-  3  the configuration is wrong
-  4  the pool to probe cannot be reached";
-
 /// A Stratum V2 Bitcoin mining pool.
 #[derive(Debug, Parser)]
-#[command(name = "adit", version, after_help = EXIT_STATUSES)]
+#[command(name = "adit", version)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -57,10 +50,13 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make a new pool's config file and keys
+    #[command(after_help = exit::example("adit init --network mainnet --dir pool --public-host pool.example.org"))]
     Init(InitArguments),
     /// Run the pool until SIGINT or SIGTERM
+    #[command(after_help = exit::example("adit run --config pool/adit.toml"))]
     Run(ConfigArguments),
     /// Check the configuration, and whether each of its nodes can be used
+    #[command(after_help = exit::example("adit check --config pool/adit.toml"))]
     Check(ConfigArguments),
     /// Look at the settings and where each came from
     #[command(subcommand)]
@@ -93,25 +89,33 @@ pub enum Command {
     #[command(subcommand)]
     Reserve(reserve::ReserveCommand),
     /// Print what the running pool has counted, in the OpenMetrics text format
+    #[command(after_help = exit::example_for_running("adit metrics"))]
     Metrics(ConfigArguments),
     /// Look at or lift bans of addresses; the pool must be running
     #[command(subcommand)]
     Bans(port::BansCommand),
     /// Check whether a Stratum V2 pool, this or another, keeps the rules that miners depend on
     Probe(probe::ProbeArguments),
+    /// Print the script by which a shell completes commands and options
+    #[command(after_help = help::completions_example())]
+    Completions(help::CompletionsArguments),
 }
 
 /// What to do with the ledger.
 #[derive(Debug, Subcommand)]
 pub enum LedgerCommand {
     /// Print the balances and the latest entries
+    #[command(after_help = exit::example("adit ledger show --last 20"))]
     Show(ListArguments),
     /// Recompute all of the books from their first entry, compare them with the node's chain, and name the first record
     /// that is wrong
+    #[command(after_help = exit::example("adit ledger verify"))]
     Verify(VerifyArguments),
     /// Tell how a miner's credit of a block came about, from its shares to the satoshi, and check that against the ledger
+    #[command(after_help = exit::example("adit ledger explain 00000000000000000001... bc1q..."))]
     Explain(ExplainArguments),
     /// The same of a miner's credit for the work of a period
+    #[command(after_help = exit::example("adit ledger explain-period 12 bc1q..."))]
     ExplainPeriod(ExplainPeriodArguments),
 }
 
@@ -119,8 +123,10 @@ pub enum LedgerCommand {
 #[derive(Debug, Subcommand)]
 pub enum StoreCommand {
     /// Copy an SQLite database to a new file and check the copy; the pool may be running
+    #[command(after_help = exit::example("adit store backup /backup/adit-2026-11-01.sqlite"))]
     Backup(BackupArguments),
     /// Copy the books from SQLite to an empty PostgreSQL database and check that all arrived; the pool must be stopped
+    #[command(after_help = exit::example("adit store copy --to store.url"))]
     Copy(CopyArguments),
 }
 

@@ -11,7 +11,10 @@ use std::{io, time::Duration};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 
-pub use self::{client::ask, server::ControlSocket};
+pub use self::{
+    client::{NoPool, ask, ask_running},
+    server::ControlSocket,
+};
 use crate::operations::{Outcome, Refusal};
 
 /// The socket's name in the data folder.

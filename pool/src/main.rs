@@ -1,8 +1,7 @@
 //! `adit`: arguments in, exit status out. The work is done by the library.
 //!
-//! Exit status: 0 done, 1 failed, 2 wrong command line, 3 wrong configuration, 4 no pool to
-//! probe. Errors are one line on stderr; stdout
-//! has only what was asked for.
+//! What the exit statuses mean is said in [`pool::cli::exit`]. Errors are one line on stderr; stdout has only what was
+//! asked for.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -11,37 +10,31 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use clap::Parser;
+use clap::FromArgMatches;
 use payouts::{crediting::PeriodNumber, store::Store};
 use pool::{
     cli::{
         Cli, Command, ExplainArguments, ExplainPeriodArguments, LedgerCommand, StoreCommand, account, books, check,
         config::{self as config_cli, ConfigCommand},
-        export, payout, port, probe, reserve, sale, screening, store,
+        exit::ExitStatus,
+        export, help, payout, port, probe, reserve, sale, screening, store,
     },
-    config::{Config, ConfigError},
+    config::Config,
     init::init,
-    probe::Unreachable,
     template::nodes::Nodes,
 };
 use tracing_subscriber::EnvFilter;
 
-const FAILED: u8 = 1;
-const WRONG_CONFIGURATION: u8 = 3;
-const UNREACHABLE: u8 = 4;
-
 #[allow(clippy::print_stderr)]
 fn main() -> ExitCode {
-    match perform(Cli::parse().command) {
+    // Ends the process with its own status when the command line is wrong, or help is asked for.
+    let arguments = help::command().get_matches();
+    let cli = Cli::from_arg_matches(&arguments).unwrap_or_else(|error| error.exit());
+    match perform(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("adit: {error:#}");
-            let status = match () {
-                () if error.is::<ConfigError>() => WRONG_CONFIGURATION,
-                () if error.is::<Unreachable>() => UNREACHABLE,
-                () => FAILED,
-            };
-            ExitCode::from(status)
+            ExitCode::from(ExitStatus::of(&error).code())
         }
     }
 }
@@ -91,6 +84,7 @@ fn perform(command: Command) -> anyhow::Result<()> {
         Command::Sale(command) => answer(sale::perform(command)),
         Command::Metrics(arguments) => answer(port::metrics(&arguments)),
         Command::Bans(command) => answer(port::bans(command)),
+        Command::Completions(arguments) => write(&help::completions(arguments)),
         Command::Probe(arguments) => {
             let mut violations = 0;
             answer(async {
@@ -143,7 +137,11 @@ fn answer(question: impl Future<Output = anyhow::Result<String>>) -> anyhow::Res
 
 /// Prints to stdout. A reader that has seen enough, such as `head`, is no failure.
 fn print(text: &str) -> anyhow::Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
+    write(text.as_bytes())
+}
+
+fn write(bytes: &[u8]) -> anyhow::Result<()> {
+    match io::stdout().write_all(bytes) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
         _ => Ok(()),
     }

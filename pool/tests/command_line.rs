@@ -78,7 +78,9 @@ fn wrong_configuration_ends_with_3_and_one_line() {
     fs::write(dir.path().join("adit.toml"), "netwrok = \"regtest\"\n").unwrap();
     let output = adit(dir.path(), &["run"]);
     assert_eq!(output.status.code(), Some(3));
-    assert!(one_complaint(&output).contains("netwrok in adit.toml is not a setting; the nearest one is network"));
+    assert!(
+        one_complaint(&output).contains("netwrok in adit.toml, line 1 is not a setting; the nearest one is network")
+    );
 }
 
 #[test]

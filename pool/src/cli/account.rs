@@ -35,8 +35,10 @@ pub enum AccountCommand {
     #[command(after_help = example("adit account remove farm"))]
     Remove(RemoveArguments),
     /// Print all accounts with their names; the pool may be running
+    #[command(after_help = example("adit account list --json"))]
     List(ListAccountsArguments),
     /// Print whom an account mines for, and what becomes of what it earns; the pool may be running
+    #[command(after_help = example("adit account show bc1q..."))]
     Show(AccountArguments),
     /// Print what the workers of an address have done lately; the pool may be running
     #[command(after_help = workers::EXAMPLE)]

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{
+    exit,
     request::{CommonArguments, json},
     table::{Align, Table},
 };
@@ -19,6 +20,7 @@ use crate::config::{
 #[derive(Clone, Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Print the value of every setting and where it came from; secrets are not shown
+    #[command(after_help = exit::example("adit config show --only-set"))]
     Show(ShowArguments),
 }
 

@@ -37,7 +37,9 @@ use payouts::{
 
 pub use self::periods::{CloseArguments, DeclareArguments, PeriodsArguments, closed, declared};
 use super::{
-    ConfigArguments, ListArguments, books, request,
+    ConfigArguments, ListArguments, books,
+    exit::example,
+    request,
     table::{Align, Table},
     value,
 };
@@ -49,14 +51,12 @@ const SOFTWARE: &str = concat!("adit ", env!("CARGO_PKG_VERSION"));
 const JOURNAL_PAGE: u32 = 1_000;
 /// What the files of a CARF draft and of the sales, which name buyers, begin with.
 const NAMING_PREFIXES: [&str; 2] = ["carf_", "export_sales_"];
-/// Exit statuses, for the help of each command.
-const NOTES: &str = "\
-Exit status: 0 done, 1 failed, or something is not as it must be, 2 the command line is wrong, 3 the configuration is wrong";
 
 /// What to do with the export register.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ExportCommand {
     /// Print the latest records: each payment, with the coinbases that it came from
+    #[command(after_help = example("adit export list --last 20"))]
     List(ListArguments),
     /// Value what was received, from files of prices and rates, and put that on record; the pool may be running
     #[command(after_help = example("adit export value --prices btc-usd-2026-10.csv --rates bank-2026-10.csv"))]
@@ -126,10 +126,6 @@ pub struct VerifyArguments {
     /// The country profile of those reports, if it is neither shipped nor that of the settings
     #[arg(long, value_name = "PROFILE", requires = "dir")]
     pub profile: Option<String>,
-}
-
-fn example(command: &str) -> String {
-    format!("Example:\n  {command}\n\n{NOTES}")
 }
 
 /// Does what a command asks for, and returns what is printed.

@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 
 use super::{
-    ConfigArguments,
+    ConfigArguments, exit,
     request::{CommonArguments, printed},
     table::{Align, Table},
 };
@@ -23,8 +23,10 @@ use crate::{
 #[derive(Clone, Debug, Subcommand)]
 pub enum BansCommand {
     /// Print the addresses that are banned
+    #[command(after_help = exit::example_for_running("adit bans list"))]
     List(CommonArguments),
     /// Let a banned address connect again
+    #[command(after_help = exit::example_for_running("adit bans lift 192.0.2.7"))]
     Lift(LiftArguments),
 }
 
@@ -66,10 +68,7 @@ pub async fn bans(command: BansCommand) -> anyhow::Result<String> {
 
 async fn ask(arguments: &ConfigArguments, request: Request) -> anyhow::Result<Outcome> {
     let config = Config::load(&arguments.config)?;
-    match control::ask(&config.data_dir, &request).await? {
-        Some(reply) => Ok(reply?),
-        None => bail!("no pool runs in {}: only a running one counts and bans", config.data_dir.display()),
-    }
+    control::ask_running(&config.data_dir, &request).await
 }
 
 /// The text for the addresses that are banned.

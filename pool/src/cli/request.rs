@@ -3,18 +3,16 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{ConfigArguments, alone, report};
+use super::{ConfigArguments, alone, exit, report};
 use crate::{
     config::Config,
     control,
     operations::{Outcome, Request},
 };
 
-/// Exit statuses and the two ways a command is done, for the help of each.
+/// The two ways a command is done, for the help of each.
 const NOTES: &str = "\
-A running pool does it itself, over the socket in its data folder; if none runs, the command does.
-
-Exit status: 0 done, 1 failed, 2 the command line is wrong, 3 the configuration is wrong";
+A running pool does it itself, over the socket in its data folder; if none runs, the command does.";
 
 /// Where the settings are, and how the outcome is printed.
 #[derive(Clone, Debug, Args)]
@@ -29,7 +27,7 @@ pub struct CommonArguments {
 
 /// The end of a command's help.
 pub(super) fn example(command: &str) -> String {
-    format!("Example:\n  {command}\n\n{NOTES}")
+    format!("Example:\n  {command}\n\n{NOTES}\n\n{}", exit::line())
 }
 
 /// Has a request done, by the running pool or else here.

@@ -20,6 +20,7 @@ use crate::{
 #[derive(Clone, Debug, Subcommand)]
 pub enum ReserveCommand {
     /// Print what is in the reserve and which work waits for it; the pool may be running
+    #[command(after_help = example("adit reserve show"))]
     Show(ReserveShowArguments),
     /// Give fees or deposits to the reserve
     #[command(after_help = example("adit reserve fund 5000000000 --from deposits --reference 2026-11-loan"))]

@@ -1,6 +1,9 @@
 //! The command's end of the control socket.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, bail};
 use tokio::{
@@ -11,6 +14,26 @@ use tokio::{
 
 use super::{REPLY_TIMEOUT, Reply, SOCKET_FILE, TRANSFER_TIMEOUT, line_of, read_line};
 use crate::operations::{Outcome, Refusal, Request};
+
+/// No pool runs with a data folder.
+#[derive(Debug, thiserror::Error)]
+#[error("no pool runs in {}: only a running one can do this", data_dir.display())]
+pub struct NoPool {
+    /// The folder.
+    pub data_dir: PathBuf,
+}
+
+/// Asks the pool that runs with a data folder for what only a running one can do.
+///
+/// # Errors
+///
+/// [`NoPool`] when none runs; when the socket may not be used, the pool does not answer, or it refuses.
+pub async fn ask_running(data_dir: &Path, request: &Request) -> anyhow::Result<Outcome> {
+    match ask(data_dir, request).await? {
+        Some(reply) => Ok(reply?),
+        None => Err(NoPool { data_dir: data_dir.to_owned() }.into()),
+    }
+}
 
 /// Asks the pool that runs with a data folder; `None` if none listens there.
 ///
