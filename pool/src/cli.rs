@@ -55,9 +55,9 @@ pub enum Command {
     /// Run the pool until SIGINT or SIGTERM
     #[command(after_help = exit::example("adit run --config pool/adit.toml"))]
     Run(ConfigArguments),
-    /// Check the configuration, and whether each of its nodes can be used
-    #[command(after_help = exit::example("adit check --config pool/adit.toml"))]
-    Check(ConfigArguments),
+    /// Look for what could keep the pool from working, before it does: nodes, keys, port, database, lists, clock, disk
+    #[command(after_help = check::example())]
+    Check(check::CheckArguments),
     /// Look at the settings and where each came from
     #[command(subcommand)]
     Config(config::ConfigCommand),

@@ -11,6 +11,8 @@ mod extensions;
 mod limits;
 mod nearest;
 mod payout;
+pub mod reference;
+mod samples;
 mod screening;
 pub mod secret_file;
 pub mod settings;
@@ -277,6 +279,36 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Refuses passwords that stand in examples, or are empty, of nodes and of the database. What cannot be read is not
+    /// judged: whoever needs it complains.
+    ///
+    /// # Errors
+    ///
+    /// Names the setting.
+    pub fn refuse_sample_passwords(&self) -> Result<(), ConfigError> {
+        let main = std::iter::once((MAIN_NODE, &self.bitcoind.credentials));
+        let backups = self.bitcoind.backups.iter().map(|backup| (backup.section, &backup.credentials));
+        let refused = |key: String| ConfigError::Invalid {
+            key,
+            reason: "is a password that examples show: whoever reaches the port can guess it".to_owned(),
+        };
+        for (section, credentials) in main.chain(backups) {
+            let is_chosen = !matches!(credentials, NodeCredentials::CookieFile { .. });
+            if is_chosen && credentials.read().is_ok_and(|(_, password)| samples::is_sample_password(&password)) {
+                return Err(refused(format!("{section}.password")));
+            }
+        }
+        if let StoreConfig::Postgres(url) = &self.store
+            && let Ok(url) = url.read()
+            && store::password(url.expose_secret()).is_some_and(|given| samples::is_sample_password(&given))
+        {
+            return Err(refused("store.url".to_owned()));
+        }
+        Ok(())
+    }
+}
+
 impl StratumConfig {
     /// Reads the authority's secret key.
     ///
@@ -286,10 +318,15 @@ impl StratumConfig {
     pub fn authority_key(&self) -> Result<AuthoritySecretKey, ConfigError> {
         let key = "stratum.authority_key_file";
         let secret = secret_file::read(key, &self.authority_key_file)?;
-        secret.expose_secret().parse().map_err(|error| ConfigError::Invalid {
-            key: format!("{key} ({})", self.authority_key_file.display()),
-            reason: format!("holds no authority key: {error}"),
-        })
+        let invalid =
+            |reason| ConfigError::Invalid { key: format!("{key} ({})", self.authority_key_file.display()), reason };
+        let secret: AuthoritySecretKey =
+            secret.expose_secret().parse().map_err(|error| invalid(format!("holds no authority key: {error}")))?;
+        if samples::is_sample_authority(&secret) {
+            let reason = "holds a key that examples show: anybody could be this pool; let `adit init` make one";
+            return Err(invalid(reason.to_owned()));
+        }
+        Ok(secret)
     }
 
     /// The URL that miners are given. Its host is the public one, else the address that is listened on, else
@@ -544,7 +581,7 @@ fn is_host(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
 }
 
-fn has_port(host: &str) -> bool {
+pub(crate) fn has_port(host: &str) -> bool {
     host.rsplit_once(':')
         .is_some_and(|(before, port)| port.parse::<u16>().is_ok() && (!before.contains(':') || before.ends_with(']')))
 }

@@ -11,8 +11,9 @@ use std::{io, time::Duration};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 
+pub(crate) use self::server::OTHERS_WRITE;
 pub use self::{
-    client::{NoPool, ask, ask_running},
+    client::{NoPool, ask, ask_running, is_served},
     server::ControlSocket,
 };
 use crate::operations::{Outcome, Refusal};

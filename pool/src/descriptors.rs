@@ -39,7 +39,7 @@ pub(crate) fn fit(connections: usize) -> usize {
 }
 
 /// Returns how many connections leave room for everything else; at least one.
-fn fitting(connections: usize, files: u64) -> usize {
+pub(crate) fn fitting(connections: usize, files: u64) -> usize {
     let room = usize::try_from(files.saturating_sub(RESERVED)).unwrap_or(usize::MAX);
     connections.min(room).max(1)
 }

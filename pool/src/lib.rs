@@ -1,6 +1,7 @@
 //! The Adit pool server: wiring of templates, mining, sockets and accounting, and their shutdown.
 
 pub mod accounting;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod control;

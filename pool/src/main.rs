@@ -14,7 +14,8 @@ use clap::FromArgMatches;
 use payouts::{crediting::PeriodNumber, store::Store};
 use pool::{
     cli::{
-        Cli, Command, ExplainArguments, ExplainPeriodArguments, LedgerCommand, StoreCommand, account, books, check,
+        Cli, Command, ExplainArguments, ExplainPeriodArguments, LedgerCommand, StoreCommand, account, books,
+        check::{self, Verdict},
         config::{self as config_cli, ConfigCommand},
         exit::ExitStatus,
         export, help, payout, port, probe, reserve, sale, screening, store,
@@ -44,15 +45,13 @@ fn perform(command: Command) -> anyhow::Result<()> {
         Command::Init(arguments) => print(&format!("{}\n", init(&arguments.into())?)),
         Command::Run(arguments) => run(&arguments.config),
         Command::Check(arguments) => {
-            let config = Config::load(&arguments.config)?;
-            let mut unfit = 0;
+            let mut verdict = None;
             answer(async {
-                let (report, found) = check::perform(&config).await;
-                unfit = found;
+                let (report, found) = check::perform(&arguments).await?;
+                verdict = Some(found);
                 Ok(report)
             })?;
-            ensure!(unfit == 0, "nodes that cannot be used: {unfit}");
-            Ok(())
+            verdict.map_or(Ok(()), Verdict::into_result)
         }
         Command::Config(ConfigCommand::Show(arguments)) => print(&config_cli::show(&arguments)?),
         Command::Ledger(LedgerCommand::Show(arguments)) => {

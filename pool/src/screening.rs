@@ -74,11 +74,24 @@ impl ListReader {
         if stamps == self.seen {
             return Ok(None);
         }
+        let lists = self.read(Some(store)).await?;
+        self.seen = stamps;
+        Ok(Some(lists))
+    }
+
+    /// Reads all lists. Without a store, no list is known from before.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot tell of the lists before.
+    pub async fn read(&mut self, store: Option<&dyn Store>) -> anyhow::Result<Arc<Lists>> {
         let mut lists = Vec::with_capacity(self.lists.len());
         let before = [ListsLoaded::KIND, ListAccepted::KIND];
         let mut rows = Vec::new();
-        for kind in before {
-            rows.extend(store.journal_about(kind, ListsLoaded::SUBJECT, LOADINGS).await?);
+        if let Some(store) = store {
+            for kind in before {
+                rows.extend(store.journal_about(kind, ListsLoaded::SUBJECT, LOADINGS).await?);
+            }
         }
         rows.sort_by_key(|row| Reverse(row.seq));
         for list in &self.lists {
@@ -90,9 +103,7 @@ impl ListReader {
             let read = lists.iter().map(|(list, last)| read(list, *last)).collect();
             Arc::new(Lists::new(required, read))
         });
-        let lists = read.await.context("lists could not be read")?;
-        self.seen = stamps;
-        Ok(Some(lists))
+        read.await.context("lists could not be read")
     }
 }
 

@@ -70,6 +70,9 @@ const END_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// If something is wrong that waiting does not mend: keys, the database, the port, another pool on the same data.
 pub async fn run(mut config: Config) -> anyhow::Result<()> {
+    if config.network == Network::Bitcoin {
+        config.refuse_sample_passwords()?;
+    }
     let mut draining = draining_on_signal()?;
     let Some(_lock) = DataLock::take(&config.data_dir)? else {
         bail!("another adit is running with {}", config.data_dir.display());

@@ -105,3 +105,52 @@ fn completions_are_a_script_that_bash_can_read() {
     assert!(checked.status.success(), "{checked:?}");
     assert_eq!(adit(dir.path(), &["completions", "tcsh"], &[]).status.code(), Some(2));
 }
+
+#[test]
+fn sample_keys_and_passwords_are_found_and_refused() {
+    let dir = new_pool();
+    // The key of the reference implementation's examples.
+    let key = dir.path().join("authority.key");
+    fs::write(&key, "mkDLTBBRxdBv998612qipDYoTK3YUrqLe8uWw7gu3iXbSrn2n\n").unwrap();
+    let output = adit(dir.path(), &["run"], &[("ADIT__STRATUM__LISTEN", "127.0.0.1:0")]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(stderr(&output).contains("holds a key that examples show"), "{}", stderr(&output));
+
+    let environment = [
+        ("ADIT__BITCOIND__COOKIE_FILE", ""),
+        ("ADIT__BITCOIND__USER", "pool"),
+        ("ADIT__BITCOIND__PASSWORD", "rpcpassword"),
+        ("ADIT__BITCOIND__URL", "http://127.0.0.1:1"),
+        ("ADIT__STRATUM__LISTEN", "127.0.0.1:0"),
+    ];
+    let output = adit(dir.path(), &["check", "--json"], &environment);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let severity = |check: &str| {
+        let found = report["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == check);
+        found.unwrap_or_else(|| panic!("no {check} in {report}"))["severity"].clone()
+    };
+    assert_eq!(severity("authority-key"), "error");
+    // On regtest nothing can be stolen by it.
+    assert_eq!(severity("password"), "warning");
+    assert_eq!(severity("node-reachable"), "error");
+    assert_eq!(severity("wallet"), "ok");
+    assert_eq!(report["errors"], 2);
+    assert!(!stdout(&output).contains("rpcpassword"), "{}", stdout(&output));
+}
+
+#[test]
+fn mainnet_pool_does_not_start_with_a_password_of_an_example() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(adit(dir.path(), &["init", "--cookie-file", "cookie"], &[]).status.success());
+    let environment = [
+        ("ADIT__BITCOIND__COOKIE_FILE", ""),
+        ("ADIT__BITCOIND__USER", "pool"),
+        ("ADIT__BITCOIND__PASSWORD", "changeme"),
+        ("ADIT__STRATUM__LISTEN", "127.0.0.1:0"),
+    ];
+    let output = adit(dir.path(), &["run"], &environment);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(stderr(&output).contains("bitcoind.password: is a password that examples show"), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("changeme"), "{}", stderr(&output));
+}

@@ -98,6 +98,15 @@ pub enum Keys {
 }
 
 impl Keys {
+    /// Returns the address that the coinbases of a pool with these keys pay.
+    ///
+    /// # Errors
+    ///
+    /// If no wallet can be made of them.
+    pub fn coinbase_address(&self) -> Result<bitcoin::Address, WalletError> {
+        Ok(create(self)?.peek_address(KeychainKind::External, COINBASE_INDEX).address)
+    }
+
     fn network(&self) -> Network {
         match self {
             Self::Here(key) => key.network(),

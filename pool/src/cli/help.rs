@@ -22,7 +22,7 @@ const OTHERS: &str = "Other";
 
 /// Where each command has its place in the help.
 const TEMPLATE_BEGIN: &str = "{about-with-newline}\n{usage-heading} {usage}\n\n";
-const TEMPLATE_END: &str = "Options:\n{options}\n\n{after-help}";
+const TEMPLATE_END: &str = "Options:\n{options}{after-help}";
 
 const EXAMPLES: &str = "\
 Examples:

@@ -122,10 +122,17 @@ fn is_postgres(url: &str) -> bool {
 
 /// Tells whether a URL names a password, before its host or among its parameters.
 pub(super) fn has_password(url: &str) -> bool {
+    password(url).is_some()
+}
+
+/// The password in a URL, as it is written there.
+pub(super) fn password(url: &str) -> Option<SecretString> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let (before, parameters) = rest.split_once('?').unwrap_or((rest, ""));
     let user = before.rsplit_once('@').map_or("", |(user, _)| user);
-    user.contains(':') || parameters.split('&').any(|parameter| parameter.starts_with("password="))
+    let of_user = user.split_once(':').map(|(_, password)| password);
+    let given = of_user.or_else(|| parameters.split('&').find_map(|parameter| parameter.strip_prefix("password=")));
+    given.map(SecretString::from)
 }
 
 #[cfg(test)]

@@ -23,6 +23,11 @@ pub struct NoPool {
     pub data_dir: PathBuf,
 }
 
+/// Whether a pool listens in a data folder.
+pub async fn is_served(data_dir: &Path) -> bool {
+    UnixStream::connect(data_dir.join(SOCKET_FILE)).await.is_ok()
+}
+
 /// Asks the pool that runs with a data folder for what only a running one can do.
 ///
 /// # Errors

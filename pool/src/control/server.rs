@@ -24,7 +24,7 @@ const NURSERY: &str = "adit.sock.new";
 /// The socket's permissions: its owner alone.
 const SOCKET_MODE: u32 = 0o600;
 /// Permission bits by which others than the owner may change a folder.
-const OTHERS_WRITE: u32 = 0o022;
+pub(crate) const OTHERS_WRITE: u32 = 0o022;
 /// The longest path of a socket on Linux, with the zero at its end.
 const MAX_PATH_BYTES: usize = 108;
 

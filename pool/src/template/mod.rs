@@ -6,6 +6,7 @@
 pub mod answer;
 pub mod bitcoind;
 mod choice;
+pub mod health;
 pub mod merkle;
 pub mod node;
 pub mod nodes;

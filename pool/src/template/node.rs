@@ -422,7 +422,12 @@ impl Node {
     }
 
     /// Calls without the client library's own types: they were made for older nodes, whose answers differ.
-    fn call<T: DeserializeOwned>(&self, method: &str, arguments: &[Value], timeout: Duration) -> Result<T, NodeError> {
+    pub(super) fn call<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        arguments: &[Value],
+        timeout: Duration,
+    ) -> Result<T, NodeError> {
         let answer = self.client_with(timeout).call(method, arguments).map_err(|error| self.explain(method, error));
         if answer.as_ref().is_err_and(NodeError::may_pass) {
             self.distrust();
@@ -523,7 +528,7 @@ impl NodeError {
 }
 
 /// Runs a blocking call apart from the threads that serve miners.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     call: impl FnOnce() -> Result<T, NodeError> + Send + 'static,
 ) -> Result<T, NodeError> {
     spawn_blocking(call).await.expect("calls to the node do not panic, and their runtime outlives their callers")

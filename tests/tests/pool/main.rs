@@ -10,6 +10,7 @@
 mod bad_input;
 mod blocks;
 mod books;
+mod check;
 mod clock;
 mod crash;
 mod crash_points;

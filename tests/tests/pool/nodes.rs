@@ -173,5 +173,5 @@ async fn check_looks_at_all_nodes() {
     assert!(said.contains(&site.node.tip().unwrap().to_string()), "{said}");
     backup.stop().unwrap();
     let said = site.pool.ask(&["check"]).unwrap_err().to_string();
-    assert!(said.contains("nodes that cannot be used: 1"), "{said}");
+    assert!(said.contains("something is not as it must be: 1 errors"), "{said}");
 }
