@@ -14,6 +14,7 @@ pub mod help;
 pub mod payout;
 pub mod port;
 pub mod probe;
+pub mod reload;
 mod report;
 pub mod request;
 pub mod reserve;
@@ -55,6 +56,9 @@ pub enum Command {
     /// Run the pool until SIGINT or SIGTERM
     #[command(after_help = exit::example("adit run --config pool/adit.toml"))]
     Run(ConfigArguments),
+    /// Have the running pool read its config file again, and say what changed and what needs a restart
+    #[command(after_help = exit::example_for_running("adit reload --dry-run"))]
+    Reload(reload::ReloadArguments),
     /// Look for what could keep the pool from working, before it does: nodes, keys, port, database, lists, clock, disk
     #[command(after_help = check::example())]
     Check(check::CheckArguments),

@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod mining;
 pub mod operations;
 pub mod probe;
+pub mod reload;
 mod screening;
 mod server;
 pub mod store;

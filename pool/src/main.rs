@@ -18,10 +18,11 @@ use pool::{
         check::{self, Verdict},
         config::{self as config_cli, ConfigCommand},
         exit::ExitStatus,
-        export, help, payout, port, probe, reserve, sale, screening, store,
+        export, help, payout, port, probe, reload, reserve, sale, screening, store,
     },
     config::Config,
     init::init,
+    reload::{Loaded, SetLog},
     template::nodes::Nodes,
 };
 use tracing_subscriber::EnvFilter;
@@ -81,6 +82,7 @@ fn perform(command: Command) -> anyhow::Result<()> {
         Command::Screening(command) => answer(screening::screening(command)),
         Command::Party(command) => answer(screening::party(command)),
         Command::Sale(command) => answer(sale::perform(command)),
+        Command::Reload(arguments) => answer(reload::perform(&arguments)),
         Command::Metrics(arguments) => answer(port::metrics(&arguments)),
         Command::Bans(command) => answer(port::bans(command)),
         Command::Completions(arguments) => write(&help::completions(arguments)),
@@ -106,14 +108,20 @@ fn perform(command: Command) -> anyhow::Result<()> {
 }
 
 fn run(config: &Path) -> anyhow::Result<()> {
-    let config = Config::load(config)?;
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(&config.log)?)
+    let loaded = Loaded::read(config)?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(&loaded.config.log)?)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
-        .init();
+        .with_filter_reloading();
+    let filter = log.reload_handle();
+    let set_log: SetLog = Box::new(move |text| {
+        let filter_wanted = EnvFilter::try_new(text).map_err(|error| error.to_string())?;
+        filter.reload(filter_wanted).map_err(|error| error.to_string())
+    });
+    log.init();
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    let outcome = runtime.block_on(pool::run(config));
+    let outcome = runtime.block_on(pool::run(loaded, set_log));
     // A call to a node that does not answer must not keep the process: what it was for is on disk.
     runtime.shutdown_background();
     outcome

@@ -38,7 +38,7 @@ use self::{account::AccountChanges, party::OwnRequest, reserve::GiftSource, sale
 pub use self::{
     desk::{Desk, Order},
     log::tell,
-    open::open_payer,
+    open::{open_payer, payout_policy},
     perform::perform,
     port::Port,
     report::{Outcome, PsbtBytes},
@@ -238,6 +238,11 @@ pub enum Request {
     Metrics,
     /// Which addresses the running pool has banned.
     Bans,
+    /// Read the config file again.
+    Reload {
+        /// Only say what would change.
+        dry_run: bool,
+    },
     /// Let a banned address connect again.
     LiftBan {
         /// The address; of IPv6, any of its network.
@@ -259,6 +264,7 @@ impl Request {
                 | Request::Sales
                 | Request::Metrics
                 | Request::Bans
+                | Request::Reload { .. }
         )
     }
 
@@ -333,6 +339,8 @@ impl fmt::Display for Request {
             Request::ClosePeriod { profile, period, by } => write!(f, "close {period} of {profile} by {by}"),
             Request::Metrics => f.write_str("metrics"),
             Request::Bans => f.write_str("bans"),
+            Request::Reload { dry_run: false } => f.write_str("reload"),
+            Request::Reload { dry_run: true } => f.write_str("what a reload would change"),
             Request::LiftBan { address } => write!(f, "lift the ban of {address}"),
         }
     }

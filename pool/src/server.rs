@@ -34,18 +34,19 @@ use crate::{
         share_log::{ShareLog, unix_time_ms},
         upkeep::Upkeep,
     },
-    config::{AccountsConfig, Config, LimitsConfig, PayoutConfig, StratumConfig},
+    config::{AccountsConfig, Config, PayoutConfig},
     control::ControlSocket,
     descriptors,
     jobs::{JobMaker, make_jobs},
     lock::DataLock,
     metrics::Metrics,
-    mining::{extranonce::ExtranonceSpace, session::SessionPolicy},
+    mining::extranonce::ExtranonceSpace,
     operations::{Desk, Order, Port, Refusal, RefusalCode, open_payer},
+    reload::{Loaded, Outlets, Reloader, SetLog},
     store,
     stratum::{
         addresses::{AddressLimits, Addresses},
-        channels::Upstream,
+        channels::{Terms, Upstream},
         listener::{CertificateIssuer, Extensions, accept_all},
         metrics::PortMetrics,
         turns::Turns,
@@ -69,7 +70,8 @@ const END_TIMEOUT: Duration = Duration::from_secs(10);
 /// # Errors
 ///
 /// If something is wrong that waiting does not mend: keys, the database, the port, another pool on the same data.
-pub async fn run(mut config: Config) -> anyhow::Result<()> {
+pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
+    let mut config = loaded.config.clone();
     if config.network == Network::Bitcoin {
         config.refuse_sample_passwords()?;
     }
@@ -98,11 +100,17 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
     }
 
     let max_connections = descriptors::fit(config.stratum.max_connections);
-    let addresses = Arc::new(Addresses::new(address_limits(&config.limits, max_connections)));
+    let addresses = Arc::new(Addresses::new(AddressLimits::of(&config, max_connections)));
+    let (terms_sender, terms) = watch::channel(Arc::new(Terms::of(&config)));
+    let (payments_sender, payment_settings) = watch::channel(Arc::new(config.clone()));
+    let outlets =
+        Outlets { set_log, addresses: Arc::clone(&addresses), terms: terms_sender, payments: payments_sender };
+    let reloader = Arc::new(Reloader::new(loaded, outlets));
+    reload_on_hangup(Arc::clone(&reloader))?;
     let mut metrics = Metrics::new();
     let port_metrics = Arc::new(PortMetrics::register(&mut metrics));
     let share_log_metrics = ShareLogMetrics::register(&mut metrics);
-    let port = Port { addresses: Arc::clone(&addresses), metrics: Arc::new(metrics) };
+    let port = Port { addresses: Arc::clone(&addresses), metrics: Arc::new(metrics), reloader: Some(reloader) };
 
     let (desk, mut orders) = Desk::open(port);
     // Not yet a task: if the start fails, the socket ends with it.
@@ -157,7 +165,7 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
         keep: config.payout.kept_shares().try_into().context("payout.pplns_window must not be zero")?,
     };
     let upkeep_task = tokio::spawn(upkeep.run(draining.clone()));
-    let signals = Signals { templates, found, orders, draining: draining.clone() };
+    let signals = Signals { templates, found, orders, settings: payment_settings, draining: draining.clone() };
     let work = Work { crediting, segments };
     let registry = Registry::load(&*store, config.network, registration(config.accounts)).await;
     let registry = Arc::new(registry.context("the accounts cannot be read")?);
@@ -168,7 +176,7 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
 
     let upstream = Upstream {
         registry,
-        policy: Arc::new(session_policy(&config.stratum, &config.limits, config.network)),
+        terms,
         // The session is a part of the prefix; after 65,536 starts it repeats, long after the jobs of the first.
         space: Arc::new(ExtranonceSpace::new(config.stratum.server_id, session as u16, MAX_CHANNELS)),
         jobs,
@@ -177,7 +185,6 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
         scheme,
         store,
         draining,
-        limits: config.limits.connection,
         turns: Arc::new(Turns::new(Turns::suited())),
         metrics: port_metrics,
     };
@@ -235,28 +242,6 @@ fn announce(listener: &TcpListener, miner_url: &str) {
     }
 }
 
-fn session_policy(config: &StratumConfig, limits: &LimitsConfig, network: Network) -> SessionPolicy {
-    SessionPolicy {
-        shares_per_minute: f64::from(config.shares_per_minute),
-        initial_difficulty: config.initial_difficulty,
-        min_difficulty: config.min_difficulty,
-        max_channels: config.max_channels_per_connection,
-        max_shares_per_job: limits.shares_per_job,
-        harder_than_network: network == Network::Regtest,
-    }
-}
-
-fn address_limits(config: &LimitsConfig, max_connections: usize) -> AddressLimits {
-    AddressLimits {
-        max_connections,
-        max_connections_per_address: config.connections_per_address,
-        max_handshakes: config.handshakes,
-        max_handshakes_per_address: config.handshakes_per_address,
-        unlimited: config.unlimited_addresses.clone(),
-        ban: config.ban,
-    }
-}
-
 fn registration(config: AccountsConfig) -> Registration {
     if config.open_registration { Registration::Open } else { Registration::Closed }
 }
@@ -282,6 +267,17 @@ fn draining_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
         sender.closed().await;
     });
     Ok(draining)
+}
+
+/// Reads the config file again at each SIGHUP.
+fn reload_on_hangup(reloader: Arc<Reloader>) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            reloader.reload_and_tell();
+        }
+    });
+    Ok(())
 }
 
 async fn end(name: &str, task: JoinHandle<()>) {

@@ -111,6 +111,12 @@ impl Payer {
         &self.wallet
     }
 
+    /// Has what the operator decides beforehand be another from now on. Batches that were made keep what they were made
+    /// with.
+    pub fn set_policy(&mut self, policy: PayoutPolicy) {
+        self.policy = policy;
+    }
+
     /// Returns what the operator has decided beforehand.
     pub fn policy(&self) -> &PayoutPolicy {
         &self.policy

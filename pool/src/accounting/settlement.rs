@@ -25,6 +25,7 @@ use tracing::{error, info, warn};
 
 use super::{registry::Registry, segments::Segments};
 use crate::{
+    config::Config,
     operations::{self, Order, Outcome, Refusal, Request},
     screening::ListReader,
     template::{LatestTemplate, node::BlockStatus, nodes::Nodes},
@@ -45,6 +46,8 @@ pub struct Signals {
     pub templates: watch::Receiver<LatestTemplate>,
     /// Signalled when a found block was entered in the books.
     pub found: watch::Receiver<()>,
+    /// What the operator has set of payments and lists, as of now.
+    pub settings: watch::Receiver<Arc<Config>>,
     /// What the operator asks for.
     pub orders: mpsc::Receiver<Order>,
     /// Turns true when the pool shuts down.
@@ -78,6 +81,9 @@ pub async fn settle_all(
         if let Err(error) = work.credit(&mut paused).await {
             warn!(%error, "work could not be credited, will try again");
         }
+        if signals.settings.has_changed().unwrap_or(false) {
+            take_up(&signals.settings.borrow_and_update(), &mut payer, &mut lists);
+        }
         match lists.read_changed(&*store).await {
             Ok(Some(lists)) => payer.screening_mut().use_lists(lists),
             Ok(None) => {}
@@ -94,6 +100,15 @@ pub async fn settle_all(
         balances.perform(&*store, wallet).await;
         let mut clerk = Clerk { store: &*store, payer: &mut payer, segments: &work.segments, registry: &registry };
         wait(&mut clerk, &mut signals, &mut settled_tip).await;
+    }
+}
+
+/// Has changed settings hold from now on. New lists are read next; until they are, the old ones are screened by.
+fn take_up(settings: &Config, payer: &mut Payer, lists: &mut ListReader) {
+    payer.set_policy(operations::payout_policy(settings));
+    match ListReader::new(&settings.lists, &settings.export.profile) {
+        Ok(reader) => *lists = reader,
+        Err(error) => warn!(%error, "the lists stay those of before"),
     }
 }
 
@@ -244,8 +259,10 @@ impl BalanceCheck {
     }
 }
 
-/// Waits for another tip, a found block, the end, or an order, which it returns.
+/// Waits for another tip, a found block, changed settings, the end, or an order, which it returns.
 async fn changed(signals: &mut Signals, settled_tip: &mut Option<bitcoin::BlockHash>) -> Option<Order> {
+    // Their change is to be seen still by whoever takes it up.
+    let mut settings = signals.settings.clone();
     loop {
         tokio::select! {
             changed = signals.templates.changed() => {
@@ -257,6 +274,7 @@ async fn changed(signals: &mut Signals, settled_tip: &mut Option<bitcoin::BlockH
             }
             Some(order) = signals.orders.recv() => return Some(order),
             _ = signals.found.changed() => return None,
+            Ok(()) = settings.changed() => return None,
             _ = signals.draining.changed() => return None,
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     cli::{
         account,
         books::utc,
-        export, port, reserve, sale, screening,
+        export, port, reload, reserve, sale, screening,
         table::{Align, Table},
     },
     operations::report::{
@@ -74,6 +74,7 @@ pub(super) fn text(outcome: &Outcome) -> anyhow::Result<String> {
         Outcome::PeriodDeclared(change) => export::declared(change),
         Outcome::PeriodClosed(change) => export::closed(change),
         Outcome::Metrics(text) => text.clone(),
+        Outcome::Reloaded(report) => reload::text(report),
         Outcome::Bans(bans) => port::listed(bans),
         Outcome::BanLifted(lifted) => port::lifted(lifted),
     })

@@ -72,6 +72,12 @@ impl EffectiveSettings {
         self.0.get(key)
     }
 
+    /// Takes over the values of other settings, of those keys that are `wanted`; also that there is none.
+    pub fn take(&mut self, others: &Self, wanted: impl Fn(&str) -> bool) {
+        self.0.retain(|key, _| !wanted(key));
+        self.0.extend(others.0.iter().filter(|(key, _)| wanted(key)).map(|(key, value)| (*key, value.clone())));
+    }
+
     fn is(&mut self, key: &'static str, value: impl Into<Value>) {
         self.0.insert(key, Effective::Is(value.into()));
     }

@@ -30,14 +30,15 @@ pub async fn open_payer(
     let reader = ListReader::new(&config.lists, profile)?;
     let screening = Screening::new(reader.unread(), profile.party_facts().clone());
     let wallet = Wallet::open(Arc::clone(&store), keys, Arc::clone(&rpc)).await?;
-    let mut payer = Payer::new(store, wallet, rpc, policy(config), screening);
+    let mut payer = Payer::new(store, wallet, rpc, payout_policy(config), screening);
     if let Some(key) = config.export.party_key()? {
         payer.open_vault(Vault::new(&key)).await?;
     }
     Ok((payer, reader))
 }
 
-fn policy(config: &Config) -> PayoutPolicy {
+/// Returns what the config decides beforehand of payouts.
+pub fn payout_policy(config: &Config) -> PayoutPolicy {
     let (config, profile) = (&config.payout, &config.export.profile);
     let residency = profile.pool_fact(PoolFact::Residency).and_then(|country| country.parse().ok());
     PayoutPolicy {

@@ -144,7 +144,7 @@ impl Operator<'_> {
             Request::ClosePeriod { profile, period, by } => {
                 Ok(Outcome::PeriodClosed(period::close(self.store, profile, *period, by).await?))
             }
-            Request::Metrics | Request::Bans | Request::LiftBan { .. } => Err(no_port()),
+            Request::Metrics | Request::Bans | Request::Reload { .. } | Request::LiftBan { .. } => Err(no_port()),
         }
     }
 

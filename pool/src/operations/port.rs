@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use super::{Outcome, Refusal, RefusalCode, Request};
-use crate::{metrics::Metrics, stratum::addresses::Addresses};
+use crate::{metrics::Metrics, reload::Reloader, stratum::addresses::Addresses};
 
 /// The miners' port, as far as an operator asks about it.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Port {
     pub addresses: Arc<Addresses>,
     /// What is counted, of all of the pool.
     pub metrics: Arc<Metrics>,
+    /// What reads the config file again; nothing where there is no file.
+    pub reloader: Option<Arc<Reloader>>,
 }
 
 /// An address that is banned.
@@ -56,6 +58,17 @@ impl Port {
                 info!(%request, already, "done for the operator");
                 Some(Ok(Outcome::BanLifted(BanLifted { address: *address, already })))
             }
+            Request::Reload { dry_run } => {
+                let reloader = self.reloader.as_ref().ok_or_else(no_port);
+                Some(reloader.and_then(|reloader| {
+                    let report = reloader.reload(*dry_run);
+                    let report = report.map_err(|error| Refusal::new(RefusalCode::Invalid, error))?;
+                    if !dry_run {
+                        report.tell();
+                    }
+                    Ok(Outcome::Reloaded(report))
+                }))
+            }
             _ => None,
         }
     }
@@ -73,13 +86,13 @@ impl Port {
             unlimited: Vec::new(),
             ban: Duration::from_secs(60),
         };
-        Port { addresses: Arc::new(Addresses::new(limits)), metrics: Arc::new(Metrics::new()) }
+        Port { addresses: Arc::new(Addresses::new(limits)), metrics: Arc::new(Metrics::new()), reloader: None }
     }
 }
 
 /// The refusal of a request about the port where there is none.
 pub(super) fn no_port() -> Refusal {
-    Refusal::new(RefusalCode::Unavailable, "no pool runs with this config: only a running one counts and bans")
+    Refusal::new(RefusalCode::Unavailable, "no pool runs with this config: only a running one counts, bans and reloads")
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ use super::{
     screening::{AcceptReport, ReviewReport, ScreenedText, ScreeningReport},
 };
 
+use crate::reload::ReloadReport;
+
 /// What was done or found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -89,6 +91,8 @@ pub enum Outcome {
     Bans(Vec<BanReport>),
     /// The address may connect again.
     BanLifted(BanLifted),
+    /// What a reload came to.
+    Reloaded(ReloadReport),
 }
 
 /// How payouts stand.

@@ -24,6 +24,8 @@ use std::{
 use ipnet::IpNet;
 use tokio::sync::Notify;
 
+use crate::config::Config;
+
 /// Addresses that are remembered without a connection, for what they have done. When they are so many, the one whose
 /// memory would end first is forgotten for a further one.
 const MAX_REMEMBERED: usize = 65_536;
@@ -49,6 +51,26 @@ pub struct AddressLimits {
     pub unlimited: Vec<IpNet>,
     /// How long a ban lasts. Zero bans nobody.
     pub ban: Duration,
+}
+
+impl AddressLimits {
+    /// Takes what the operator has set. `max_connections` is what the system allows of it.
+    pub fn of(config: &Config, max_connections: usize) -> Self {
+        let limits = &config.limits;
+        Self {
+            max_connections,
+            max_connections_per_address: limits.connections_per_address,
+            max_handshakes: limits.handshakes,
+            max_handshakes_per_address: limits.handshakes_per_address,
+            unlimited: limits.unlimited_addresses.clone(),
+            ban: limits.ban,
+        }
+    }
+
+    fn is_unlimited(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.unlimited.iter().any(|network| network.contains(&address))
+    }
 }
 
 /// Where a connection comes from: an IPv4 address, or the /64 of an IPv6 address, which is what one customer has.
@@ -125,12 +147,12 @@ enum Stage {
 /// The addresses of all connections.
 #[derive(Debug)]
 pub struct Addresses {
-    limits: AddressLimits,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    limits: Arc<AddressLimits>,
     next_number: u64,
     connections: usize,
     records: HashMap<Origin, Record>,
@@ -267,7 +289,21 @@ impl State {
 impl Addresses {
     /// Begins without connections.
     pub fn new(limits: AddressLimits) -> Self {
-        Self { limits, state: Mutex::default() }
+        let state = State {
+            limits: Arc::new(limits),
+            next_number: 0,
+            connections: 0,
+            records: HashMap::new(),
+            remembered: 0,
+            handshakes: Waiting::default(),
+            idle: Waiting::default(),
+        };
+        Self { state: Mutex::new(state) }
+    }
+
+    /// Has other limits hold from now on. Connections that are there keep their places, and bans their ends.
+    pub fn set_limits(&self, limits: AddressLimits) {
+        self.state().limits = Arc::new(limits);
     }
 
     /// Gives a connection from `address` a place, for which another may have to give way.
@@ -276,11 +312,12 @@ impl Addresses {
     ///
     /// Why there is none.
     pub fn admit(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<Place, Refused> {
-        let (origin, limits) = (Origin::of(address), &self.limits);
-        let is_unlimited = self.is_unlimited(address);
+        let origin = Origin::of(address);
         let mut state = self.state();
+        let limits = Arc::clone(&state.limits);
+        let is_unlimited = limits.is_unlimited(address);
         if !is_unlimited {
-            self.check_address(&mut state, origin, now)?;
+            Self::check_address(&limits, &mut state, origin, now)?;
         }
         if state.connections >= limits.max_connections {
             let state = &mut *state;
@@ -304,8 +341,7 @@ impl Addresses {
     }
 
     /// Checks what is asked of one address, and makes room among the handshakes if it is to have a place.
-    fn check_address(&self, state: &mut State, origin: Origin, now: Instant) -> Result<(), Refused> {
-        let limits = &self.limits;
+    fn check_address(limits: &AddressLimits, state: &mut State, origin: Origin, now: Instant) -> Result<(), Refused> {
         if state.is_banned(origin, now) {
             return Err(Refused::Banned);
         }
@@ -325,11 +361,6 @@ impl Addresses {
             state.displace(victim);
         }
         Ok(())
-    }
-
-    fn is_unlimited(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.limits.unlimited.iter().any(|network| network.contains(&address))
     }
 
     /// Lists the addresses that are banned, each with how long its ban still lasts.
@@ -426,11 +457,11 @@ impl Place {
 
     /// Notes that the connection was ended for what it did. Tells for how long its address is banned, if it is now.
     pub fn strike(&self, now: Instant) -> Option<Duration> {
-        let ban = self.addresses.limits.ban;
+        let mut state = self.addresses.state();
+        let ban = state.limits.ban;
         if self.is_unlimited || ban.is_zero() {
             return None;
         }
-        let mut state = self.addresses.state();
         let record = state.records.get_mut(&self.origin)?;
         let remembers = record.struck_at.is_some_and(|at| now.saturating_duration_since(at) < STRIKE_MEMORY);
         record.strikes = if remembers { record.strikes + 1 } else { 1 };

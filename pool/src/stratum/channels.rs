@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use bitcoin::Address;
+use bitcoin::{Address, Network};
 use payouts::{scheme::rule::Scheme, share::Reward, store::Store};
 use protocol::{
     codec::{DecodeError, Str0_255},
@@ -31,6 +31,7 @@ use crate::{
         registry::{Admitted, Registry},
         share_log::{Entry, ShareLog, unix_time_ms},
     },
+    config::Config,
     mining::{
         ahead::Work,
         by_channel::ByChannel,
@@ -51,12 +52,37 @@ impl Outbox for ServerConnection {
     }
 }
 
+/// What the operator has set for each connection. One keeps to what held when it began.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Of its session.
+    pub policy: Arc<SessionPolicy>,
+    /// What it may ask for.
+    pub limits: ConnectionLimits,
+}
+
+impl Terms {
+    /// Takes what the operator has set.
+    pub fn of(config: &Config) -> Self {
+        let stratum = &config.stratum;
+        let policy = SessionPolicy {
+            shares_per_minute: f64::from(stratum.shares_per_minute),
+            initial_difficulty: stratum.initial_difficulty,
+            min_difficulty: stratum.min_difficulty,
+            max_channels: stratum.max_channels_per_connection,
+            max_shares_per_job: config.limits.shares_per_job,
+            harder_than_network: config.network == Network::Regtest,
+        };
+        Self { policy: Arc::new(policy), limits: config.limits.connection }
+    }
+}
+
 /// What connections hear from and pass on to, the same for all of them.
 pub struct Upstream {
     /// Who may open a channel.
     pub registry: Arc<Registry>,
-    /// What the operator set for all sessions.
-    pub policy: Arc<SessionPolicy>,
+    /// What holds for connections that begin now.
+    pub terms: watch::Receiver<Arc<Terms>>,
     /// Where extranonce prefixes come from.
     pub space: Arc<ExtranonceSpace>,
     /// The newest job, and the one for the next height.
@@ -71,8 +97,6 @@ pub struct Upstream {
     pub store: Arc<dyn Store>,
     /// Turns true when the pool shuts down.
     pub draining: watch::Receiver<bool>,
-    /// What each connection may ask for.
-    pub limits: ConnectionLimits,
     /// Turns for handshakes.
     pub turns: Arc<Turns>,
     /// What is counted.
@@ -401,7 +425,7 @@ pub(super) mod tests {
             let (draining, drained) = watch::channel(false);
             let upstream = Arc::new(Upstream {
                 registry: Arc::new(registry),
-                policy,
+                terms: watch::channel(Arc::new(Terms { policy, limits: ConnectionLimits::default() })).1,
                 space,
                 jobs,
                 share_log: ShareLog::stuck(queue),
@@ -409,7 +433,6 @@ pub(super) mod tests {
                 scheme: Scheme::new(SchemeName::Pplns, 8.try_into().unwrap(), PoolFee::NONE),
                 store: Arc::new(store),
                 draining: drained,
-                limits: ConnectionLimits::default(),
                 turns: Arc::new(Turns::new(1)),
                 metrics: Arc::new(PortMetrics::register(&mut Metrics::new())),
             });

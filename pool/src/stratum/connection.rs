@@ -31,7 +31,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     addresses::Place,
-    channels::{Channels, Upstream},
+    channels::{Channels, Terms, Upstream},
     earner::Earner,
     limits::{Allowance, InvalidShares, MAX_SLOWED, cost},
     metrics::OpenConnection,
@@ -194,6 +194,8 @@ struct Connection {
     opened_at: Instant,
     /// From the end of the setup on.
     channels: Option<Channels>,
+    /// What held when it began.
+    terms: Arc<Terms>,
     upstream: Arc<Upstream>,
     receipt_slot: ReceiptSlot,
     receipts: Receipts,
@@ -237,18 +239,20 @@ impl Connection {
     fn new(socket: TcpStream, place: Place, config: Arc<ServerConfig>, upstream: Arc<Upstream>) -> Self {
         let now = Instant::now();
         let (receipt_slot, receipts) = mailbox();
+        let terms = Arc::clone(&upstream.terms.borrow());
         Self {
             socket,
             place,
             open: OpenConnection::new(Arc::clone(&upstream.metrics)),
-            allowance: Allowance::new(&upstream.limits, now),
-            invalid_shares: InvalidShares::new(&upstream.limits, now),
+            allowance: Allowance::new(&terms.limits, now),
+            invalid_shares: InvalidShares::new(&terms.limits, now),
             asked: Asked::default(),
             backlogged_since: None,
             partial_since: None,
             protocol: ServerConnection::new(config, now),
             opened_at: now,
             channels: None,
+            terms,
             upstream,
             receipt_slot,
             receipts,
@@ -481,7 +485,7 @@ impl Connection {
 
     /// Returns when something is due even if nothing happens.
     fn deadline(&self) -> Option<Instant> {
-        let open = self.channelless_since().map(|since| since + self.upstream.limits.idle);
+        let open = self.channelless_since().map(|since| since + self.terms.limits.idle);
         let write = self.unsent_since.map(|since| since + WRITE_TIMEOUT);
         let backlog = self.backlogged_since.map(|since| since + BACKLOG_TIMEOUT);
         let frame = self.partial_since.map(|(since, _)| since + FRAME_TIMEOUT);
@@ -496,7 +500,7 @@ impl Connection {
         if is_over(self.unsent_since, WRITE_TIMEOUT) || is_over(self.backlogged_since, BACKLOG_TIMEOUT) {
             return Err(End::Stalled);
         }
-        let idle = self.upstream.limits.idle;
+        let idle = self.terms.limits.idle;
         if is_over(self.channelless_since(), idle) {
             return Err(End::NoChannel(idle));
         }
@@ -585,7 +589,7 @@ impl Connection {
         match event {
             ServerEvent::Connected { setup, .. } => {
                 debug!(vendor = %setup.vendor, firmware = %setup.firmware, flags = setup.flags, "connection set up");
-                let (policy, space) = (Arc::clone(&self.upstream.policy), Arc::clone(&self.upstream.space));
+                let (policy, space) = (Arc::clone(&self.terms.policy), Arc::clone(&self.upstream.space));
                 let session = Session::new(policy, space, SessionKind::of_flags(setup.flags));
                 let (share_log, receipts) = (&self.upstream.share_log, self.receipt_slot.clone());
                 self.channels = Some(Channels::new(session, share_log, receipts, self.opened_at));

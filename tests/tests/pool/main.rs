@@ -33,6 +33,7 @@ mod postgres;
 mod pps;
 mod practice;
 mod probe;
+mod reload;
 mod reorganisation;
 mod reports;
 mod rude;
