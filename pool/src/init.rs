@@ -152,7 +152,7 @@ impl fmt::Display for Created {
             }
         }
         writeln!(f, "  2. Read {config}, above all [bitcoind], stratum.public_host, [payout] and [screening].")?;
-        writeln!(f, "  3. Start bitcoind, then: adit run --config {config}")?;
+        writeln!(f, "  3. Start bitcoind, then: adit check --config {config}, and adit run --config {config}")?;
         writeln!(f, "  4. Point miners at {}", self.miner_url)?;
         write!(f, "     with their payout address, and .worker if they like, as the user.")
     }

@@ -1,6 +1,7 @@
 //! The Adit pool server: wiring of templates, mining, sockets and accounting, and their shutdown.
 
 pub mod accounting;
+mod announcement;
 pub mod check;
 pub mod cli;
 pub mod config;

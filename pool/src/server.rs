@@ -1,6 +1,7 @@
 //! One run of the pool: starts its tasks in the order in which they need each other, and ends them in reverse.
 
 use std::{
+    io::{self, IsTerminal},
     net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -34,6 +35,7 @@ use crate::{
         share_log::{ShareLog, unix_time_ms},
         upkeep::Upkeep,
     },
+    announcement,
     config::{AccountsConfig, Config, PayoutConfig},
     control::ControlSocket,
     descriptors,
@@ -237,8 +239,12 @@ fn bind(address: SocketAddr) -> anyhow::Result<TcpSocket> {
 /// Tells a person where miners connect, also when the log is off.
 #[allow(clippy::print_stdout)]
 fn announce(listener: &TcpListener, miner_url: &str) {
-    if let Ok(address) = listener.local_addr() {
-        println!("Adit listens on {address}. Miners connect to:\n\n    {miner_url}\n");
+    let Ok(address) = listener.local_addr() else { return };
+    println!("{}", announcement::text(address, miner_url));
+    if io::stdout().is_terminal()
+        && let Some(code) = announcement::qr_code(miner_url)
+    {
+        println!("{code}\n");
     }
 }
 

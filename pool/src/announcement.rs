@@ -1,0 +1,94 @@
+//! What `adit run` tells a person at the terminal: where miners connect, as a URL, field by field, and as a QR code.
+
+use std::{fmt::Write, net::SocketAddr};
+
+use qrcode::{QrCode, render::unicode::Dense1x2};
+
+/// Says where the pool listens and what miners are to be given, also for devices that have a field for each part.
+pub(crate) fn text(listens_on: SocketAddr, miner_url: &str) -> String {
+    let mut text = format!("Adit listens on {listens_on}. Miners connect to:\n\n    {miner_url}\n");
+    if let Some(Fields { host, port, key }) = Fields::of(miner_url) {
+        let user = "the payout address, and .worker if they like";
+        let fields = [("host", host), ("port", port), ("authority key", key), ("user", user)];
+        text.push_str("\nDevices that have a field for each part:\n\n");
+        for (name, value) in fields {
+            let _ = writeln!(text, "    {name:<13}  {value}");
+        }
+    }
+    text
+}
+
+/// The URL as a QR code of block characters, dark on light on a terminal that writes light on dark; nothing if it is too long.
+pub(crate) fn qr_code(miner_url: &str) -> Option<String> {
+    let code = QrCode::new(miner_url).ok()?;
+    // What is printed is light, and what is not is dark.
+    Some(code.render().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build())
+}
+
+/// The parts of a miner's URL.
+struct Fields<'a> {
+    host: &'a str,
+    port: &'a str,
+    key: &'a str,
+}
+
+impl<'a> Fields<'a> {
+    fn of(miner_url: &'a str) -> Option<Self> {
+        let (_, rest) = miner_url.split_once("://")?;
+        let (address, key) = rest.split_once('/')?;
+        let (host, port) = address.rsplit_once(':')?;
+        Some(Self { host, port, key })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use qrcode::Color;
+
+    use super::*;
+
+    const URL: &str = "stratum2+tcp://pool.example.org:34254/9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh";
+
+    #[test]
+    fn each_field_stands_on_its_own() {
+        let text = text("0.0.0.0:34254".parse().unwrap(), URL);
+        for line in [
+            "Adit listens on 0.0.0.0:34254. Miners connect to:",
+            &format!("    {URL}"),
+            "    host           pool.example.org",
+            "    port           34254",
+            "    authority key  9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh",
+        ] {
+            assert!(text.lines().any(|each| each == line), "{line} is not in\n{text}");
+        }
+        let of_ipv6 = Fields::of("stratum2+tcp://[2001:db8::1]:3336/KEY").unwrap();
+        assert_eq!((of_ipv6.host, of_ipv6.port, of_ipv6.key), ("[2001:db8::1]", "3336", "KEY"));
+    }
+
+    /// Reads the characters back: above and below are light where something is printed.
+    #[test]
+    fn qr_code_has_the_modules_of_the_url_within_a_quiet_zone() {
+        const QUIET: usize = 4;
+        let code = QrCode::new(URL).unwrap();
+        let (width, modules) = (code.width(), code.to_colors());
+        let shown = qr_code(URL).unwrap();
+        let lines: Vec<Vec<char>> = shown.lines().map(|line| line.chars().collect()).collect();
+        assert!(lines.iter().all(|line| line.len() == width + 2 * QUIET), "{shown}");
+        let is_light = |x: usize, y: usize| match lines[y / 2][x] {
+            '█' => true,
+            '▀' => y % 2 == 0,
+            '▄' => y % 2 == 1,
+            ' ' => false,
+            other => panic!("{other:?}"),
+        };
+        for y in 0..width + 2 * QUIET {
+            for x in 0..width + 2 * QUIET {
+                let inside = (QUIET..QUIET + width).contains(&x) && (QUIET..QUIET + width).contains(&y);
+                let is_dark = inside && modules[(y - QUIET) * width + x - QUIET] == Color::Dark;
+                assert_eq!(is_light(x, y), !is_dark, "{x} {y}\n{shown}");
+            }
+        }
+        assert_eq!(qr_code(&"x".repeat(5_000)), None);
+    }
+}
