@@ -77,8 +77,8 @@ mod tests {
         assert!(lines.iter().all(|line| line.len() == width + 2 * QUIET), "{shown}");
         let is_light = |x: usize, y: usize| match lines[y / 2][x] {
             '█' => true,
-            '▀' => y % 2 == 0,
-            '▄' => y % 2 == 1,
+            '▀' => y.is_multiple_of(2),
+            '▄' => !y.is_multiple_of(2),
             ' ' => false,
             other => panic!("{other:?}"),
         };

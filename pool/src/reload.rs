@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -114,6 +115,10 @@ impl Reloader {
     pub fn reload(&self, dry_run: bool) -> Result<ReloadReport, NotReloaded> {
         let mut in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
         let new = Loaded::read(&in_force.file).map_err(|error| NotReloaded(error.into()))?;
+        // Bounds and defaults hang on the network: what is right for another is not right for this one.
+        if new.config.network != in_force.config.network {
+            return Err(NotReloaded(anyhow!("a running pool cannot change its network")));
+        }
         ListReader::new(&new.config.lists, &in_force.config.export.profile).map_err(NotReloaded)?;
         let mut report = ReloadReport { dry_run, ..ReloadReport::default() };
         for change in changes(&in_force.values, &new.values) {
@@ -297,6 +302,8 @@ mod tests {
             (format!("{SMALLEST}{LIST}[limits]\nidle_secs = 99\n"), "limits.idle_seconds"),
             (format!("{SMALLEST}{LIST}[limits]\nidle_seconds = 1\n"), "15 to 3600"),
             ("[".to_owned(), "is not valid TOML: line 1"),
+            (format!("{SMALLEST}{LIST}").replace("regtest", "signet"), "cannot change its network"),
+            (SMALLEST.to_owned().replace("data_dir", "export.profile = \"nowhere\"\ndata_dir"), "nowhere"),
         ] {
             pool.write(&text);
             let said = pool.reloader.reload(false).unwrap_err().to_string();

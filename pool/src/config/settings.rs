@@ -18,13 +18,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use toml::{
-    Spanned, Value,
-    de::{DeTable, DeValue},
-};
+use toml::Value;
 
 pub use super::error::ConfigError;
-use super::nearest::{is_section, key_of_single_underscores, nearest_key, nearest_section};
+use super::{
+    lines::{KeyLines, line_at, lines_of_keys},
+    nearest::{is_section, key_of_single_underscores, nearest_key, nearest_section},
+};
 
 /// Every setting there is, in the order of the config file.
 pub const KEYS: &[&str] = &[
@@ -426,36 +426,6 @@ fn secret_in_file(key: &'static str, origin: &Origin) -> ConfigError {
         Origin::Environment => (PathBuf::new(), 0),
     };
     ConfigError::SecretInFile { key, path, line }
-}
-
-/// The lines of all keys of a file, from 1, by their full names.
-type KeyLines = BTreeMap<String, usize>;
-
-/// Finds the lines of the keys of a text that is TOML.
-fn lines_of_keys(text: &str) -> KeyLines {
-    let mut lines = KeyLines::new();
-    if let Ok(table) = DeTable::parse(text) {
-        add_lines(text, "", table.get_ref(), &mut lines);
-    }
-    lines
-}
-
-fn add_lines(text: &str, prefix: &str, table: &DeTable<'_>, lines: &mut KeyLines) {
-    for (name, value) in table {
-        let key = match prefix {
-            "" => name.get_ref().to_string(),
-            prefix => format!("{prefix}.{}", name.get_ref()),
-        };
-        if let DeValue::Table(inner) = Spanned::get_ref(value) {
-            add_lines(text, &key, inner, lines);
-        }
-        lines.insert(key, line_at(text, name.span().start));
-    }
-}
-
-/// The line, from 1, in which the byte at `position` stands.
-fn line_at(text: &str, position: usize) -> usize {
-    text.bytes().take(position).filter(|byte| *byte == b'\n').count() + 1
 }
 
 fn known_key(key: &str) -> Option<&'static str> {

@@ -3,6 +3,7 @@
 
 use std::{fs, net::IpAddr, os::unix::fs::PermissionsExt};
 
+use protocol::noise::AuthorityPublicKey;
 use tempfile::TempDir;
 
 use super::{settings::KEYS, *};
