@@ -264,7 +264,7 @@ impl Request {
                 | Request::Sales
                 | Request::Metrics
                 | Request::Bans
-                | Request::Reload { .. }
+                | Request::Reload { dry_run: true }
         )
     }
 
