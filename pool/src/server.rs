@@ -28,7 +28,7 @@ use tracing::{info, warn};
 use crate::{
     accounting::{
         blocks::{Booking, FoundBlocks, Spool, submit_all},
-        metrics::ShareLogMetrics,
+        metrics::{SettlementMetrics, ShareLogMetrics},
         registry::{Registration, Registry},
         segments::Segments,
         settlement::{Payments, Signals, Work, settle_all},
@@ -109,9 +109,14 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
         Outlets { set_log, addresses: Arc::clone(&addresses), terms: terms_sender, payments: payments_sender };
     let reloader = Arc::new(Reloader::new(loaded, outlets));
     reload_on_hangup(Arc::clone(&reloader))?;
-    let mut metrics = Metrics::new();
+    let mut metrics = Metrics::of_run();
+    issuer.register(&mut metrics);
+    addresses.register(&mut metrics);
     let port_metrics = Arc::new(PortMetrics::register(&mut metrics));
     let share_log_metrics = ShareLogMetrics::register(&mut metrics);
+    nodes.register(&mut metrics);
+    let settlement_metrics = SettlementMetrics::default();
+    settlement_metrics.register(&mut metrics);
     let port = Port { addresses: Arc::clone(&addresses), metrics: Arc::new(metrics), reloader: Some(reloader) };
 
     let (desk, mut orders) = Desk::open(port);
@@ -147,7 +152,9 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     // All shares of earlier runs lie before this one's first segment.
     let begin = ShareSeq::of_session(session, 0).context("the pool was started too often")?;
     crediting.turn_over(unix_time_ms(), begin).await.context("periods of work cannot be turned over")?;
-    let spool = Spool::open(config.data_dir.join("blocks")).context("cannot keep found blocks")?;
+    let spool = Spool::open(config.data_dir.join("blocks"))
+        .context("cannot keep found blocks")?
+        .with_metrics(settlement_metrics.blocks.clone());
     let left_over = spool.left_over().context("cannot list the blocks that are kept")?;
     let (found_blocks, solutions) = FoundBlocks::open(spool.clone());
     let (found_sender, found) = watch::channel(());
@@ -168,7 +175,7 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     };
     let upkeep_task = tokio::spawn(upkeep.run(draining.clone()));
     let signals = Signals { templates, found, orders, settings: payment_settings, draining: draining.clone() };
-    let work = Work { crediting, segments };
+    let work = Work { crediting, segments, metrics: settlement_metrics };
     let registry = Registry::load(&*store, config.network, registration(config.accounts)).await;
     let registry = Arc::new(registry.context("the accounts cannot be read")?);
     let settlement =

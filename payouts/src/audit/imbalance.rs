@@ -41,6 +41,17 @@ pub enum Imbalance {
     },
 }
 
+impl Imbalance {
+    /// Returns how far two sums that should agree are apart, in satoshis.
+    pub fn difference_sat(&self) -> u128 {
+        match self {
+            Self::Total { sum_sat } => sum_sat.unsigned_abs(),
+            Self::Balance { kept_sat, posted_sat, .. } => kept_sat.abs_diff(*posted_sat),
+            Self::Coins { ledger_sat, wallet_sat } => ledger_sat.abs_diff(*wallet_sat),
+        }
+    }
+}
+
 /// Checks the balances again and again. Between checks it keeps the sums of the postings, so that each reads only the
 /// entries that are new; the first reads all.
 #[derive(Debug)]

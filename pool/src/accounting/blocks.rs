@@ -27,7 +27,10 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::segments::Segments;
+use super::{
+    metrics::{BlockMetrics, BlockStep},
+    segments::Segments,
+};
 use crate::{
     mining::share::ValidShare,
     template::{
@@ -134,6 +137,7 @@ pub struct Spool {
     folder: PathBuf,
     /// Height and hash of the blocks that are on their way to the books.
     on_their_way: Arc<Mutex<BTreeSet<(u32, BlockHash)>>>,
+    metrics: BlockMetrics,
 }
 
 impl Spool {
@@ -144,7 +148,13 @@ impl Spool {
     /// If it cannot be made.
     pub fn open(folder: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
-        Ok(Self { folder, on_their_way: Arc::default() })
+        Ok(Self { folder, on_their_way: Arc::default(), metrics: BlockMetrics::default() })
+    }
+
+    /// Counts in `metrics` what becomes of blocks.
+    #[must_use]
+    pub fn with_metrics(self, metrics: BlockMetrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Returns the blocks that an earlier run of the pool has left, lowest first. A file that cannot be read is
@@ -169,7 +179,8 @@ impl Spool {
             }
         }
         solutions.sort_by_key(|solution: &Solution| (solution.facts.height, solution.facts.hash));
-        self.on_their_way().extend(solutions.iter().map(|solution| (solution.facts.height, solution.facts.hash)));
+        let left_over = solutions.iter().map(|solution| (solution.facts.height, solution.facts.hash));
+        self.change_on_their_way(|blocks| blocks.extend(left_over));
         Ok(solutions)
     }
 
@@ -191,6 +202,12 @@ impl Spool {
         self.on_their_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn change_on_their_way(&self, change: impl FnOnce(&mut BTreeSet<(u32, BlockHash)>)) {
+        let mut blocks = self.on_their_way();
+        change(&mut blocks);
+        self.metrics.pending(blocks.len());
+    }
+
     /// Tells whether a lower block is on its way, which must be booked first: with PROP it ends a round.
     fn has_lower(&self, height: u32) -> bool {
         self.on_their_way().first().is_some_and(|(lowest, _)| *lowest < height)
@@ -205,7 +222,9 @@ impl Spool {
     fn keep(&self, solution: &Solution) -> io::Result<()> {
         let Solution { facts, block } = solution;
         crash_point::reach(format_args!("before keep block"));
-        self.on_their_way().insert((facts.height, facts.hash));
+        self.change_on_their_way(|blocks| {
+            blocks.insert((facts.height, facts.hash));
+        });
         fs::write(self.path(facts.hash, BLOCK), block)?;
         let unfinished = self.path(facts.hash, UNFINISHED);
         fs::write(&unfinished, serde_json::to_vec(facts)?)?;
@@ -225,7 +244,7 @@ impl Spool {
 
     fn forget(&self, hash: BlockHash) -> io::Result<()> {
         crash_point::reach(format_args!("before forget block"));
-        self.on_their_way().retain(|(_, kept)| *kept != hash);
+        self.change_on_their_way(|blocks| blocks.retain(|(_, kept)| *kept != hash));
         fs::remove_file(self.path(hash, FACTS))?;
         crash_point::reach(format_args!("amid forget block"));
         fs::remove_file(self.path(hash, BLOCK))
@@ -233,7 +252,7 @@ impl Spool {
 
     /// Puts a block aside that nothing more can be done with, for the operator to look at.
     fn set_aside(&self, hash: BlockHash) -> io::Result<()> {
-        self.on_their_way().retain(|(_, kept)| *kept != hash);
+        self.change_on_their_way(|blocks| blocks.retain(|(_, kept)| *kept != hash));
         fs::rename(self.path(hash, FACTS), self.path(hash, REJECTED))
     }
 }
@@ -273,6 +292,7 @@ impl FoundBlocks {
     ///
     /// If blocks are not submitted any more.
     pub async fn hand_in(&self, solution: Solution) -> Result<(), NotSubmitting> {
+        self.spool.metrics.step(BlockStep::Found);
         let solution = Arc::new(solution);
         let (spool, kept) = (self.spool.clone(), Arc::clone(&solution));
         // A block that cannot be kept is submitted all the same.
@@ -326,6 +346,11 @@ async fn submit(nodes: &Nodes, spool: &Spool, solution: &Solution, submitted: &m
     let syncer = spool.clone();
     let (synced, outcome) = tokio::join!(run_blocking(move || syncer.sync(hash)), until_answered(nodes, solution));
     log_failure(synced, hash, "kept safe from a loss of power");
+    spool.metrics.step(match &outcome {
+        SubmitOutcome::Accepted | SubmitOutcome::Duplicate => BlockStep::Accepted,
+        SubmitOutcome::Inconclusive => BlockStep::Stale,
+        SubmitOutcome::Rejected { .. } => BlockStep::Rejected,
+    });
     match &outcome {
         SubmitOutcome::Accepted => info!(block_hash = %hash, height, "block found and accepted"),
         SubmitOutcome::Duplicate => info!(block_hash = %hash, height, "block found; the node has it already"),
@@ -398,6 +423,7 @@ async fn record(booking: &Booking, spool: &Spool, facts: &Facts, changed: &watch
             }
         }
     }
+    spool.metrics.step(BlockStep::Booked);
     log_failure(spool.forget(hash), hash, "put away");
     changed.send_replace(());
 }

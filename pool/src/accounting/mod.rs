@@ -3,6 +3,7 @@
 pub mod blocks;
 pub mod identity;
 pub mod metrics;
+pub mod pulse;
 pub mod receipts;
 pub mod registry;
 pub mod segments;

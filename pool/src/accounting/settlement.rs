@@ -23,7 +23,12 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{registry::Registry, segments::Segments};
+use super::{
+    metrics::{BlockMetrics, SettlementMetrics},
+    registry::Registry,
+    segments::Segments,
+    share_log::unix_time_ms,
+};
 use crate::{
     config::Config,
     operations::{self, Order, Outcome, Refusal, Request},
@@ -91,13 +96,14 @@ pub async fn settle_all(
         }
         // A node that is not ready has no say: one on another chain knows none of the blocks and coins.
         let wallet = match nodes.check_ready().await {
-            Ok(info) => settle(&nodes, &*store, &books, &mut payer, info.blocks, &mut balances).await,
+            Ok(info) => settle(&nodes, &*store, &books, &mut payer, &work.metrics, info.blocks, &mut balances).await,
             Err(error) => {
                 warn!(%error, "no block is followed and nothing is paid until the node is ready");
                 None
             }
         };
-        balances.perform(&*store, wallet).await;
+        balances.perform(&*store, wallet, &work.metrics).await;
+        work.metrics.screen(payer.screening().lists(), payer.screening().standing(unix_time_ms()).is_ok());
         let mut clerk = Clerk { store: &*store, payer: &mut payer, segments: &work.segments, registry: &registry };
         wait(&mut clerk, &mut signals, &mut settled_tip).await;
     }
@@ -118,17 +124,21 @@ async fn settle(
     store: &dyn Store,
     books: &Books,
     payer: &mut Payer,
+    metrics: &SettlementMetrics,
     tip_height: u32,
     balances: &mut BalanceCheck,
 ) -> Option<WalletBalance> {
-    let followed = follow_blocks(nodes, books, tip_height).await;
+    let followed = follow_blocks(nodes, books, &metrics.blocks, tip_height).await;
     match &followed {
         Ok(moved) => balances.due |= *moved == Moved::Matured,
         Err(error) => warn!(%error, "blocks could not be followed, will try again"),
     }
     let paid = payer.step().await;
     match &paid {
-        Ok(events) => events.iter().for_each(operations::tell),
+        Ok(events) => {
+            events.iter().for_each(|event| metrics.payout(event));
+            events.iter().for_each(operations::tell);
+        }
         Err(error) => warn!(%error, "payouts could not be made, will try again"),
     }
     if paid.is_ok() {
@@ -137,6 +147,14 @@ async fn settle(
             Ok(events) => events.iter().for_each(tell_deposit),
             Err(error) => warn!(%error, "deposits could not be booked, will try again"),
         }
+    }
+    // No block is as high, so these are those on their way.
+    match store.batches_to_watch(u32::MAX).await {
+        Ok(open) => metrics.open(&open),
+        Err(error) => warn!(%error, "payouts on their way could not be counted, will try again"),
+    }
+    if followed.is_ok() && paid.is_ok() {
+        metrics.settle();
     }
     // Only if both went well do blocks and wallet stand at one tip.
     (followed.is_ok() && paid.is_ok()).then(|| payer.wallet().balance())
@@ -185,6 +203,8 @@ pub struct Work {
     pub crediting: Crediting,
     /// The share log that it lies in.
     pub segments: Segments,
+    /// What is counted.
+    pub metrics: SettlementMetrics,
 }
 
 impl Work {
@@ -242,12 +262,13 @@ impl Default for BalanceCheck {
 
 impl BalanceCheck {
     /// Checks the balances if it is time, and logs what is wrong.
-    async fn perform(&mut self, store: &dyn Store, wallet: Option<WalletBalance>) {
+    async fn perform(&mut self, store: &dyn Store, wallet: Option<WalletBalance>, metrics: &SettlementMetrics) {
         if !self.due && !self.watch.is_in_doubt() && self.checked.elapsed() < BALANCE_CHECK_INTERVAL {
             return;
         }
         match self.watch.check(store, wallet).await {
             Ok(wrong) => {
+                metrics.check(&wrong);
                 for imbalance in wrong {
                     error!(%imbalance, "incident: the books do not balance, run `adit ledger verify`");
                 }
@@ -290,7 +311,7 @@ enum Moved {
 }
 
 /// Tells the books where each of the pool's blocks stands that may still change.
-async fn follow_blocks(nodes: &Nodes, books: &Books, tip_height: u32) -> anyhow::Result<Moved> {
+async fn follow_blocks(nodes: &Nodes, books: &Books, metrics: &BlockMetrics, tip_height: u32) -> anyhow::Result<Moved> {
     let mut positions = Vec::new();
     for block in books.watched(tip_height).await? {
         let position = match nodes.block_status(block.found.hash).await? {
@@ -302,16 +323,19 @@ async fn follow_blocks(nodes: &Nodes, books: &Books, tip_height: u32) -> anyhow:
     }
     // Another node, on another chain, may have taken the place of the one that was ready.
     nodes.check_ready().await?;
-    let mut moved = Moved::NoneMatured;
+    let (mut moved, mut immature) = (Moved::NoneMatured, 0);
     for (block, position) in positions {
         let hash = block.found.hash;
         let state = books.settle(hash, position).await?;
+        immature += usize::from(state.phase == BlockPhase::Immature);
         if state != block.state {
+            metrics.step(state.phase.into());
             info!(block_hash = %hash, height = block.found.height, phase = ?state.phase, "block moved");
             if state.phase == BlockPhase::Matured {
                 moved = Moved::Matured;
             }
         }
     }
+    metrics.immature(immature);
     Ok(moved)
 }

@@ -166,6 +166,12 @@ impl WaitingShares {
     }
 }
 
+impl Default for WaitingShares {
+    fn default() -> Self {
+        Self::new(MAX_WAITING)
+    }
+}
+
 impl ShareLog {
     /// Starts the log's task for a session of the pool, whose shares go to `segments`, and which tells the books of all
     /// that is stored. It ends when the last [`ShareLog`] is dropped and all is committed.
@@ -177,7 +183,7 @@ impl ShareLog {
         metrics: ShareLogMetrics,
     ) -> (Self, JoinHandle<()>) {
         let (queue, entries) = mpsc::channel(QUEUE_CAPACITY);
-        let log = Self::new(queue);
+        let log = Self::new(queue, metrics.waiting().clone());
         let incoming = Incoming { entries, gathered: Arc::clone(&log.gathered) };
         let task = tokio::spawn(commit_all(store, books, session, segments, incoming, metrics));
         (log, task)
@@ -186,11 +192,11 @@ impl ShareLog {
     /// Makes a log that does nothing with what comes into `queue`.
     #[cfg(test)]
     pub(crate) fn stuck(queue: mpsc::Sender<Entry>) -> Self {
-        Self::new(queue)
+        Self::new(queue, WaitingShares::default())
     }
 
-    fn new(queue: mpsc::Sender<Entry>) -> Self {
-        Self { queue, gathered: Arc::default(), waiting: WaitingShares::new(MAX_WAITING) }
+    fn new(queue: mpsc::Sender<Entry>, waiting: WaitingShares) -> Self {
+        Self { queue, gathered: Arc::default(), waiting }
     }
 
     /// Puts a run of shares in the queue, if there is room.
@@ -280,19 +286,23 @@ async fn commit_all(
                 run
             });
         let group = ShareGroup { session, number, segment: segments.begin_group(), runs: runs.collect() };
-        commit(store.as_ref(), &group).await;
+        commit(store.as_ref(), &group, &metrics).await;
         books.shares_stored(&group).await;
         segments.end_group();
-        metrics.commit(receipts.iter().map(|(_, receipt)| receipt.count()).sum(), start.elapsed());
+        metrics.pulse().rest();
+        let shares = receipts.iter().map(|(_, receipt)| receipt.count()).sum();
+        let first_at_ms = group.runs.iter().map(|run| run.first_at_ms).min().unwrap_or_default();
         deliver(receipts);
+        metrics.commit(shares, start.elapsed(), first_at_ms);
     }
 }
 
 /// Commits one group, again and again until it succeeds: until then nothing is acknowledged. Its number sees to it that
 /// an attempt whose answer was lost does not count twice.
-async fn commit(store: &dyn Store, group: &ShareGroup) {
+async fn commit(store: &dyn Store, group: &ShareGroup, metrics: &ShareLogMetrics) {
     let mut failed = false;
     loop {
+        metrics.pulse().begin();
         match store.append_shares(group).await {
             Ok(_) => {
                 if failed {
@@ -304,6 +314,7 @@ async fn commit(store: &dyn Store, group: &ShareGroup) {
                 let shares: u64 = group.runs.iter().map(|run| u64::from(run.count)).sum();
                 error!(%error, shares, "share log cannot write; no share is acknowledged until it can");
                 failed = true;
+                metrics.fail();
                 sleep(RETRY_PAUSE).await;
             }
         }

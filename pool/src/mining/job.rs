@@ -74,6 +74,11 @@ impl Job {
         self.origin.number
     }
 
+    /// Returns when it was made.
+    pub fn made_at(&self) -> Instant {
+        self.origin.made_at
+    }
+
     /// Returns when it was made, in milliseconds since 1970 UTC.
     pub fn made_at_ms(&self) -> i64 {
         self.origin.made_at_ms

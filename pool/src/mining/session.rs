@@ -180,6 +180,11 @@ impl Session {
         self.newest_job.as_ref().is_some_and(|known| Arc::ptr_eq(known, job))
     }
 
+    /// Tells whether a job builds on another tip than the newest that the channels have got.
+    pub fn is_new_tip(&self, job: &Job) -> bool {
+        self.newest_job.as_ref().is_some_and(|known| !known.same_tip(job))
+    }
+
     /// Opens a channel, answers, and gives it the job: as a future job, then with `SetNewPrevHash` for it alone. The
     /// answer comes before all else, since devices take what follows their request for it; the channels that are open
     /// already get the job too, if they have not got it. Returns the channel's id, or the error code that was answered.

@@ -24,7 +24,7 @@ use std::{
 use ipnet::IpNet;
 use tokio::sync::Notify;
 
-use crate::config::Config;
+use crate::{config::Config, metrics::Metrics};
 
 /// Addresses that are remembered without a connection, for what they have done. When they are so many, the one whose
 /// memory would end first is forgotten for a further one.
@@ -387,6 +387,17 @@ impl Addresses {
             }
         }
         was_banned
+    }
+
+    /// Has shown how many connections are not set up yet, and how many addresses are banned.
+    pub fn register(self: &Arc<Self>, metrics: &mut Metrics) {
+        let [of_handshakes, of_bans] = [Arc::clone(self), Arc::clone(self)];
+        metrics.measured("handshakes", "Connections that are not set up yet", move || {
+            Some(of_handshakes.state().handshakes.count as f64)
+        });
+        metrics.measured("banned_addresses", "Addresses that are banned", move || {
+            Some(of_bans.bans(Instant::now()).len() as f64)
+        });
     }
 
     /// Returns how many addresses are known, with a connection or remembered.

@@ -36,7 +36,7 @@ use crate::{
         ahead::Work,
         by_channel::ByChannel,
         extranonce::ExtranonceSpace,
-        session::{OpenRequest, Outbox, Session, SessionPolicy, refuse_open, refuse_share},
+        session::{ChannelWish, OpenRequest, Outbox, Session, SessionPolicy, refuse_open, refuse_share},
         share::Submission,
     },
 };
@@ -108,6 +108,8 @@ pub struct Upstream {
 struct Owner {
     address: Address,
     worker: Arc<str>,
+    /// Whether the channel is an extended one.
+    is_extended: bool,
     /// From the first share on: an account takes room for ever, which nobody shall fill without work.
     earner: Option<Earner>,
 }
@@ -123,6 +125,10 @@ pub(super) struct Channels {
     passed_on: Option<u64>,
     /// What was judged since it was last asked for.
     tally: ShareTally,
+    /// How many of the channels are extended ones.
+    extended: usize,
+    /// The first job on a new tip, until it is written: the height of its block, and when it was made.
+    unwritten_tip: Option<(u32, Instant)>,
 }
 
 impl Channels {
@@ -130,12 +136,31 @@ impl Channels {
     pub(super) fn new(session: Session, share_log: &ShareLog, receipts: ReceiptSlot, now: Instant) -> Self {
         let unacknowledged = Unacknowledged::new(receipts, share_log.waiting().clone());
         let (passed_on, tally) = (None, ShareTally::default());
-        Self { session, owners: ByChannel::new(), unacknowledged, empty_since: Some(now), passed_on, tally }
+        let (empty_since, extended, unwritten_tip) = (Some(now), 0, None);
+        let owners = ByChannel::new();
+        Self { session, owners, unacknowledged, empty_since, passed_on, tally, extended, unwritten_tip }
     }
 
     /// Returns how many are open.
     pub(super) fn count(&self) -> usize {
         self.session.channel_count()
+    }
+
+    /// Returns how many standard and how many extended ones are open.
+    pub(super) fn counts(&self) -> [usize; 2] {
+        [self.count() - self.extended, self.extended]
+    }
+
+    /// Returns how many shares were judged since they were last asked for.
+    pub(super) fn judged(&self) -> u32 {
+        self.tally.judged()
+    }
+
+    /// Notes that all is written that there was to say.
+    pub(super) fn note_written(&mut self, metrics: &PortMetrics) {
+        if let Some((height, made_at)) = self.unwritten_tip.take() {
+            metrics.reach(height, made_at, Instant::now());
+        }
     }
 
     /// Returns since when none is open, if none is.
@@ -225,6 +250,12 @@ impl Channels {
         let skipped = self.passed_on.map_or(0, |before| work.sequence.saturating_sub(before + 1));
         upstream.metrics.jobs_skipped.inc_by(skipped);
         self.passed_on = Some(work.sequence);
+        if self.session.channel_count() > 0 && !self.session.has_job(&work.job) {
+            upstream.metrics.jobs_sent.inc();
+            if self.session.is_new_tip(&work.job) {
+                self.unwritten_tip = Some((work.job.template().height, work.job.made_at()));
+            }
+        }
         // A channel that was opened since has brought it already.
         self.session.take_up(&work, Instant::now(), out);
     }
@@ -254,6 +285,7 @@ impl Channels {
             }
         };
         let request = OpenRequest { least_difficulty: identity.least_difficulty, ..request };
+        let is_extended = matches!(request.wish, ChannelWish::Extended(_));
         let work = upstream.jobs.borrow().clone();
         self.passed_on = Some(work.sequence);
         let (now, job) = (Instant::now(), &work.job);
@@ -263,7 +295,10 @@ impl Channels {
             Ok(channel_id) => {
                 info!(channel_id, %identity, %address, "channel opened");
                 self.empty_since = None;
-                self.owners.insert(channel_id, Owner { address, worker: identity.worker.into(), earner: None });
+                upstream.metrics.jobs_sent.inc();
+                self.extended += usize::from(is_extended);
+                let worker = identity.worker.into();
+                self.owners.insert(channel_id, Owner { address, worker, is_extended, earner: None });
             }
             // Devices do not show it: whoever looks for the reason looks here.
             Err(code) => {
@@ -276,7 +311,8 @@ impl Channels {
 
     fn close(&mut self, close: &CloseChannel) {
         for channel_id in self.session.close(close) {
-            self.owners.remove(&channel_id);
+            let owner = self.owners.remove(&channel_id);
+            self.extended -= usize::from(owner.is_some_and(|owner| owner.is_extended));
             debug!(channel_id, reason = %close.reason_code, "channel closed");
         }
         if self.owners.is_empty() {
@@ -325,7 +361,7 @@ impl Channels {
                 return Ok(());
             }
         };
-        self.tally.accept();
+        self.tally.accept(share.difficulty());
         // A name that a terminal would act on is as good as none.
         let named = worker.as_ref().map(WorkerIdentity::as_str);
         let named = named.filter(|name| !name.is_empty() && !name.contains(char::is_control));

@@ -449,6 +449,9 @@ impl Connection {
             }
         }
         self.backlogged_since = None;
+        if let Some(channels) = &mut self.channels {
+            channels.note_written(&self.upstream.metrics);
+        }
         Ok(())
     }
 
@@ -529,7 +532,7 @@ impl Connection {
         self.watch_frame(messages, now);
         let Some(channels) = &mut self.channels else { return Ok(()) };
         self.place.set_up(channels.count() > 0);
-        self.open.note_channels(channels.count());
+        self.open.note_channels(channels.counts());
         let tally = channels.take_tally();
         self.upstream.metrics.add_shares(&tally);
         match self.invalid_shares.count(tally.invalid(), tally.accepted(), now) {
@@ -575,14 +578,23 @@ impl Connection {
 
     /// Deals with all messages that have arrived whole.
     async fn process(&mut self) -> Result<(), End> {
-        let now = Instant::now();
+        let (now, before) = (Instant::now(), self.judged());
         while self.may_process() {
             match self.protocol.poll(now)? {
                 Some(event) => self.react(event, now).await?,
                 None => break,
             }
         }
+        match self.judged() - before {
+            0 => {}
+            shares => self.upstream.metrics.validate(shares, now.elapsed()),
+        }
         Ok(())
+    }
+
+    /// Returns how many shares were judged since they were last added up.
+    fn judged(&self) -> u32 {
+        self.channels.as_ref().map_or(0, Channels::judged)
     }
 
     async fn react(&mut self, event: ServerEvent, now: Instant) -> Result<(), End> {

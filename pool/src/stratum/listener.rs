@@ -6,7 +6,10 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -28,6 +31,7 @@ use super::{
     connection::serve,
     metrics::PortMetrics,
 };
+use crate::metrics::Metrics;
 
 /// How far before now a certificate begins, for clients whose clock is behind.
 const BACKDATED: Duration = Duration::from_secs(3600);
@@ -55,6 +59,7 @@ pub struct CertificateIssuer {
     max_frame_bytes: usize,
     current: Arc<ServerConfig>,
     issued_at: SystemTime,
+    ends_at_s: Arc<AtomicU32>,
 }
 
 impl CertificateIssuer {
@@ -62,7 +67,8 @@ impl CertificateIssuer {
     pub fn new(authority: AuthoritySecretKey, validity: Duration, extensions: Extensions, now: SystemTime) -> Self {
         let max_frame_bytes = Limits::default().max_frame_payload;
         let current = server_config(&authority, now, validity, &extensions, max_frame_bytes);
-        Self { authority, validity, extensions, max_frame_bytes, current, issued_at: now }
+        let ends_at_s = Arc::new(AtomicU32::new(unix_time_s(now + validity)));
+        Self { authority, validity, extensions, max_frame_bytes, current, issued_at: now, ends_at_s }
     }
 
     /// Bounds the payload of a frame that a client may send.
@@ -72,6 +78,16 @@ impl CertificateIssuer {
         Self { max_frame_bytes, current, ..self }
     }
 
+    /// Has shown for how long the certificate is good that connections are served with.
+    pub fn register(&self, metrics: &mut Metrics) {
+        let ends_at_s = Arc::clone(&self.ends_at_s);
+        metrics.measured_seconds(
+            "certificate_left",
+            "Until the certificate ends that the last connection was shown",
+            move || Some(f64::from(ends_at_s.load(Ordering::Relaxed)) - f64::from(unix_time_s(SystemTime::now()))),
+        );
+    }
+
     /// Returns what a new connection is served with. Renews the certificate when half of its time is over, so that
     /// none is ever near its end; and when the clock was set back before its time, or clients would have to wait for it.
     fn current(&mut self, now: SystemTime) -> Arc<ServerConfig> {
@@ -79,6 +95,7 @@ impl CertificateIssuer {
         if !is_fresh {
             self.current = server_config(&self.authority, now, self.validity, &self.extensions, self.max_frame_bytes);
             self.issued_at = now;
+            self.ends_at_s.store(unix_time_s(now + self.validity), Ordering::Relaxed);
         }
         Arc::clone(&self.current)
     }
@@ -216,7 +233,6 @@ mod tests {
     use protocol::noise::{AuthorityPublicKey, CertificateError, Initiator, NoiseError, respond};
 
     use super::*;
-    use crate::metrics::Metrics;
 
     const DAY: Duration = Duration::from_secs(86_400);
 

@@ -3,7 +3,10 @@
 //! A connection counts shares in a tally of its own and adds it up here once for each time that it has read, so that
 //! cores do not wait for each other over a share.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    time::{Duration, Instant},
+};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -13,14 +16,15 @@ use prometheus_client::{
 use super::{addresses::Refused, connection::End};
 use crate::{
     metrics::Metrics,
-    mining::{session::SubmitRefusal, share::ShareError},
+    mining::{difficulty::Difficulty, session::SubmitRefusal, share::ShareError},
 };
 
 /// What the miners' port counts.
 #[derive(Debug)]
 pub struct PortMetrics {
     connections: Gauge,
-    channels: Gauge,
+    /// Standard ones, extended ones.
+    channels: [Gauge; 2],
     /// Connections that were accepted.
     pub(super) accepted: Counter,
     refused: [Counter; Refused::ALL.len()],
@@ -35,11 +39,26 @@ pub struct PortMetrics {
     /// Times that a connection began to be slowed.
     pub(super) slowed: Counter,
     shares_accepted: Counter,
+    accepted_hashes: Counter<f64, AtomicU64>,
+    validation_seconds: Histogram,
     shares_refused: [Counter; RefusedShare::ALL.len()],
     /// Requests to open a channel that were refused.
     pub(super) channels_refused: Counter,
+    /// Jobs that were passed on to a connection.
+    pub(super) jobs_sent: Counter,
     /// Jobs that a connection was not given because a newer one came first.
     pub(super) jobs_skipped: Counter,
+    newest_tip: Arc<Mutex<Option<NewestTip>>>,
+}
+
+/// How far the newest tip has come.
+#[derive(Clone, Copy, Debug)]
+struct NewestTip {
+    height: u32,
+    /// When the first job on it was made.
+    began: Instant,
+    /// How long after that the last of the connections so far was given one.
+    longest: Duration,
 }
 
 /// Why a share is refused, as metrics name it.
@@ -131,13 +150,20 @@ impl From<SubmitRefusal> for RefusedShare {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ShareTally {
     accepted: u32,
+    accepted_hashes: f64,
     refused: [u32; RefusedShare::ALL.len()],
 }
 
 impl ShareTally {
-    /// Counts a right one.
-    pub fn accept(&mut self) {
+    /// Counts a right one, with the hashes that it stands for.
+    pub fn accept(&mut self, difficulty: Difficulty) {
         self.accepted += 1;
+        self.accepted_hashes += difficulty.in_hashes() as f64;
+    }
+
+    /// Returns how many there are of both.
+    pub fn judged(&self) -> u32 {
+        self.accepted + self.refused.iter().sum::<u32>()
     }
 
     /// Counts one that is refused.
@@ -161,22 +187,24 @@ impl ShareTally {
 #[derive(Debug)]
 pub(super) struct OpenConnection {
     metrics: Arc<PortMetrics>,
-    channels: i64,
+    channels: [i64; 2],
 }
 
 impl OpenConnection {
     /// Counts a connection without channels.
     pub(super) fn new(metrics: Arc<PortMetrics>) -> Self {
         metrics.connections.inc();
-        Self { metrics, channels: 0 }
+        Self { metrics, channels: [0; 2] }
     }
 
-    /// Notes how many channels it has now.
-    pub(super) fn note_channels(&mut self, count: usize) {
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        if count != self.channels {
-            self.metrics.channels.inc_by(count - self.channels);
-            self.channels = count;
+    /// Notes how many standard and extended channels it has now.
+    pub(super) fn note_channels(&mut self, counts: [usize; 2]) {
+        let counts = counts.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+        if counts != self.channels {
+            for ((gauge, count), before) in self.metrics.channels.iter().zip(counts).zip(self.channels) {
+                gauge.inc_by(count - before);
+            }
+            self.channels = counts;
         }
     }
 }
@@ -184,8 +212,16 @@ impl OpenConnection {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.metrics.connections.dec();
-        self.metrics.channels.dec_by(self.channels);
+        for (gauge, count) in self.metrics.channels.iter().zip(self.channels) {
+            gauge.dec_by(count);
+        }
     }
+}
+
+/// The label that says of what kind a channel is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChannelKind {
+    kind: &'static str,
 }
 
 /// The labels that say what became of a share.
@@ -199,9 +235,23 @@ impl PortMetrics {
     /// Adds what the port counts to all that is counted.
     pub fn register(metrics: &mut Metrics) -> Self {
         let (shares_accepted, shares_refused) = shares(metrics);
+        let newest_tip = Arc::<Mutex<Option<NewestTip>>>::default();
+        let looked_at = Arc::clone(&newest_tip);
+        metrics.measured_seconds(
+            "tip_to_last_miner",
+            "From the first job on the newest tip until it was written to the last connection so far",
+            move || {
+                let tip = *looked_at.lock().unwrap_or_else(PoisonError::into_inner);
+                tip.map(|tip| tip.longest.as_secs_f64())
+            },
+        );
         Self {
             connections: metrics.gauge("connections", "Connections that are open"),
-            channels: metrics.gauge("channels", "Channels that are open"),
+            channels: metrics.gauges(
+                "channels",
+                "Channels that are open",
+                ["standard", "extended"].map(|kind| ChannelKind { kind }),
+            ),
             accepted: metrics.counter("connections_accepted", "Connections that were accepted"),
             refused: metrics.counters_by_reason(
                 "connections_refused",
@@ -216,10 +266,18 @@ impl PortMetrics {
             messages: metrics.counter("messages", "Messages of miners that were dealt with"),
             slowed: metrics.counter("connections_slowed", "Times that a connection began to be slowed"),
             shares_accepted,
+            accepted_hashes: metrics
+                .sum("accepted_hashes", "Hashes that accepted shares stand for, by their difficulty"),
+            validation_seconds: metrics.short_seconds(
+                "share_validation",
+                "What a share took from its encrypted frame to its place in the log's queue, on average of a read",
+            ),
             shares_refused,
             channels_refused: metrics.counter("channels_refused", "Requests for a channel that were refused"),
+            jobs_sent: metrics.counter("jobs_sent", "Jobs that were passed on to a connection"),
             jobs_skipped: metrics
                 .counter("jobs_skipped", "Jobs that a connection was not given because a newer one came first"),
+            newest_tip,
         }
     }
 
@@ -238,10 +296,32 @@ impl PortMetrics {
         self.handshake_seconds.observe(took.as_secs_f64());
     }
 
+    /// Counts a read whose shares, so many of them, took such a time together.
+    pub(super) fn validate(&self, shares: u32, took: Duration) {
+        self.validation_seconds.observe(took.as_secs_f64() / f64::from(shares));
+    }
+
+    /// Notes that a connection was given a job on the tip for a block of this height, of which this is the first that it
+    /// was given; `made_at` is when that job was made.
+    pub(super) fn reach(&self, height: u32, made_at: Instant, now: Instant) {
+        let mut newest = self.newest_tip.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever is late for one tip says nothing of the next.
+        if newest.is_some_and(|tip| tip.height != height && tip.began > made_at) {
+            return;
+        }
+        let tip = match *newest {
+            Some(tip) if tip.height == height => tip,
+            _ => NewestTip { height, began: made_at, longest: Duration::ZERO },
+        };
+        let took = now.saturating_duration_since(tip.began);
+        *newest = Some(NewestTip { longest: tip.longest.max(took), ..tip });
+    }
+
     /// Adds up the shares that a connection has judged.
     pub(super) fn add_shares(&self, tally: &ShareTally) {
         if tally.accepted > 0 {
             self.shares_accepted.inc_by(tally.accepted.into());
+            self.accepted_hashes.inc_by(tally.accepted_hashes);
         }
         for (counter, count) in self.shares_refused.iter().zip(tally.refused).filter(|(_, count)| *count > 0) {
             counter.inc_by(count.into());
@@ -283,7 +363,7 @@ mod tests {
         port.end(&End::Stalled);
         port.shake_hands(Duration::from_millis(2));
         let mut tally = ShareTally::default();
-        (0..3).for_each(|_| tally.accept());
+        (0..3).for_each(|_| tally.accept(Difficulty::from_log2(-31)));
         tally.refuse(RefusedShare::Stale);
         port.add_shares(&tally);
         let text = metrics.text();
@@ -293,6 +373,7 @@ mod tests {
         assert_eq!(value(&text, "adit_connections_ended_total{reason=\"stalled\"}"), 1.0);
         assert_eq!(value(&text, "adit_shares_total{result=\"accepted\",code=\"\"}"), 3.0);
         assert_eq!(value(&text, "adit_shares_total{result=\"refused\",code=\"stale-share\"}"), 1.0);
+        assert_eq!(value(&text, "adit_accepted_hashes_total"), 6.0);
         assert_eq!(value(&text, "adit_handshake_seconds_count"), 1.0);
         assert!(text.ends_with("# EOF\n"), "{text}");
     }
@@ -307,6 +388,22 @@ mod tests {
             assert!(series.insert(line.rsplit_once(' ').unwrap().0), "{line}");
         }
         assert!(series.len() > 40);
+    }
+
+    #[test]
+    fn last_miner_of_the_newest_tip_is_what_counts() {
+        let mut metrics = Metrics::new();
+        let port = PortMetrics::register(&mut metrics);
+        let (begun, ms) = (Instant::now(), Duration::from_millis);
+        assert!(!metrics.text().contains("\nadit_tip_to_last_miner_seconds "));
+        // The second was given the next job on the same tip, and is late for the tip all the same.
+        for (made_at, now) in [(0, 2), (1_000, 1_005), (0, 3)] {
+            port.reach(9, begun + ms(made_at), begun + ms(now));
+        }
+        assert_eq!(value(&metrics.text(), "adit_tip_to_last_miner_seconds"), 1.005);
+        port.reach(10, begun + ms(2_000), begun + ms(2_004));
+        port.reach(9, begun + ms(1_000), begun + ms(9_000));
+        assert_eq!(value(&metrics.text(), "adit_tip_to_last_miner_seconds"), 0.004);
     }
 
     #[test]

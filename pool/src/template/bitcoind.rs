@@ -159,7 +159,9 @@ impl Fetcher {
         if !self.source.node.is_checked() {
             self.source.node.check_ready_now(CALL_TIMEOUT)?;
         }
+        let begun = Instant::now();
         let template = self.source.node.template_now()?;
+        self.source.nodes.metrics().build(&template, begun.elapsed());
         // One that does not follow the last is of a reorganisation, or of another node that has taken the place of ours
         // without a call having failed.
         let follows = |last: &Arc<Template>| template.prev_hash == last.prev_hash || template.height == last.height + 1;
@@ -191,6 +193,7 @@ impl Fetcher {
             is_news
         });
         if is_news {
+            self.source.nodes.metrics().publish(height, prev_hash);
             debug!(height, %prev_hash, transactions, "new template");
         }
     }
@@ -218,6 +221,7 @@ impl Tips {
                 Ok(tip) => {
                     let published = self.publisher.borrow().clone();
                     if published.as_ref().is_none_or(|template| template.prev_hash != tip) {
+                        self.source.nodes.metrics().notice(tip, Instant::now());
                         // Before the node begins to make a template, with which it answers nobody else.
                         if let (OnNewTip::EmptyFirst, Some(last)) = (self.on_new_tip, published) {
                             self.publish_empty(&last, tip);
@@ -268,6 +272,7 @@ impl Tips {
             is_first
         });
         if is_first {
+            self.source.nodes.metrics().publish(height, tip);
             debug!(height, %tip, after_us = noticed.elapsed().as_micros(), "template without transactions");
         }
     }

@@ -8,6 +8,7 @@ pub mod bitcoind;
 mod choice;
 pub mod health;
 pub mod merkle;
+pub mod metrics;
 pub mod node;
 pub mod nodes;
 mod notice;

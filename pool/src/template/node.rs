@@ -13,7 +13,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bitcoin::{BlockHash, Network};
@@ -35,6 +35,7 @@ use tracing::warn;
 use super::{
     Template,
     answer::{BlockTemplate, TemplateError},
+    metrics::{CallFailure, NodeMetrics},
     tip::TipHeader,
 };
 use crate::config::{BackupConfig, BitcoindConfig, ConfigError, NodeCredentials, network_name};
@@ -80,6 +81,7 @@ struct Endpoint {
     settled: Mutex<Option<SettledBlock>>,
     /// Whether the node was found ready since it last failed. After a failure it may be another node.
     is_checked: AtomicBool,
+    metrics: NodeMetrics,
 }
 
 /// Why a call to the node gave no usable answer.
@@ -178,6 +180,8 @@ pub struct ChainInfo {
     /// Whether the node believes that it lacks blocks.
     #[serde(rename = "initialblockdownload")]
     pub initial_block_download: bool,
+    /// The time in the best block's header, in seconds since 1970 UTC; nodes before version 23 do not tell it.
+    pub time: Option<u64>,
 }
 
 /// What became of a block that was submitted.
@@ -226,16 +230,22 @@ struct HeaderStatus {
 
 impl Node {
     /// Names the node that is preferred. Nothing is sent before the first call.
-    pub fn new(config: &BitcoindConfig, network: Network) -> Node {
-        Node::at("bitcoind", &config.url, &config.credentials, network)
+    pub fn new(config: &BitcoindConfig, network: Network, metrics: &NodeMetrics) -> Node {
+        Node::at("bitcoind", &config.url, &config.credentials, network, metrics)
     }
 
     /// Names another node.
-    pub fn backup(config: &BackupConfig, network: Network) -> Node {
-        Node::at(config.section, &config.url, &config.credentials, network)
+    pub fn backup(config: &BackupConfig, network: Network, metrics: &NodeMetrics) -> Node {
+        Node::at(config.section, &config.url, &config.credentials, network, metrics)
     }
 
-    fn at(name: &'static str, url: &str, credentials: &NodeCredentials, network: Network) -> Node {
+    fn at(
+        name: &'static str,
+        url: &str,
+        credentials: &NodeCredentials,
+        network: Network,
+        metrics: &NodeMetrics,
+    ) -> Node {
         let endpoint = Endpoint {
             name,
             url: url.to_owned(),
@@ -243,6 +253,7 @@ impl Node {
             network,
             settled: Mutex::new(None),
             is_checked: AtomicBool::new(false),
+            metrics: metrics.clone(),
         };
         Node { endpoint: Arc::new(endpoint) }
     }
@@ -499,7 +510,14 @@ impl FreshTransport {
 
 impl Transport for FreshTransport {
     fn send_request(&self, request: Request) -> Result<Response, jsonrpc::Error> {
-        self.open()?.send_request(request)
+        let (method, begun) = (request.method.to_owned(), Instant::now());
+        let answer = self.open().and_then(|transport| transport.send_request(request));
+        let failure = match &answer {
+            Err(_) => Some(CallFailure::NoAnswer),
+            Ok(response) => response.error.as_ref().map(|_| CallFailure::Error),
+        };
+        self.endpoint.metrics.call(self.endpoint.name, &method, begun.elapsed(), failure);
+        answer
     }
 
     fn send_batch(&self, requests: &[Request]) -> Result<Vec<Response>, jsonrpc::Error> {

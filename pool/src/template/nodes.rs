@@ -15,8 +15,11 @@ use payouts::wallet::SettledBlock;
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tracing::{info, warn};
 
-use super::node::{BlockStatus, ChainInfo, Node, NodeError, SubmitOutcome};
-use crate::config::BitcoindConfig;
+use super::{
+    metrics::NodeMetrics,
+    node::{BlockStatus, ChainInfo, Node, NodeError, SubmitOutcome},
+};
+use crate::{config::BitcoindConfig, metrics::Metrics};
 
 /// How long the other nodes may take to call a block good of which one has said that it is not the tip, or invalid.
 const SECOND_OPINION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,6 +29,7 @@ const SECOND_OPINION_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Nodes {
     all: Arc<[Node]>,
     in_use: Arc<watch::Sender<InUse>>,
+    metrics: NodeMetrics,
 }
 
 /// Which node is in use.
@@ -40,15 +44,27 @@ pub(super) struct InUse {
 impl Nodes {
     /// Names the nodes of a pool. Nothing is sent before the first call.
     pub fn new(config: &BitcoindConfig, network: Network) -> Self {
-        let main = Node::new(config, network);
-        let backups = config.backups.iter().map(|backup| Node::backup(backup, network));
-        Self { all: std::iter::once(main).chain(backups).collect(), in_use: Arc::default() }
+        let metrics = NodeMetrics::default();
+        let main = Node::new(config, network, &metrics);
+        let backups = config.backups.iter().map(|backup| Node::backup(backup, network, &metrics));
+        Self { all: std::iter::once(main).chain(backups).collect(), in_use: Arc::default(), metrics }
     }
 
     /// Names one node alone.
     #[cfg(test)]
     pub(super) fn single(node: Node) -> Self {
-        Self { all: [node].into(), in_use: Arc::default() }
+        Self { all: [node].into(), in_use: Arc::default(), metrics: NodeMetrics::default() }
+    }
+
+    /// Adds what is counted about the nodes to all that is counted.
+    pub fn register(&self, metrics: &mut Metrics) {
+        let (names, in_use) = (self.all.iter().map(Node::name).collect(), Arc::clone(&self.in_use));
+        self.metrics.register(metrics, names, move || in_use.borrow().index);
+    }
+
+    /// What is counted about the nodes.
+    pub(super) fn metrics(&self) -> &NodeMetrics {
+        &self.metrics
     }
 
     /// The network that the nodes should follow.
@@ -110,7 +126,11 @@ impl Nodes {
     ///
     /// When it gives no answer, or what it is not ready for.
     pub async fn check_ready(&self) -> Result<ChainInfo, NodeError> {
-        self.current().check_ready().await
+        let info = self.current().check_ready().await?;
+        if let Some(time) = info.time {
+            self.metrics.tip(time);
+        }
+        Ok(info)
     }
 
     /// As [`Node::block_status`], of the node in use.

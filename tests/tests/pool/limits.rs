@@ -213,6 +213,8 @@ async fn frame_over_the_limit_and_frame_that_does_not_end_and_idleness_end_a_con
 
 #[tokio::test(flavor = "multi_thread")]
 async fn channels_beyond_the_limit_are_refused_and_counted() {
+    const OPEN: &str = "adit_channels{kind=\"standard\"}";
+
     let mut site = Site::signet();
     site.pool.set("ADIT__STRATUM__MAX_CHANNELS_PER_CONNECTION", 2);
     let pool = site.pool.start().unwrap();
@@ -226,12 +228,12 @@ async fn channels_beyond_the_limit_are_refused_and_counted() {
     let refused = rude.read_until::<OpenMiningChannelError>().unwrap();
     assert_eq!(refused.error_code.to_string(), "channel-capacity-exhausted");
     eventually("the refusal to be counted", async || {
-        let counts = ["adit_channels_refused_total", "adit_channels"].map(|series| counted(&site.pool, series));
+        let counts = ["adit_channels_refused_total", OPEN].map(|series| counted(&site.pool, series));
         (counts == [1, 2]).then_some(())
     })
     .await;
     drop(rude);
-    eventually("the channels to be gone", async || (counted(&site.pool, "adit_channels") == 0).then_some(())).await;
+    eventually("the channels to be gone", async || (counted(&site.pool, OPEN) == 0).then_some(())).await;
 }
 
 /// Needs `prlimit`, which is on every Linux: the limit must fall while the pool runs, for at its start it sees to it that

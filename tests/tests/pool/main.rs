@@ -24,6 +24,7 @@ mod identity;
 mod job_ahead;
 mod jobs;
 mod limits;
+mod metrics;
 mod node_outages;
 mod nodes;
 mod outages;
