@@ -17,6 +17,7 @@ pub mod probe;
 pub mod reload;
 mod screening;
 mod server;
+pub mod service;
 pub mod store;
 pub mod stratum;
 pub mod template;

@@ -45,7 +45,7 @@ use crate::{
     mining::extranonce::ExtranonceSpace,
     operations::{Desk, Order, Port, Refusal, RefusalCode, open_payer},
     reload::{Loaded, Outlets, Reloader, SetLog},
-    store,
+    service, store,
     stratum::{
         addresses::{AddressLimits, Addresses},
         channels::{Terms, Upstream},
@@ -114,11 +114,13 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     addresses.register(&mut metrics);
     let port_metrics = Arc::new(PortMetrics::register(&mut metrics));
     let share_log_metrics = ShareLogMetrics::register(&mut metrics);
+    let pulse = share_log_metrics.pulse().clone();
     nodes.register(&mut metrics);
     let settlement_metrics = SettlementMetrics::default();
     settlement_metrics.register(&mut metrics);
     let port = Port { addresses: Arc::clone(&addresses), metrics: Arc::new(metrics), reloader: Some(reloader) };
 
+    service::tell_status("waits for its node and the first template");
     let (desk, mut orders) = Desk::open(port);
     // Not yet a task: if the start fails, the socket ends with it.
     let mut served = Box::pin(control.serve(desk, draining.clone()));
@@ -183,6 +185,8 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     let settlement_task = tokio::spawn(settlement);
     let control_task = tokio::spawn(served);
 
+    let counts = Arc::clone(&port_metrics);
+    let watchdog = service::keep_watchdog(pulse, draining.clone(), move || counts.summary());
     let upstream = Upstream {
         registry,
         terms,
@@ -199,6 +203,8 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     };
     let listener = socket.listen(BACKLOG).with_context(|| format!("cannot listen on {}", config.stratum.listen))?;
     announce(&listener, &miner_url);
+    service::tell_ready(&format!("serves miners at {}", config.stratum.listen));
+    let watchdog_task = tokio::spawn(watchdog);
     // Ends when the pool shuts down and all connections are closed; with them end the queues behind them.
     accept_all(listener, issuer, addresses, upstream).await;
     info!("shutting down");
@@ -208,6 +214,7 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
         ("settlement", settlement_task),
         ("upkeep", upkeep_task),
         ("control socket", control_task),
+        ("watchdog", watchdog_task),
     ];
     for (name, task) in tasks {
         end(name, task).await;
@@ -275,6 +282,7 @@ fn draining_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
+        service::tell_stopping();
         sender.send_replace(true);
         // The sender lives on, so that whoever waits for a change is not told of an end.
         sender.closed().await;

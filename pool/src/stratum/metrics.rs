@@ -281,6 +281,12 @@ impl PortMetrics {
         }
     }
 
+    /// Returns in words how many miners are served.
+    pub fn summary(&self) -> String {
+        let channels: i64 = self.channels.iter().map(|gauge| gauge.get()).sum();
+        format!("serves {} connections with {channels} channels", self.connections.get())
+    }
+
     /// Counts a connection that was closed at once.
     pub(super) fn refuse(&self, why: Refused) {
         self.refused[why as usize].inc();

@@ -40,6 +40,7 @@ mod reports;
 mod rude;
 mod sales;
 mod screening;
+mod service;
 mod shares;
 mod shutdown;
 mod site;
