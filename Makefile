@@ -63,6 +63,20 @@ lint:
 	$(CARGO) clippy --workspace --all-targets --features tests/interop -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 
+# What is shipped beside the binary, read by the programs that it is for: alerts, the unit. Debian's package of Prometheus is
+# only unpacked, into the user's cache folder, because to install it would start a server.
+PROMETHEUS = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/adit/prometheus
+.PHONY: lint-deploy
+lint-deploy:
+	@command -v promtool >/dev/null || [ -x "$(PROMETHEUS)/usr/bin/promtool" ] || { \
+		as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
+		$$as_root apt-get update -qq && mkdir -p "$(PROMETHEUS)" && cd "$(PROMETHEUS)" && \
+			apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb; }
+	PATH="$$PATH:$(PROMETHEUS)/usr/bin" promtool check rules deploy/prometheus/alerts.yml
+	PATH="$$PATH:$(PROMETHEUS)/usr/bin" promtool test rules deploy/prometheus/alerts_test.yml
+	if command -v systemd-analyze >/dev/null; then \
+		systemd-analyze security --offline=yes --threshold=20 deploy/adit.service >/dev/null; fi
+
 # Each fuzz target of protocol and payouts for SECONDS, from the committed corpus and what earlier runs found. Nothing is written to
 # the source: builds, corpus and what made a target fail are in the user's cache folder. No sanitizer, because there is
 # no unsafe code to watch, and because this way the stable toolchain does.

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod containers;
 mod metrics;
+mod unit;
 
 use std::{
     fs,
