@@ -63,6 +63,24 @@ lint:
 	$(CARGO) clippy --workspace --all-targets --features tests/interop -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 
+# A Debian package with the systemd unit, target/debian/adit_VERSION_ARCH.deb. cargo-deb is installed where it is missing.
+DEB_PROFILE ?= release
+DEB_FOLDER = $(or $(CARGO_TARGET_DIR),target)/debian
+.PHONY: deb
+deb: tools
+	$(CARGO) deb --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deb
+	$(CARGO) build --locked --profile $(DEB_PROFILE) --bin adit
+	rm -f $(DEB_FOLDER)/adit_*.deb
+	$(CARGO) deb --locked --package pool --profile $(DEB_PROFILE) --no-build
+
+# The package, soon built, installed into a copy of this system that is gone afterwards, and run there on a real bitcoind.
+.PHONY: test-deb
+test-deb: bitcoind
+	$(MAKE) deb DEB_PROFILE=quick
+	bitcoind=$$($(CARGO) run --quiet -p bitcoind-regtest) || exit 1; \
+		as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
+		$$as_root deploy/test-deb $(DEB_FOLDER)/adit_*.deb "$$bitcoind"
+
 # What is shipped beside the binary, read by the programs that it is for: alerts, the unit. Debian's package of Prometheus is
 # only unpacked, into the user's cache folder, because to install it would start a server.
 PROMETHEUS = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/adit/prometheus
