@@ -47,5 +47,6 @@ mod site;
 mod slow_disk;
 mod start;
 mod tally;
+mod upgrade;
 mod wire;
 mod work_selection;
