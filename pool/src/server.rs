@@ -3,7 +3,7 @@
 use std::{
     io::{self, IsTerminal},
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
 };
 
@@ -108,7 +108,8 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     let outlets =
         Outlets { set_log, addresses: Arc::clone(&addresses), terms: terms_sender, payments: payments_sender };
     let reloader = Arc::new(Reloader::new(loaded, outlets));
-    reload_on_hangup(Arc::clone(&reloader))?;
+    let ready = Arc::new(OnceLock::new());
+    reload_on_hangup(Arc::clone(&reloader), Arc::clone(&ready))?;
     let mut metrics = Metrics::of_run();
     issuer.register(&mut metrics);
     addresses.register(&mut metrics);
@@ -203,7 +204,7 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     };
     let listener = socket.listen(BACKLOG).with_context(|| format!("cannot listen on {}", config.stratum.listen))?;
     announce(&listener, &miner_url);
-    service::tell_ready(&format!("serves miners at {}", config.stratum.listen));
+    service::tell_ready(ready.get_or_init(|| format!("serves miners at {}", config.stratum.listen)));
     let watchdog_task = tokio::spawn(watchdog);
     // Ends when the pool shuts down and all connections are closed; with them end the queues behind them.
     accept_all(listener, issuer, addresses, upstream).await;
@@ -291,11 +292,20 @@ fn draining_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
 }
 
 /// Reads the config file again at each SIGHUP.
-fn reload_on_hangup(reloader: Arc<Reloader>) -> anyhow::Result<()> {
+/// Reloads at SIGHUP. `ready` is what the service manager was told when miners could connect; before that, a reload is
+/// nothing to it.
+fn reload_on_hangup(reloader: Arc<Reloader>, ready: Arc<OnceLock<String>>) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
+            let status = ready.get();
+            if status.is_some() {
+                service::tell_reloading();
+            }
             reloader.reload_and_tell();
+            if let Some(status) = status {
+                service::tell_ready(status);
+            }
         }
     });
     Ok(())

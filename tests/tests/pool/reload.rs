@@ -24,7 +24,7 @@ fn edit(site: &Site, from: &str, to: &str) {
     fs::write(file(site), text.replace(from, to)).unwrap();
 }
 
-fn hang_up(site: &Site) {
+pub(crate) fn hang_up(site: &Site) {
     kill(Pid::from_raw(site.pool.pid().unwrap() as i32), Signal::SIGHUP).unwrap();
 }
 

@@ -8,7 +8,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::site::{PATIENCE, Site, standard};
+use crate::{
+    reload::hang_up,
+    site::{PATIENCE, Site, standard},
+};
 
 /// The watchdog's time: short, so that the tests are.
 const WATCHDOG: Duration = Duration::from_secs(1);
@@ -67,7 +70,7 @@ impl Manager {
 }
 
 #[test]
-fn manager_hears_that_the_pool_waits_is_ready_gets_on_and_stops() {
+fn manager_hears_that_the_pool_waits_is_ready_gets_on_reloads_and_stops() {
     let mut site = Site::regtest();
     let manager = Manager::new();
     manager.supervise(&mut site);
@@ -84,6 +87,10 @@ fn manager_hears_that_the_pool_waits_is_ready_gets_on_and_stops() {
     assert!(begun.elapsed() < 3 * WATCHDOG, "{:?}", begun.elapsed());
     let told = manager.wait_for("STATUS=serves 0 connections with 0 channels");
     assert!(!told.iter().any(|line| line == "STOPPING=1"), "{told:?}");
+
+    hang_up(&site);
+    manager.wait_for("RELOADING=1");
+    manager.wait_for("READY=1");
 
     site.pool.stop().unwrap();
     manager.wait_for("STOPPING=1");
