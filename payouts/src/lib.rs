@@ -11,6 +11,7 @@
 //! - A payment is stored before it is broadcast, and the same bytes are sent until they confirm.
 //! - Each paid output has exactly one export record, traced to the coinbases it came from.
 
+pub mod access;
 pub mod account;
 pub mod audit;
 pub mod books;

@@ -43,12 +43,14 @@ use crate::{
     store::{Change, Commit, Row, Store, StoreError},
 };
 
+mod access;
 mod journal;
 mod payouts;
 mod periods;
 mod sales;
 mod shares;
 
+pub(crate) use access::*;
 pub(crate) use journal::*;
 pub(crate) use payouts::*;
 pub(crate) use periods::*;
@@ -427,6 +429,7 @@ pub(crate) async fn everything_is_in_use(store: AnyStore) {
         Row::ConflictBooked { txid: Txid::from_byte_array([9; 32]), batch: batch.id, loss: Amount::from_sat(3) };
     post(&store, draft("rows", 0), vec![Row::Restrained(row), conflict]).await.unwrap();
     everything_on_record(&store).await;
+    everything_of_the_api(&store).await;
     audit::verify(&*store).await.unwrap();
 }
 
@@ -440,6 +443,11 @@ macro_rules! for_each_requirement {
             data_of_a_party_can_be_changed_and_erased_with_its_row,
             values_of_receipts_are_on_record_once,
             an_address_has_one_account,
+            token_is_found_by_its_hash_until_and_after_it_is_revoked,
+            tokens_in_force_have_labels_of_their_own,
+            last_use_of_a_token_never_goes_back,
+            audit_log_is_read_newest_first_with_what_came_of_it,
+            same_request_under_a_key_gets_the_first_answer,
             a_name_stays_with_the_account_that_had_it_first,
             a_group_of_shares_is_stored_once_and_in_turn,
             shares_of_one_kind_are_one_row,

@@ -32,6 +32,7 @@ use crate::{
     share::{Appended, JobTerms, JobWork, Segment, SegmentSize, ShareGroup, ShareSeq, ShareTotals, WorkerTotals},
 };
 
+mod access;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod copy;
@@ -40,6 +41,7 @@ mod outage;
 pub mod postgres;
 pub mod sqlite;
 
+pub use access::AccessStore;
 pub use error::StoreError;
 pub use outage::Outage;
 
@@ -182,7 +184,7 @@ pub enum Commit {
 ///
 /// What a call returned as done is durable. All lists that can grow without end are read in pages.
 #[async_trait]
-pub trait Store: Debug + Send + Sync {
+pub trait Store: AccessStore + Debug + Send + Sync {
     /// Counts a start of the pool and returns the count, from 1.
     async fn begin_session(&self) -> Result<i64, StoreError>;
 

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bitcoin::{Address, Amount, BlockHash, SignedAmount, Transaction, Txid};
 use payouts::{
     Account, AccountId, SqliteStore, Store, StoreError,
+    access::{Added, Answer, AuditRow, AuditSeq, Claim, Digest, NewToken, Token, TokenId},
     account::{AccountName, AccountSettings, Naming},
     books::{BlockCredit, BlockRecord, FrozenWindow},
     crediting::{NetworkBlockRow, Period, PeriodEarning, PeriodLot, PeriodNumber, PeriodWork, ReserveLot},
@@ -26,7 +27,7 @@ use payouts::{
     reserve::PoolMoney,
     scheme::{beneficiary::Wishes, pps::Earned},
     share::{Appended, JobTerms, JobWork, Segment, SegmentSize, ShareGroup, ShareSeq, ShareTotals, WorkerTotals},
-    store::{Change, Commit, Row},
+    store::{AccessStore, Change, Commit, Row},
 };
 use serde_json::Value;
 
@@ -92,6 +93,60 @@ impl FallibleStore {
 
     fn remembered(&self) -> std::sync::MutexGuard<'_, Vec<(Due, Vec<Lot>)>> {
         self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl AccessStore for FallibleStore {
+    async fn add_token(&self, token: &NewToken) -> Result<Added, StoreError> {
+        self.call(Call::Write, self.inner.add_token(token)).await
+    }
+
+    async fn find_token(&self, hash: Digest) -> Result<Option<Token>, StoreError> {
+        self.call(Call::Read, self.inner.find_token(hash)).await
+    }
+
+    async fn token(&self, id: TokenId) -> Result<Option<Token>, StoreError> {
+        self.call(Call::Read, self.inner.token(id)).await
+    }
+
+    async fn tokens(&self, after: TokenId, limit: u32) -> Result<Vec<Token>, StoreError> {
+        self.call(Call::Read, self.inner.tokens(after, limit)).await
+    }
+
+    async fn revoke_token(&self, id: TokenId, at_ms: i64) -> Result<bool, StoreError> {
+        self.call(Call::Write, self.inner.revoke_token(id, at_ms)).await
+    }
+
+    async fn note_token_use(&self, id: TokenId, at_ms: i64) -> Result<(), StoreError> {
+        self.call(Call::Write, self.inner.note_token_use(id, at_ms)).await
+    }
+
+    async fn begin_audit(&self, at_ms: i64, actor: &str, action: &str) -> Result<AuditSeq, StoreError> {
+        self.call(Call::Write, self.inner.begin_audit(at_ms, actor, action)).await
+    }
+
+    async fn end_audit(&self, seq: AuditSeq, at_ms: i64, outcome: &str) -> Result<(), StoreError> {
+        self.call(Call::Write, self.inner.end_audit(seq, at_ms, outcome)).await
+    }
+
+    async fn audit_rows(&self, before: Option<AuditSeq>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+        self.call(Call::Read, self.inner.audit_rows(before, limit)).await
+    }
+
+    async fn claim_answer(
+        &self,
+        token: TokenId,
+        key: &str,
+        request: Digest,
+        at_ms: i64,
+        forget_before_ms: i64,
+    ) -> Result<Claim, StoreError> {
+        self.call(Call::Write, self.inner.claim_answer(token, key, request, at_ms, forget_before_ms)).await
+    }
+
+    async fn keep_answer(&self, token: TokenId, key: &str, answer: &Answer) -> Result<(), StoreError> {
+        self.call(Call::Write, self.inner.keep_answer(token, key, answer)).await
     }
 }
 

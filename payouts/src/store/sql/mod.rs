@@ -36,6 +36,7 @@ use crate::{
     store::{Change, Commit, Store, StoreError},
 };
 
+mod access;
 mod accounts;
 mod attempts;
 mod batch_events;

@@ -78,6 +78,7 @@ async fn history_cannot_be_changed() {
     let account = store.account(&address(1)).await.unwrap();
     store.name_account(account, Some(&"farm".parse().unwrap())).await.unwrap();
     conformance::journal_is_read_back_and_found_by_subject(Arc::new(store.clone())).await;
+    conformance::audit_log_is_read_newest_first_with_what_came_of_it(Arc::new(store.clone())).await;
     for statement in [
         "UPDATE entries SET key = 'y'",
         "UPDATE export_journal SET body = '{}'",
@@ -87,6 +88,10 @@ async fn history_cannot_be_changed() {
         "DELETE FROM postings",
         "UPDATE account_names SET account = 2",
         "DELETE FROM account_names",
+        "UPDATE audit_log SET actor = 'nobody'",
+        "DELETE FROM audit_log",
+        "UPDATE audit_outcomes SET outcome = 'done'",
+        "DELETE FROM audit_outcomes",
     ] {
         let error = sqlx::query(statement).execute(&store.writer).await.unwrap_err();
         assert!(error.to_string().contains("append-only"), "{statement}: {error}");
@@ -106,7 +111,7 @@ async fn a_database_of_a_later_version_is_refused() {
     store.close().await;
     let path = dir.path().join("adit.sqlite");
     for result in [SqliteStore::open(&path).await, SqliteStore::open_read_only(&path).await] {
-        assert!(matches!(result, Err(StoreError::NewerSchema { found: 9999, known: 9 })), "{result:?}");
+        assert!(matches!(result, Err(StoreError::NewerSchema { found: 9999, known: 10 })), "{result:?}");
     }
 }
 
