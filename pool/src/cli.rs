@@ -22,6 +22,7 @@ pub mod sale;
 pub mod screening;
 pub mod store;
 pub mod table;
+pub mod token;
 mod value;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -95,6 +96,9 @@ pub enum Command {
     /// Print what the running pool has counted, in the OpenMetrics text format
     #[command(after_help = exit::example_for_running("adit metrics"))]
     Metrics(ConfigArguments),
+    /// Give and take tokens of the admin API; the pool may be running
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Look at or lift bans of addresses; the pool must be running
     #[command(subcommand)]
     Bans(port::BansCommand),

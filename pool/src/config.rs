@@ -4,6 +4,7 @@
 //! are not held here but read from their files when they are needed, so that a command that needs none also runs where
 //! they cannot be read.
 
+pub mod api;
 mod bitcoind;
 pub mod effective;
 mod error;
@@ -39,6 +40,7 @@ use tracing_subscriber::EnvFilter;
 use self::settings::Settings;
 pub(crate) use self::stratum::has_port;
 pub use self::{
+    api::ApiConfig,
     bitcoind::{BackupConfig, BitcoindConfig, NodeCredentials},
     error::ConfigError,
     export::ExportConfig,
@@ -72,6 +74,8 @@ pub struct Config {
     pub stratum: StratumConfig,
     /// What a peer may cost the pool.
     pub limits: LimitsConfig,
+    /// The operators' side.
+    pub api: ApiConfig,
     /// Who may mine.
     pub accounts: AccountsConfig,
     /// The money.
@@ -179,6 +183,7 @@ impl Config {
             bitcoind: bitcoind::read(settings)?,
             stratum: stratum::read(settings, network)?,
             limits: limits::read(settings)?,
+            api: api::read(settings)?,
             accounts: AccountsConfig {
                 open_registration: settings.boolean("accounts.open_registration")?.unwrap_or(true),
             },

@@ -20,7 +20,10 @@ use payouts::{
 use protocol::noise::{AuthorityPublicKey, AuthoritySecretKey};
 use toml::Value;
 
-use crate::config::{Config, network_name, secret_file};
+use crate::{
+    config::{Config, network_name, secret_file},
+    operations::token::{self, TokenSecret},
+};
 
 /// The config file's name in the new pool's folder.
 pub const CONFIG_FILE: &str = "adit.toml";
@@ -77,6 +80,10 @@ pub struct Created {
     pub authority: AuthorityPublicKey,
     /// The URL for miners.
     pub miner_url: String,
+    /// Where the API will be heard.
+    pub api_url: String,
+    /// The first token of the API, of role admin. Only its hash is kept.
+    pub first_token: TokenSecret,
 }
 
 /// Makes the folder, the keys and the config file of a new pool, and loads the config to make sure that it is right.
@@ -118,13 +125,20 @@ pub fn init(pool: &NewPool) -> anyhow::Result<Created> {
                 Some(wallet_key_file)
             }
         };
-        anyhow::Ok((config, wallet_key_file, secret.public_key()))
+        let first_token = token::make_first(&config.data_dir)?;
+        anyhow::Ok((config, wallet_key_file, secret.public_key(), first_token))
     })();
     match outcome {
-        Ok((config, wallet_key_file, authority)) => {
-            let miner_url = config.stratum.miner_url(&authority);
-            Ok(Created { config_file, authority_key_file, wallet_key_file, party_key_file, authority, miner_url })
-        }
+        Ok((config, wallet_key_file, authority, first_token)) => Ok(Created {
+            config_file,
+            authority_key_file,
+            wallet_key_file,
+            party_key_file,
+            authority,
+            miner_url: config.stratum.miner_url(&authority),
+            api_url: format!("http://{}", config.api.listen),
+            first_token,
+        }),
         Err(error) => {
             // This run made it, so that no operator's words are lost with it.
             let _ = fs::remove_file(&config_file);
@@ -154,7 +168,13 @@ impl fmt::Display for Created {
         writeln!(f, "  2. Read {config}, above all [bitcoind], stratum.public_host, [payout] and [screening].")?;
         writeln!(f, "  3. Start bitcoind, then: adit check --config {config}, and adit run --config {config}")?;
         writeln!(f, "  4. Point miners at {}", self.miner_url)?;
-        write!(f, "     with their payout address, and .worker if they like, as the user.")
+        writeln!(f, "     with their payout address, and .worker if they like, as the user.")?;
+        writeln!(f)?;
+        writeln!(f, "The admin API will be at {}. The first token, of role admin, is shown this once:", self.api_url)?;
+        writeln!(f)?;
+        writeln!(f, "    {}", self.first_token.expose())?;
+        writeln!(f)?;
+        write!(f, "`adit token add` makes others, `adit token revoke 1` ends this one.")
     }
 }
 
@@ -352,6 +372,18 @@ shares_per_job = 1048576
 # do not count. When three connections of an address were closed for that, it is banned for so long; 0 for never.
 invalid_shares = 1000
 ban_seconds = 300
+
+[api]
+# Where operators are heard: the API, its documentation at /api/docs, /metrics for Prometheus. Who asks needs a token
+# (`adit token`), but for /healthz, /readyz and the documentation.
+listen = "127.0.0.1:34255"
+# A certificate and its key, in PEM, the key in a file of mode 0600. Without them the API speaks plain HTTP...
+# tls_certificate = "api.crt"
+# tls_key = "api.key"
+# ...and listens on no address that others can reach, unless this is true: for a proxy that encrypts.
+allow_plaintext_beyond_loopback = false
+# Requests a second of one address (IPv6: one /64), with as many at once. More are told to wait.
+requests_per_second = 50
 
 [accounts]
 # Whether any address of the network may mine. If not, only accounts may: addresses that have mined before, and those that

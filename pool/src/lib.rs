@@ -2,6 +2,7 @@
 
 pub mod accounting;
 mod announcement;
+pub mod api;
 pub mod check;
 pub mod cli;
 pub mod config;

@@ -18,7 +18,7 @@ use pool::{
         check::{self, Verdict},
         config::{self as config_cli, ConfigCommand},
         exit::ExitStatus,
-        export, help, payout, port, probe, reload, reserve, sale, screening, store,
+        export, help, payout, port, probe, reload, reserve, sale, screening, store, token,
     },
     config::Config,
     init::init,
@@ -84,6 +84,7 @@ fn perform(command: Command) -> anyhow::Result<()> {
         Command::Sale(command) => answer(sale::perform(command)),
         Command::Reload(arguments) => answer(reload::perform(&arguments)),
         Command::Metrics(arguments) => answer(port::metrics(&arguments)),
+        Command::Token(command) => answer(token::perform(command)),
         Command::Bans(command) => answer(port::bans(command)),
         Command::Completions(arguments) => write(&help::completions(arguments)),
         Command::Probe(arguments) => {

@@ -5,6 +5,7 @@
 //! terminal; the rules of money belong to [`payouts`].
 
 pub mod account;
+mod audit;
 mod desk;
 mod log;
 mod open;
@@ -16,12 +17,14 @@ pub mod report;
 pub mod reserve;
 pub mod sale;
 pub mod screening;
+pub mod token;
 pub mod workers;
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use bitcoin::{Address, address::NetworkUnchecked};
 use payouts::{
+    access::{Role, TokenId},
     account::{AccountName, User},
     export::{
         closing::PeriodDeclared,
@@ -36,6 +39,7 @@ use serde::{Deserialize, Serialize};
 
 use self::{account::AccountChanges, party::OwnRequest, reserve::GiftSource, sale::SaleStep, screening::ReviewRequest};
 pub use self::{
+    audit::{Actor, on_record},
     desk::{Desk, Order},
     log::tell,
     open::{open_payer, payout_policy},
@@ -234,6 +238,21 @@ pub enum Request {
         /// Who says so.
         by: Words,
     },
+    /// Make a token of the API.
+    AddToken {
+        /// Who shall have it, or what for.
+        label: Words,
+        /// What it allows.
+        role: Role,
+        /// The account that a watcher sees.
+        #[serde(default)]
+        account: Option<User>,
+    },
+    /// Revoke a token of the API.
+    RevokeToken {
+        /// The token.
+        token: TokenId,
+    },
     /// What the running pool has counted.
     Metrics,
     /// Which addresses the running pool has banned.
@@ -280,6 +299,17 @@ impl Request {
                 | Request::AcceptList { .. }
                 | Request::Sale { .. }
                 | Request::DeliverSale { .. }
+        )
+    }
+
+    /// Whether it takes no more than the store: no wallet, no node, no list.
+    pub fn needs_store_alone(&self) -> bool {
+        matches!(
+            self,
+            Request::DeclarePeriod(_)
+                | Request::ClosePeriod { .. }
+                | Request::AddToken { .. }
+                | Request::RevokeToken { .. }
         )
     }
 
@@ -337,6 +367,11 @@ impl fmt::Display for Request {
                 write!(f, "declare {period} of {profile} as {declaration:?} by {by}")
             }
             Request::ClosePeriod { profile, period, by } => write!(f, "close {period} of {profile} by {by}"),
+            Request::AddToken { label, role, account: None } => write!(f, "add token {label} of role {role}"),
+            Request::AddToken { label, role, account: Some(account) } => {
+                write!(f, "add token {label} of role {role} for {account}")
+            }
+            Request::RevokeToken { token } => write!(f, "revoke token {token}"),
             Request::Metrics => f.write_str("metrics"),
             Request::Bans => f.write_str("bans"),
             Request::Reload { dry_run: false } => f.write_str("reload"),

@@ -36,6 +36,7 @@ use crate::{
         upkeep::Upkeep,
     },
     announcement,
+    api::{ApiPort, App, Live},
     config::{AccountsConfig, Config, PayoutConfig},
     control::ControlSocket,
     descriptors,
@@ -43,7 +44,7 @@ use crate::{
     lock::DataLock,
     metrics::Metrics,
     mining::extranonce::ExtranonceSpace,
-    operations::{Desk, Order, Port, Refusal, RefusalCode, open_payer},
+    operations::{Desk, Order, Port, Refusal, RefusalCode, open_payer, token},
     reload::{Loaded, Outlets, Reloader, SetLog},
     service, store,
     stratum::{
@@ -85,6 +86,7 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     let socket = bind(config.stratum.listen)?;
     // With port 0 the system chooses one.
     config.stratum.listen = socket.local_addr()?;
+    let api_port = ApiPort::open(&config.api).await?;
     let authority = config.stratum.authority_key()?;
     let miner_url = config.stratum.miner_url(&authority.public_key());
     let extensions = Extensions {
@@ -119,10 +121,17 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     nodes.register(&mut metrics);
     let settlement_metrics = SettlementMetrics::default();
     settlement_metrics.register(&mut metrics);
-    let port = Port { addresses: Arc::clone(&addresses), metrics: Arc::new(metrics), reloader: Some(reloader) };
+    let metrics = Arc::new(metrics);
+    let port =
+        Port { addresses: Arc::clone(&addresses), metrics: Arc::clone(&metrics), reloader: Some(reloader) };
 
     service::tell_status("waits for its node and the first template");
-    let (desk, mut orders) = Desk::open(port);
+    let (desk, mut orders) = Desk::open(port, Arc::clone(&store));
+    token::take_up_first(&*store, &config.data_dir).await?;
+    let live = Arc::new(Live::new(metrics, config.bitcoind.template_refresh));
+    let app = App::new(Arc::clone(&store), desk.clone(), Arc::clone(&live), &config.api);
+    announce_api(&api_port.url()?);
+    let api_task = tokio::spawn(api_port.serve(app.router(), draining.clone()));
     // Not yet a task: if the start fails, the socket ends with it.
     let mut served = Box::pin(control.serve(desk, draining.clone()));
     let templates = tokio::select! {
@@ -131,6 +140,7 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
         _ = draining.wait_for(|draining| *draining) => return Ok(()),
     };
 
+    let live_task = tokio::spawn(live.follow(templates.clone(), draining.clone()));
     let session = store.begin_session().await?;
     let (payer, lists) = open_payer(&config, Arc::clone(&store), wallet_keys, Arc::new(nodes.client())).await?;
     let segments = Segments::of_session(session).context("the pool was started too often")?;
@@ -216,6 +226,8 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
         ("upkeep", upkeep_task),
         ("control socket", control_task),
         ("watchdog", watchdog_task),
+        ("templates of the API", live_task),
+        ("API", api_task),
     ];
     for (name, task) in tasks {
         end(name, task).await;
@@ -263,6 +275,12 @@ fn announce(listener: &TcpListener, miner_url: &str) {
     }
 }
 
+/// Tells a person where operators are heard, which is before miners are.
+#[allow(clippy::print_stdout)]
+fn announce_api(url: &str) {
+    println!("The admin API is at {url}, and says how it is used at {url}/api/docs");
+}
+
 fn registration(config: AccountsConfig) -> Registration {
     if config.open_registration { Registration::Open } else { Registration::Closed }
 }
@@ -291,8 +309,7 @@ fn draining_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
     Ok(draining)
 }
 
-/// Reads the config file again at each SIGHUP.
-/// Reloads at SIGHUP. `ready` is what the service manager was told when miners could connect; before that, a reload is
+/// Reads the config file again at each SIGHUP. `ready` is what the service manager was told when miners could connect; before that, a reload is
 /// nothing to it.
 fn reload_on_hangup(reloader: Arc<Reloader>, ready: Arc<OnceLock<String>>) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;

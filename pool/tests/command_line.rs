@@ -95,6 +95,7 @@ fn key_open_to_others_ends_the_run() {
         .current_dir(dir.path())
         .env_clear()
         .env("ADIT__STRATUM__LISTEN", "127.0.0.1:0")
+        .env("ADIT__API__LISTEN", "127.0.0.1:0")
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(3), "{output:?}");
@@ -377,6 +378,7 @@ fn adit_on_server(dir: &Path, url_file: &Path, arguments: &[&str]) -> Output {
         .current_dir(dir)
         .env_clear()
         .env("ADIT__STRATUM__LISTEN", "127.0.0.1:0")
+        .env("ADIT__API__LISTEN", "127.0.0.1:0")
         .env("ADIT__STORE__PATH", "")
         .env("ADIT__STORE__URL_FILE", url_file)
         .output()
@@ -453,6 +455,7 @@ fn second_pool_on_the_same_books_is_refused() {
         .current_dir(dir.path())
         .env_clear()
         .env("ADIT__STRATUM__LISTEN", "127.0.0.1:0")
+        .env("ADIT__API__LISTEN", "127.0.0.1:0")
         .output()
         .unwrap();
     is_refused(&on_file);

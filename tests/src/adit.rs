@@ -75,12 +75,14 @@ fn build() -> anyhow::Result<()> {
 pub struct Pool {
     folder: TempDir,
     environment: Vec<(String, String)>,
+    first_token: String,
     running: Option<Running>,
 }
 
 struct Running {
     child: Child,
     address: PoolAddress,
+    api_url: String,
 }
 
 impl Pool {
@@ -91,7 +93,9 @@ impl Pool {
     /// If `adit init` fails.
     pub fn init(node: &Node) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("adit-test").tempdir()?;
-        let pool = Self { folder, environment: Vec::new(), running: None };
+        // Of the many pools of a machine under test, each has an API.
+        let environment = vec![("ADIT__API__LISTEN".to_owned(), "127.0.0.1:0".to_owned())];
+        let mut pool = Self { folder, environment, first_token: String::new(), running: None };
         let network = node.chain().network().to_string();
         let mut init = pool.command();
         init.args(["init", "--network", &network, "--listen", "127.0.0.1:0", "--bitcoind-url", &node.rpc_url()])
@@ -101,6 +105,9 @@ impl Pool {
             .arg(node.cookie_file());
         let output = init.output()?;
         ensure!(output.status.success(), "adit init failed: {}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8(output.stdout)?;
+        let token = said.split_whitespace().find(|word| word.starts_with("adit_"));
+        pool.first_token = token.context("adit init shows no token")?.to_owned();
         Ok(pool)
     }
 
@@ -190,11 +197,11 @@ impl Pool {
     pub fn start(&mut self) -> anyhow::Result<PoolAddress> {
         let mut child = self.spawn()?;
         let stdout = child.stdout.take().context("stdout is piped")?;
-        match wait_for_url(stdout) {
-            Ok(address) => {
+        match wait_for_urls(stdout) {
+            Ok((address, api_url)) => {
                 // The same port after a restart, as an operator would have it.
                 self.set("ADIT__STRATUM__LISTEN", format!("127.0.0.1:{}", address.port));
-                self.running = Some(Running { child, address: address.clone() });
+                self.running = Some(Running { child, address: address.clone(), api_url });
                 Ok(address)
             }
             Err(error) => {
@@ -212,6 +219,20 @@ impl Pool {
     /// If it does not run.
     pub fn address(&self) -> anyhow::Result<PoolAddress> {
         Ok(self.running.as_ref().context("the pool does not run")?.address.clone())
+    }
+
+    /// Returns the URL of the running pool's API.
+    ///
+    /// # Errors
+    ///
+    /// If it does not run.
+    pub fn api_url(&self) -> anyhow::Result<String> {
+        Ok(self.running.as_ref().context("the pool does not run")?.api_url.clone())
+    }
+
+    /// Returns the first token of the API, of role admin, as `adit init` has shown it.
+    pub fn first_token(&self) -> &str {
+        &self.first_token
     }
 
     /// Returns the process id of the running pool.
@@ -304,17 +325,49 @@ fn pid(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).expect("a process id is an i32"))
 }
 
-/// Reads the pool's output until it names its URL; the rest is read away so that the pool never waits for a reader.
-fn wait_for_url(stdout: impl Read + Send + 'static) -> anyhow::Result<PoolAddress> {
+/// Reads the pool's output until it names its URL, and that of its API before; the rest is read away so that the pool never
+/// waits for a reader.
+fn wait_for_urls(stdout: impl Read + Send + 'static) -> anyhow::Result<(PoolAddress, String)> {
     let (sender, urls) = mpsc::channel();
     thread::spawn(move || {
+        let mut api_url = String::new();
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            if let Some(found) = api_url_in(&line) {
+                api_url = found;
+            }
             if line.trim().starts_with("stratum2+tcp://") {
                 // The receiver has given up when the pool was too slow.
-                let _ = sender.send(line.trim().to_owned());
+                let _ = sender.send((line.trim().to_owned(), api_url.clone()));
             }
         }
     });
-    let url = urls.recv_timeout(START_TIMEOUT).context("the pool does not listen")?;
-    url.parse().with_context(|| format!("{url} is no pool's URL"))
+    let (url, api_url) = urls.recv_timeout(START_TIMEOUT).context("the pool does not listen")?;
+    ensure!(!api_url.is_empty(), "the pool does not say where its API is");
+    Ok((url.parse().with_context(|| format!("{url} is no pool's URL"))?, api_url))
+}
+
+/// Waits until a pool that was spawned says where its API is, which is before miners can connect. What it says afterwards is
+/// read away.
+///
+/// # Errors
+///
+/// If it does not say so.
+pub fn api_url_of(child: &mut Child) -> anyhow::Result<String> {
+    let stdout = child.stdout.take().context("stdout is piped, and was not taken")?;
+    let (sender, urls) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            if let Some(url) = api_url_in(&line) {
+                // The receiver has given up when the pool was too slow.
+                let _ = sender.send(url);
+            }
+        }
+    });
+    urls.recv_timeout(START_TIMEOUT).context("the pool does not say where its API is")
+}
+
+/// Returns the URL of the API if a line of the pool's output names it.
+fn api_url_in(line: &str) -> Option<String> {
+    let rest = line.trim().strip_prefix("The admin API is at ")?;
+    rest.split([',', ' ']).next().map(str::to_owned)
 }

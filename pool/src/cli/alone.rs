@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use nix::unistd::getuid;
 use payouts::store::Store;
 
 use crate::{
     config::Config,
     control::SOCKET_FILE,
     lock::DataLock,
-    operations::{self, Outcome, Request, open_payer},
+    operations::{self, Actor, Outcome, Request, on_record, open_payer, period, token},
     store,
     template::nodes::Nodes,
 };
@@ -45,8 +46,15 @@ pub(super) async fn open(config: &Config) -> anyhow::Result<Alone> {
 /// When a pool runs after all, the books cannot be opened, or the request is refused.
 pub(super) async fn perform(config: &Config, request: Request) -> anyhow::Result<Outcome> {
     let Alone { store, _lock } = open(config).await?;
-    if let Some(outcome) = operations::period::perform_with_store(&*store, &request).await {
-        return Ok(outcome?);
+    let actor = Actor::User { uid: getuid().as_raw() };
+    if request.needs_store_alone() {
+        let done = async {
+            match token::perform(&*store, &request).await {
+                Some(outcome) => outcome,
+                None => period::perform_with_store(&*store, &request).await.expect("it is about tokens or periods"),
+            }
+        };
+        return Ok(on_record(&*store, &actor, &request, done).await?);
     }
     let keys = config.payout.wallet.read(config.network)?;
     let nodes = Nodes::new(&config.bitcoind, config.network);
@@ -60,5 +68,6 @@ pub(super) async fn perform(config: &Config, request: Request) -> anyhow::Result
     }
     // No job of the stopped pool has a later position.
     let newest_cut = store.share_position().await?;
-    Ok(operations::perform(&*store, &mut payer, newest_cut, &request).await?)
+    let done = operations::perform(&*store, &mut payer, newest_cut, &request);
+    Ok(on_record(&*store, &actor, &request, done).await?)
 }

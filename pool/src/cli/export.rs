@@ -636,7 +636,7 @@ mod tests {
 
         let store = store::open(&config.store).await.unwrap();
         let (draining, drained) = watch::channel(false);
-        let (desk, mut orders) = Desk::open(Port::closed());
+        let (desk, mut orders) = Desk::open(Port::closed(), Arc::clone(&store));
         let served = tokio::spawn(ControlSocket::bind(&config.data_dir).unwrap().serve(desk, drained));
         let kept = tokio::spawn(async move {
             let mut kept = Vec::new();

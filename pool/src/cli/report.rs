@@ -10,6 +10,7 @@ use crate::{
         books::utc,
         export, port, reload, reserve, sale, screening,
         table::{Align, Table},
+        token,
     },
     operations::report::{
         AddressChange, BatchChange, BatchReport, BatchSummary, ExportedPsbt, Outcome, Ran, Stage, Status, ThresholdSet,
@@ -73,6 +74,8 @@ pub(super) fn text(outcome: &Outcome) -> anyhow::Result<String> {
         }
         Outcome::PeriodDeclared(change) => export::declared(change),
         Outcome::PeriodClosed(change) => export::closed(change),
+        Outcome::TokenAdded(added) => token::added(added),
+        Outcome::TokenRevoked(revoked) => token::revoked(revoked),
         Outcome::Metrics(text) => text.clone(),
         Outcome::Reloaded(report) => reload::text(report),
         Outcome::Bans(bans) => port::listed(bans),

@@ -18,6 +18,8 @@ const OTHERS: u32 = 0o077;
 
 /// A secret of more bytes is somebody's wrong file.
 const MAX_SECRET_BYTES: u64 = 4096;
+/// The same of a key in PEM: those of RSA are long.
+const MAX_PEM_BYTES: u64 = 64 * 1024;
 
 /// Reads the secret in `path`, without the white space around it. `key` is the setting that names the file.
 ///
@@ -25,6 +27,19 @@ const MAX_SECRET_BYTES: u64 = 4096;
 ///
 /// When the file cannot be read, is not text, or when others than its owner may read or write it.
 pub fn read(key: &'static str, path: &Path) -> Result<SecretString, ConfigError> {
+    read_up_to(MAX_SECRET_BYTES, key, path)
+}
+
+/// As [`read`], of a key in PEM.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_long(key: &'static str, path: &Path) -> Result<SecretString, ConfigError> {
+    read_up_to(MAX_PEM_BYTES, key, path)
+}
+
+fn read_up_to(max_bytes: u64, key: &'static str, path: &Path) -> Result<SecretString, ConfigError> {
     let unreadable = |source| ConfigError::UnreadableFile { key, path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
     // The open file is asked, not the path: nobody can put another file in its place in between.
@@ -33,7 +48,7 @@ pub fn read(key: &'static str, path: &Path) -> Result<SecretString, ConfigError>
         return Err(ConfigError::SecretExposed { key, path: path.to_owned(), mode });
     }
     let mut text = String::new();
-    file.take(MAX_SECRET_BYTES).read_to_string(&mut text).map_err(unreadable)?;
+    file.take(max_bytes).read_to_string(&mut text).map_err(unreadable)?;
     Ok(SecretString::from(text.trim()))
 }
 

@@ -165,6 +165,8 @@ fn every_key_can_be_set_from_the_environment() {
         // The complaint is about the other one, which is missing.
         "payout.watch_only_descriptor",
         "payout.watch_only_change_descriptor",
+        "api.tls_certificate",
+        "api.tls_key",
         "store.path",
         "store.url_file",
         "stratum.pool_tag",

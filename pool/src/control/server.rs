@@ -17,7 +17,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{END_TIMEOUT, MAX_CONNECTIONS, Reply, SOCKET_FILE, TRANSFER_TIMEOUT, line_of, read_line};
-use crate::operations::{Desk, Refusal, RefusalCode, Request};
+use crate::operations::{Actor, Desk, Refusal, RefusalCode, Request};
 
 /// The folder in which the socket is made before it gets its place: nobody else can reach into it.
 const NURSERY: &str = "adit.sock.new";
@@ -81,8 +81,8 @@ impl ControlSocket {
                 accepted = self.listener.accept(), if connections.len() < MAX_CONNECTIONS => accepted,
             };
             match stream {
-                Ok((stream, _)) if self.is_own_user(&stream) => {
-                    connections.spawn(converse(stream, desk.clone(), draining.clone()));
+                Ok((stream, _)) if let Some(uid) = self.own_user(&stream) => {
+                    connections.spawn(converse(stream, Actor::User { uid }, desk.clone(), draining.clone()));
                 }
                 Ok(_) => warn!("control connection of another user was closed"),
                 Err(error) => {
@@ -97,9 +97,10 @@ impl ControlSocket {
         }
     }
 
-    /// Whether the other side is the pool's own user, or root, who is everybody.
-    fn is_own_user(&self, stream: &UnixStream) -> bool {
-        stream.peer_cred().is_ok_and(|peer| peer.uid() == self.uid || peer.uid() == 0)
+    /// Returns who is on the other side, if it is the pool's own user, or root, who is everybody.
+    fn own_user(&self, stream: &UnixStream) -> Option<u32> {
+        let uid = stream.peer_cred().ok()?.uid();
+        (uid == self.uid || uid == 0).then_some(uid)
     }
 }
 
@@ -112,7 +113,7 @@ impl Drop for ControlSocket {
 }
 
 /// Answers the requests of one connection, one after the other.
-async fn converse(stream: UnixStream, desk: Desk, mut draining: watch::Receiver<bool>) {
+async fn converse(stream: UnixStream, actor: Actor, desk: Desk, mut draining: watch::Receiver<bool>) {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     loop {
@@ -128,7 +129,7 @@ async fn converse(stream: UnixStream, desk: Desk, mut draining: watch::Receiver<
         };
         let request: Result<Request, _> = serde_json::from_slice(&line);
         let outcome = match request {
-            Ok(request) => desk.ask(request).await,
+            Ok(request) => desk.ask(&actor, request).await,
             Err(error) => {
                 Err(Refusal::new(RefusalCode::Malformed, format!("no request that this pool knows: {error}")))
             }

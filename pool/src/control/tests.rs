@@ -5,10 +5,11 @@ use std::{
     fs::{self, Permissions},
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::Path,
+    sync::Arc,
 };
 
 use bitcoin::Txid;
-use payouts::payout::BatchId;
+use payouts::{payout::BatchId, store::sqlite::SqliteStore};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -28,13 +29,21 @@ struct Served {
     dir: TempDir,
     draining: watch::Sender<bool>,
     served: JoinHandle<()>,
+    _books: TempDir,
+}
+
+async fn store() -> (TempDir, Arc<SqliteStore>) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&dir.path().join("adit.sqlite")).await.unwrap();
+    (dir, Arc::new(store))
 }
 
 impl Served {
-    fn begin() -> Served {
+    async fn begin() -> Served {
         let dir = tempfile::tempdir().unwrap();
+        let (books, store) = store().await;
         let (draining, drained) = watch::channel(false);
-        let (desk, mut orders) = Desk::open(Port::closed());
+        let (desk, mut orders) = Desk::open(Port::closed(), store);
         tokio::spawn(async move {
             while let Some(order) = orders.recv().await {
                 let outcome = match &order.request {
@@ -45,7 +54,7 @@ impl Served {
             }
         });
         let served = tokio::spawn(ControlSocket::bind(dir.path()).unwrap().serve(desk, drained));
-        Served { dir, draining, served }
+        Served { dir, draining, served, _books: books }
     }
 
     fn path(&self) -> std::path::PathBuf {
@@ -81,7 +90,7 @@ fn approved() -> Outcome {
 
 #[tokio::test]
 async fn request_is_answered_and_the_socket_is_gone_at_the_end() {
-    let served = Served::begin();
+    let served = Served::begin().await;
     assert_eq!(ask(served.dir.path(), &approve(7)).await.unwrap(), Some(Ok(approved())));
     let refusal = ask(served.dir.path(), &approve(8)).await.unwrap().unwrap().unwrap_err();
     assert_eq!(refusal, Refusal::new(RefusalCode::NotFound, "there is no such batch"));
@@ -110,7 +119,7 @@ async fn what_an_earlier_run_left_is_replaced() {
 
 #[tokio::test]
 async fn socket_is_for_its_owner_alone() {
-    let served = Served::begin();
+    let served = Served::begin().await;
     let metadata = fs::metadata(served.path()).unwrap();
     assert!(metadata.file_type().is_socket());
     assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
@@ -153,7 +162,7 @@ async fn raw(path: &Path, bytes: &[u8]) -> Vec<String> {
 
 #[tokio::test]
 async fn several_requests_of_one_connection_are_answered_in_their_order() {
-    let served = Served::begin();
+    let served = Served::begin().await;
     let requests = [line_of(&approve(8)).unwrap(), line_of(&approve(7)).unwrap()].concat();
     let replies = raw(&served.path(), &requests).await;
     assert!(replies[0].starts_with(r#"{"refused":{"code":"not_found","#), "{replies:?}");
@@ -164,7 +173,7 @@ async fn several_requests_of_one_connection_are_answered_in_their_order() {
 
 #[tokio::test]
 async fn what_is_no_request_is_told_so_and_does_no_harm() {
-    let served = Served::begin();
+    let served = Served::begin().await;
     for bytes in [&b"hello\n"[..], b"{\"operation\":\"burn\"}\n", b"\n", b"\xff\xfe\n"] {
         let replies = raw(&served.path(), bytes).await;
         assert_eq!(replies.len(), 1);
@@ -185,7 +194,7 @@ async fn line_without_end_is_cut_off() {
 
 #[tokio::test]
 async fn idle_connections_do_not_keep_the_pool_from_ending() {
-    let served = Served::begin();
+    let served = Served::begin().await;
     let mut idle = Vec::new();
     for _ in 0..MAX_CONNECTIONS + 2 {
         idle.push(UnixStream::connect(served.path()).await.unwrap());
@@ -197,7 +206,8 @@ async fn idle_connections_do_not_keep_the_pool_from_ending() {
 async fn what_is_asked_while_the_pool_ends_is_answered() {
     let dir = tempfile::tempdir().unwrap();
     let (_draining, drained) = watch::channel(false);
-    let (desk, orders) = Desk::open(Port::closed());
+    let (_books, store) = store().await;
+    let (desk, orders) = Desk::open(Port::closed(), store);
     let served = tokio::spawn(ControlSocket::bind(dir.path()).unwrap().serve(desk, drained));
     drop(orders);
     let refusal = ask(dir.path(), &approve(7)).await.unwrap().unwrap().unwrap_err();

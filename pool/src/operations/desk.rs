@@ -1,14 +1,15 @@
 //! The desk: where requests are handed in while the pool runs. They are done one after the other by the task that
-//! owns the payer; those about the miners' port at once.
+//! owns the payer; those about the miners' port and about tokens at once. Those that change something are on record.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use payouts::store::Store;
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
 
-use super::{Outcome, Port, Refusal, RefusalCode, Request};
+use super::{Actor, Outcome, Port, Refusal, RefusalCode, Request, on_record, token};
 
 /// Requests that may wait; who brings a further one waits with it.
 const QUEUE: usize = 16;
@@ -20,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Desk {
     orders: mpsc::Sender<Order>,
     port: Port,
+    store: Arc<dyn Store>,
 }
 
 /// A request on its way to the owner of the payer, and where the outcome goes.
@@ -32,9 +34,9 @@ pub struct Order {
 
 impl Desk {
     /// Opens a desk. Whoever owns the payer takes the orders.
-    pub fn open(port: Port) -> (Desk, mpsc::Receiver<Order>) {
+    pub fn open(port: Port, store: Arc<dyn Store>) -> (Desk, mpsc::Receiver<Order>) {
         let (orders, taken) = mpsc::channel(QUEUE);
-        (Desk { orders, port }, taken)
+        (Desk { orders, port, store }, taken)
     }
 
     /// Hands in a request and waits for what becomes of it.
@@ -42,8 +44,15 @@ impl Desk {
     /// # Errors
     ///
     /// When it was refused, the pool shuts down, or it took too long.
-    pub async fn ask(&self, request: Request) -> Result<Outcome, Refusal> {
+    pub async fn ask(&self, actor: &Actor, request: Request) -> Result<Outcome, Refusal> {
+        on_record(&*self.store, actor, &request, self.perform(request.clone())).await
+    }
+
+    async fn perform(&self, request: Request) -> Result<Outcome, Refusal> {
         if let Some(outcome) = self.port.perform(&request) {
+            return outcome;
+        }
+        if let Some(outcome) = token::perform(&*self.store, &request).await {
             return outcome;
         }
         let (reply, outcome) = oneshot::channel();
@@ -79,12 +88,23 @@ impl Order {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use payouts::store::sqlite::SqliteStore;
+
     use super::*;
+
+    const USER: Actor = Actor::User { uid: 1000 };
+
+    async fn open() -> (tempfile::TempDir, Desk, mpsc::Receiver<Order>) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("adit.sqlite")).await.unwrap();
+        let (desk, orders) = Desk::open(Port::closed(), Arc::new(store));
+        (folder, desk, orders)
+    }
 
     #[tokio::test]
     async fn outcome_reaches_whoever_asked() {
-        let (desk, mut orders) = Desk::open(Port::closed());
-        let asked = tokio::spawn(async move { desk.ask(Request::Status).await });
+        let (_folder, desk, mut orders) = open().await;
+        let asked = tokio::spawn(async move { desk.ask(&USER, Request::Status).await });
         let order = orders.recv().await.unwrap();
         assert!(order.is_awaited());
         order.answer(Ok(Outcome::Batches(Vec::new())));
@@ -93,8 +113,8 @@ mod tests {
 
     #[tokio::test]
     async fn order_of_somebody_who_gave_up_is_known_as_such() {
-        let (desk, mut orders) = Desk::open(Port::closed());
-        let asked = tokio::spawn(async move { desk.ask(Request::Status).await });
+        let (_folder, desk, mut orders) = open().await;
+        let asked = tokio::spawn(async move { desk.ask(&USER, Request::Status).await });
         let order = orders.recv().await.unwrap();
         asked.abort();
         assert!(asked.await.unwrap_err().is_cancelled());
@@ -105,14 +125,14 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_taken_any_more_when_the_pool_ends() {
-        let (desk, mut orders) = Desk::open(Port::closed());
+        let (_folder, desk, mut orders) = open().await;
         let asked = tokio::spawn({
             let desk = desk.clone();
-            async move { desk.ask(Request::Status).await }
+            async move { desk.ask(&USER, Request::Status).await }
         });
         drop(orders.recv().await.unwrap());
         assert_eq!(asked.await.unwrap().unwrap_err().code, RefusalCode::Unavailable);
         drop(orders);
-        assert_eq!(desk.ask(Request::Status).await.unwrap_err().code, RefusalCode::Unavailable);
+        assert_eq!(desk.ask(&USER, Request::Status).await.unwrap_err().code, RefusalCode::Unavailable);
     }
 }

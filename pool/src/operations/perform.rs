@@ -25,7 +25,7 @@ use super::{
         AddressChange, BatchChange, BatchReport, BatchSummary, ExportedPsbt, PsbtBytes, Ran, Status, ThresholdSet,
     },
     reserve::{GiftSource, give},
-    sale, screening,
+    sale, screening, token,
 };
 
 /// Does a request with the payer of a store. `newest_cut` is the last position of the share log that a job can have now.
@@ -143,6 +143,10 @@ impl Operator<'_> {
             }
             Request::ClosePeriod { profile, period, by } => {
                 Ok(Outcome::PeriodClosed(period::close(self.store, profile, *period, by).await?))
+            }
+            Request::AddToken { .. } | Request::RevokeToken { .. } => {
+                let done = token::perform(self.store, request).await;
+                done.expect("it does all requests about tokens")
             }
             Request::Metrics | Request::Bans | Request::Reload { .. } | Request::LiftBan { .. } => Err(no_port()),
         }

@@ -19,6 +19,7 @@ use super::{
     reserve::Given,
     sale::SaleReport,
     screening::{AcceptReport, ReviewReport, ScreenedText, ScreeningReport},
+    token::{TokenAdded, TokenRevoked},
 };
 
 use crate::reload::ReloadReport;
@@ -85,6 +86,10 @@ pub enum Outcome {
     PeriodDeclared(PeriodChange),
     /// The period is closed.
     PeriodClosed(PeriodChange),
+    /// The token, this once.
+    TokenAdded(Box<TokenAdded>),
+    /// The token is not in force.
+    TokenRevoked(TokenRevoked),
     /// What the pool has counted, in OpenMetrics text.
     Metrics(String),
     /// The addresses that are banned.

@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod api;
 mod bad_input;
 mod blocks;
 mod books;

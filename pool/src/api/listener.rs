@@ -1,0 +1,302 @@
+//! The API's port: connections, TLS, and what a client may cost before its request is read.
+
+use std::{fs::File, io::BufReader, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context, ensure};
+use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use secrecy::ExposeSecret;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    },
+};
+use tower::ServiceExt;
+use tracing::{debug, warn};
+
+use crate::config::{
+    ApiConfig,
+    api::{TLS_KEY, TlsFiles},
+    secret_file,
+};
+
+/// Connections at a time; further ones wait to be accepted.
+const MAX_CONNECTIONS: usize = 512;
+/// How long a client may take for TLS, and for the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long connections may take to end when the pool shuts down.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause when the system can accept no more connections for the moment.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// The port on which the API is heard.
+pub struct ApiPort {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+}
+
+impl ApiPort {
+    /// Takes the port, and reads the certificate.
+    ///
+    /// # Errors
+    ///
+    /// When the port is in use, or the certificate or its key cannot be used.
+    pub async fn open(config: &ApiConfig) -> anyhow::Result<ApiPort> {
+        let tls = config.tls.as_ref().map(acceptor).transpose()?;
+        let listener = TcpListener::bind(config.listen).await;
+        let listener = listener.with_context(|| format!("cannot listen on {} (api.listen)", config.listen))?;
+        Ok(ApiPort { listener, tls })
+    }
+
+    /// Returns the URL by which it is reached on this machine.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not tell the address.
+    pub fn url(&self) -> anyhow::Result<String> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let mut address = self.listener.local_addr()?;
+        if address.ip().is_unspecified() {
+            let loopback = if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+            address.set_ip(loopback);
+        }
+        Ok(format!("{scheme}://{address}"))
+    }
+
+    /// Serves requests until the pool shuts down.
+    pub async fn serve(self, router: Router, draining: watch::Receiver<bool>) {
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut connections = JoinSet::new();
+        let mut ending = draining.clone();
+        loop {
+            // A place first: who was accepted is not forgotten when the wait is given up.
+            let accepted = async {
+                let place = Arc::clone(&places).acquire_owned().await;
+                (self.listener.accept().await, place)
+            };
+            let accepted = tokio::select! {
+                () = ended(&mut ending) => break,
+                Some(_) = connections.join_next() => continue,
+                accepted = accepted => accepted,
+            };
+            match accepted {
+                (Ok((stream, peer)), Ok(place)) => {
+                    let (router, tls, draining) = (router.clone(), self.tls.clone(), draining.clone());
+                    connections.spawn(async move {
+                        converse(stream, peer, tls, router, draining).await;
+                        drop(place);
+                    });
+                }
+                (Ok(_), Err(_)) => break,
+                (Err(error), _) => {
+                    debug!(%error, "connection of the API could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        let ended = timeout(END_TIMEOUT, async { while connections.join_next().await.is_some() {} });
+        if ended.await.is_err() {
+            warn!("connections of the API were cut off");
+        }
+    }
+}
+
+async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    draining: watch::Receiver<bool>,
+) {
+    // Answers are short, and events shall arrive when they happen.
+    let _ = stream.set_nodelay(true);
+    match tls {
+        None => answer_all(stream, peer, router, draining).await,
+        Some(tls) => match timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
+            Ok(Ok(stream)) => answer_all(stream, peer, router, draining).await,
+            Ok(Err(error)) => debug!(%peer, %error, "connection of the API without TLS"),
+            Err(_) => debug!(%peer, "connection of the API was silent for too long"),
+        },
+    }
+}
+
+/// Answers the requests of one connection, one after the other.
+async fn answer_all(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: SocketAddr,
+    router: Router,
+    mut draining: watch::Receiver<bool>,
+) {
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request)
+    });
+    let mut builder = http1::Builder::new();
+    let builder = builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        () = ended(&mut draining) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = outcome {
+        debug!(%peer, %error, "connection of the API ended");
+    }
+}
+
+/// Waits until the pool shuts down.
+async fn ended(draining: &mut watch::Receiver<bool>) {
+    let _ = draining.wait_for(|draining| *draining).await;
+}
+
+fn acceptor(files: &TlsFiles) -> anyhow::Result<TlsAcceptor> {
+    let TlsFiles { certificate, key } = files;
+    let cannot = || format!("api.tls_certificate: cannot read {}", certificate.display());
+    let chain: Vec<CertificateDer> =
+        CertificateDer::pem_reader_iter(BufReader::new(File::open(certificate).with_context(cannot)?))
+            .collect::<Result<_, _>>()
+            .with_context(cannot)?;
+    ensure!(!chain.is_empty(), "api.tls_certificate: {} holds no certificate in PEM", certificate.display());
+    let secret = secret_file::read_long(TLS_KEY, key)?;
+    let secret = PrivateKeyDer::from_pem_slice(secret.expose_secret().as_bytes())
+        .with_context(|| format!("{TLS_KEY}: {} holds no key in PEM", key.display()))?;
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, secret)
+        .with_context(|| format!("{} does not go with {}", key.display(), certificate.display()))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{
+        fs::{self, Permissions},
+        os::unix::fs::PermissionsExt,
+        path::Path,
+    };
+
+    use axum::routing::get;
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+    use tempfile::TempDir;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_rustls::{
+        TlsConnector,
+        rustls::{ClientConfig, RootCertStore},
+    };
+
+    use super::*;
+
+    struct Served {
+        address: SocketAddr,
+        draining: watch::Sender<bool>,
+        task: tokio::task::JoinHandle<()>,
+    }
+
+    async fn served(tls: Option<TlsFiles>) -> Served {
+        let config = ApiConfig { listen: ([127, 0, 0, 1], 0).into(), tls, requests_per_second: 1 };
+        let port = ApiPort::open(&config).await.unwrap();
+        let address = port.listener.local_addr().unwrap();
+        let (draining, drained) = watch::channel(false);
+        let router =
+            Router::new().route("/", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.ip().to_string()));
+        Served { address, draining, task: tokio::spawn(port.serve(router, drained)) }
+    }
+
+    /// Files of a new certificate for localhost, and the certificate itself.
+    fn certificate(folder: &Path) -> (TlsFiles, CertificateDer<'static>) {
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let files = TlsFiles { certificate: folder.join("api.crt"), key: folder.join("api.key") };
+        fs::write(&files.certificate, cert.pem()).unwrap();
+        fs::write(&files.key, signing_key.serialize_pem()).unwrap();
+        fs::set_permissions(&files.key, Permissions::from_mode(0o600)).unwrap();
+        (files, cert.der().clone())
+    }
+
+    async fn get_root(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> String {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        // Not every server says goodbye.
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn request_is_answered_and_handlers_know_who_asks() {
+        let served = served(None).await;
+        let mut stream = TcpStream::connect(served.address).await.unwrap();
+        let answer = get_root(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("127.0.0.1"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn with_a_certificate_the_api_speaks_tls_and_nothing_else() {
+        let folder = TempDir::new().unwrap();
+        let (files, root) = certificate(folder.path());
+        let served = served(Some(files)).await;
+        let mut roots = RootCertStore::empty();
+        roots.add(root).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = TcpStream::connect(served.address).await.unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+        assert!(get_root(&mut stream).await.starts_with("HTTP/1.1 200 OK"));
+        let mut plain = TcpStream::connect(served.address).await.unwrap();
+        assert!(!get_root_bytes(&mut plain).await.starts_with(b"HTTP"));
+    }
+
+    async fn get_root_bytes(stream: &mut TcpStream) -> Vec<u8> {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        answer
+    }
+
+    #[tokio::test]
+    async fn key_that_others_may_read_is_refused() {
+        let folder = TempDir::new().unwrap();
+        let (files, _) = certificate(folder.path());
+        fs::set_permissions(&files.key, Permissions::from_mode(0o644)).unwrap();
+        let config = ApiConfig { listen: ([127, 0, 0, 1], 0).into(), tls: Some(files), requests_per_second: 1 };
+        let Err(error) = ApiPort::open(&config).await else { panic!("it was taken") };
+        assert!(error.to_string().contains("chmod 600"), "{error:#}");
+    }
+
+    #[tokio::test]
+    async fn key_of_another_certificate_is_refused() {
+        let [one, other] = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+        let ((one, _), (other, _)) = (certificate(one.path()), certificate(other.path()));
+        let tls = Some(TlsFiles { certificate: one.certificate, key: other.key });
+        let config = ApiConfig { listen: ([127, 0, 0, 1], 0).into(), tls, requests_per_second: 1 };
+        let Err(error) = ApiPort::open(&config).await else { panic!("it was taken") };
+        assert!(error.to_string().contains("does not go with"), "{error:#}");
+    }
+
+    #[tokio::test]
+    async fn silent_connections_do_not_keep_the_pool_from_ending() {
+        let served = served(None).await;
+        let _silent = TcpStream::connect(served.address).await.unwrap();
+        sleep(Duration::from_millis(50)).await;
+        served.draining.send_replace(true);
+        timeout(END_TIMEOUT * 2, served.task).await.unwrap().unwrap();
+    }
+}

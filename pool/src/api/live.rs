@@ -1,0 +1,82 @@
+//! What the API knows of the running pool beside its books: read-only views, which are there once the pool has them.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::{
+    metrics::Metrics,
+    template::{LatestTemplate, Template},
+};
+
+/// After so many intervals at which templates should come, the last one counts as dead.
+const LIVE_INTERVALS: u32 = 3;
+
+/// A template, and when it came.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The template.
+    pub template: Arc<Template>,
+    /// When it came.
+    pub at: Instant,
+}
+
+/// The running pool.
+#[derive(Debug)]
+pub struct Live {
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// When the pool was started, in milliseconds since 1970 UTC.
+    pub started_at_ms: i64,
+    newest: watch::Sender<Option<Seen>>,
+    longest: Duration,
+}
+
+impl Live {
+    /// Begins without a template. A live node gives one every `refresh` at least.
+    pub fn new(metrics: Arc<Metrics>, refresh: Duration) -> Live {
+        let started_at_ms = Timestamp::now().as_millisecond();
+        Live { metrics, started_at_ms, newest: watch::Sender::new(None), longest: refresh * LIVE_INTERVALS }
+    }
+
+    /// Follows the templates until the pool shuts down.
+    pub async fn follow(
+        self: Arc<Live>,
+        mut templates: watch::Receiver<LatestTemplate>,
+        mut draining: watch::Receiver<bool>,
+    ) {
+        loop {
+            let newest = templates.borrow_and_update().clone();
+            if let Some(template) = newest {
+                self.newest.send_replace(Some(Seen { template, at: Instant::now() }));
+            }
+            tokio::select! {
+                changed = templates.changed() => if changed.is_err() { return },
+                _ = draining.wait_for(|draining| *draining) => return,
+            }
+        }
+    }
+
+    /// Returns the newest template, however old it is.
+    pub fn newest(&self) -> Option<Seen> {
+        self.newest.borrow().clone()
+    }
+
+    /// Tells whether there is a template, and no older than a live node would leave it.
+    ///
+    /// # Errors
+    ///
+    /// What is missing.
+    pub fn check_ready(&self, now: Instant) -> Result<(), String> {
+        let Some(seen) = self.newest() else { return Err("the pool waits for its node, see its log".to_owned()) };
+        let age = now.saturating_duration_since(seen.at);
+        if age > self.longest {
+            return Err(format!("the node has given no template for {} s", age.as_secs()));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,92 @@
+//! The admin API: what operators and watchers see of the pool, and what operators do, over HTTP.
+//!
+//! Owns routes, tokens at the door, problems, pages and keys of requests. What is done belongs to [`crate::operations`]:
+//! a handler makes a request of what a client has sent, and hands it in at the desk, or reads from the store.
+//!
+//! A request passes, in this order: the bound on its address ([`limits`]), its token and the table of rules ([`auth`],
+//! [`rules`]), its key if it moves money ([`idempotency`]), and then its handler in [`routes`].
+
+mod auth;
+mod extract;
+mod idempotency;
+mod limits;
+mod listener;
+mod live;
+mod openapi;
+mod paging;
+mod problem;
+mod routes;
+mod rules;
+
+use std::{any::Any, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, FromRef, Request},
+    http::{HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use payouts::store::Store;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::error;
+
+use self::{auth::Uses, idempotency::UnderWay, limits::RequestRates, problem::Problem};
+pub use self::{listener::ApiPort, live::Live};
+use crate::{config::ApiConfig, operations::Desk};
+
+/// What handlers take from: each takes only the part that it needs.
+#[derive(Clone, Debug, FromRef)]
+pub struct App {
+    store: Arc<dyn Store>,
+    desk: Desk,
+    live: Arc<Live>,
+    uses: Arc<Uses>,
+    rates: Arc<RequestRates>,
+    under_way: Arc<UnderWay>,
+}
+
+impl App {
+    /// Brings together what the API shows and where it hands in requests.
+    pub fn new(store: Arc<dyn Store>, desk: Desk, live: Arc<Live>, config: &ApiConfig) -> App {
+        let rates = Arc::new(RequestRates::new(config.requests_per_second));
+        App { store, desk, live, uses: Arc::default(), rates, under_way: Arc::default() }
+    }
+
+    /// Returns the API as something that answers requests.
+    pub fn router(self) -> Router {
+        let (routes, _) = openapi::router();
+        routes
+            .route_layer(middleware::from_fn_with_state(self.clone(), idempotency::once))
+            .route_layer(middleware::from_fn_with_state(self.clone(), auth::authorise))
+            .fallback(async || Problem::not_found("there is nothing at this path: see /api/docs"))
+            .layer(DefaultBodyLimit::max(idempotency::MAX_BODY_BYTES))
+            .layer(middleware::from_fn_with_state(self.clone(), limits::limit))
+            .layer(middleware::from_fn(add_headers))
+            .layer(CatchPanicLayer::custom(panicked))
+            .with_state(self)
+    }
+}
+
+/// Nothing of the API is kept by whoever passes it on, and nothing in it is taken for what it is not.
+async fn add_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    response
+}
+
+/// A handler that panics ends its own request alone.
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let words = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    error!(panic = words.unwrap_or_default(), "a request of the API failed");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", "the pool failed, see its log").into_response()
+}
+
+#[cfg(test)]
+mod tests;

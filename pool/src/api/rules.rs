@@ -1,0 +1,82 @@
+//! Who may do what: the one table of all routes, each with the least role that it takes.
+//!
+//! It is asked for each request, and the OpenAPI document is made to say the same. What does not stand here is refused.
+
+use axum::http::Method;
+use payouts::access::Role;
+
+/// What it takes to use a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Nothing.
+    Public,
+    /// A viewer's token, or that of a watcher of the account that the path names.
+    OwnAccount,
+    /// A token of this role, or of one that may more.
+    Least(Role),
+}
+
+/// What it takes to use a route, and whether it moves money.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rule {
+    /// The method.
+    pub(super) method: Method,
+    /// The path with its parameters in braces.
+    pub(super) path: &'static str,
+    /// Who may.
+    pub(super) access: Access,
+    /// Whether it moves money, or keeps it from moving: then it takes an `Idempotency-Key`.
+    pub(super) moves_money: bool,
+}
+
+impl Access {
+    /// Returns the least role, as the OpenAPI document says it.
+    pub(super) fn least_role(self) -> Option<Role> {
+        match self {
+            Access::Public => None,
+            Access::OwnAccount => Some(Role::Watcher),
+            Access::Least(role) => Some(role),
+        }
+    }
+}
+
+const fn rule(method: Method, path: &'static str, access: Access) -> Rule {
+    Rule { method, path, access, moves_money: false }
+}
+
+const fn get(path: &'static str, access: Access) -> Rule {
+    rule(Method::GET, path, access)
+}
+
+const fn post(path: &'static str, access: Access) -> Rule {
+    rule(Method::POST, path, access)
+}
+
+const fn delete(path: &'static str, access: Access) -> Rule {
+    rule(Method::DELETE, path, access)
+}
+
+const ADMIN: Access = Access::Least(Role::Admin);
+
+/// All routes.
+pub(super) const RULES: &[Rule] = &[
+    get("/healthz", Access::Public),
+    get("/readyz", Access::Public),
+    get("/metrics", Access::Least(Role::Viewer)),
+    get("/api/openapi.json", Access::Public),
+    get("/api/docs", Access::Public),
+    get("/api/v1/tokens", ADMIN),
+    post("/api/v1/tokens", ADMIN),
+    delete("/api/v1/tokens/{token}", ADMIN),
+    get("/api/v1/audit", ADMIN),
+];
+
+/// Returns the rule of a route.
+pub(super) fn find(method: &Method, path: &str) -> Option<&'static Rule> {
+    RULES.iter().find(|rule| rule.method == method && rule.path == path)
+}
+
+/// Returns the methods of a path.
+pub(super) fn methods(path: &str) -> Vec<&'static str> {
+    RULES.iter().filter(|rule| rule.path == path).map(|rule| rule.method.as_str()).collect()
+}
