@@ -7,6 +7,7 @@
 pub mod account;
 mod audit;
 mod desk;
+pub mod hash_rate;
 mod log;
 mod open;
 pub mod party;
@@ -63,6 +64,11 @@ pub enum Request {
     Show {
         /// The batch.
         batch: BatchId,
+    },
+    /// What a run would pay now. Nothing is done.
+    Preview {
+        /// This one alone, also below its threshold.
+        account: Option<User>,
     },
     /// Pay now what is due.
     Run {
@@ -277,6 +283,7 @@ impl Request {
             Request::Status
                 | Request::List { .. }
                 | Request::Show { .. }
+                | Request::Preview { .. }
                 | Request::Screening
                 | Request::Screen { .. }
                 | Request::Parties
@@ -292,6 +299,7 @@ impl Request {
         matches!(
             self,
             Request::Run { .. }
+                | Request::Preview { .. }
                 | Request::ExportPsbt { .. }
                 | Request::Screening
                 | Request::Screen { .. }
@@ -341,6 +349,7 @@ impl fmt::Display for Request {
             Request::KeepValues { values } => write!(f, "values of {} receipts", values.len()),
             Request::List { last } => write!(f, "list {last}"),
             Request::Show { batch } => write!(f, "show {batch}"),
+            Request::Preview { .. } => f.write_str("preview"),
             Request::Run { account: None } => f.write_str("run"),
             Request::Run { account: Some(account) } => write!(f, "run for {account}"),
             Request::Approve { batch, by } => write!(f, "approve {batch} by {by}"),

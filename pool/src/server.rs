@@ -128,7 +128,7 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     service::tell_status("waits for its node and the first template");
     let (desk, mut orders) = Desk::open(port, Arc::clone(&store));
     token::take_up_first(&*store, &config.data_dir).await?;
-    let live = Arc::new(Live::new(metrics, config.bitcoind.template_refresh));
+    let live = Arc::new(Live::new(metrics, config.network, config.bitcoind.template_refresh));
     let app = App::new(Arc::clone(&store), desk.clone(), Arc::clone(&live), &config.api);
     announce_api(&api_port.url()?);
     let api_task = tokio::spawn(api_port.serve(app.router(), draining.clone()));

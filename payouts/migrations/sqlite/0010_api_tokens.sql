@@ -48,3 +48,7 @@ CREATE TABLE api_answers (
 
 -- Answers "which are too old to be kept".
 CREATE INDEX api_answers_by_time ON api_answers (created_at_ms);
+
+-- Answer "what was booked of an account" and "what was paid to it", newest first.
+CREATE INDEX postings_by_account ON postings (account, entry, line);
+CREATE INDEX batch_outputs_by_account ON batch_outputs (account, batch);

@@ -19,7 +19,10 @@ pub use batch::{
     Due, PaidOutput,
 };
 pub use event::PayoutEvent;
-pub use payer::{Ownership, Payer, PayoutError, Replacement, Review, SaleOrder, SaleStatus, Screening, Selection};
+pub use payer::{
+    Ownership, Payer, PayoutError, Preview, PreviewOutput, Replacement, Review, SaleOrder, SaleStatus, Screening,
+    Selection,
+};
 pub use policy::{Approval, FeePayer, PayoutPolicy, SalePolicy};
 pub use refusal::{Outcome, Refusal};
 pub use restraint::{Restraint, RestraintAct, RestraintRow};

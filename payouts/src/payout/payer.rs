@@ -25,6 +25,7 @@ mod ending;
 mod orders;
 mod parties;
 mod prepare;
+mod preview;
 mod restraints;
 mod sales;
 mod screening;
@@ -34,6 +35,7 @@ mod turn;
 pub use bump::Replacement;
 pub use parties::Ownership;
 pub use prepare::Selection;
+pub use preview::{Preview, PreviewOutput};
 pub use sales::{SaleOrder, SaleStatus};
 pub use screening::{Review, Screening};
 

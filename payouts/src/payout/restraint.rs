@@ -22,7 +22,7 @@ pub enum Restraint {
 
 impl Restraint {
     /// Both, in the order in which they take what falls due.
-    pub(crate) const ALL: [Self; 2] = [Self::Blocked, Self::Held];
+    pub const ALL: [Self; 2] = [Self::Blocked, Self::Held];
 
     /// Returns the text form that stores keep.
     pub fn as_str(self) -> &'static str {

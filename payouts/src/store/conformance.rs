@@ -45,6 +45,7 @@ use crate::{
 
 mod access;
 mod journal;
+mod pages;
 mod payouts;
 mod periods;
 mod sales;
@@ -52,6 +53,7 @@ mod shares;
 
 pub(crate) use access::*;
 pub(crate) use journal::*;
+pub(crate) use pages::*;
 pub(crate) use payouts::*;
 pub(crate) use periods::*;
 pub(crate) use sales::*;
@@ -443,6 +445,8 @@ macro_rules! for_each_requirement {
             data_of_a_party_can_be_changed_and_erased_with_its_row,
             values_of_receipts_are_on_record_once,
             an_address_has_one_account,
+            pages_of_blocks_and_batches_follow_each_other,
+            postings_of_an_account_are_its_own_alone,
             token_is_found_by_its_hash_until_and_after_it_is_revoked,
             tokens_in_force_have_labels_of_their_own,
             last_use_of_a_token_never_goes_back,

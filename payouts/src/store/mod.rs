@@ -38,12 +38,14 @@ pub(crate) mod conformance;
 pub mod copy;
 mod error;
 mod outage;
+mod pages;
 pub mod postgres;
 pub mod sqlite;
 
 pub use access::AccessStore;
 pub use error::StoreError;
 pub use outage::Outage;
+pub use pages::{AccountPayment, AccountPosting, PageStore};
 
 /// One entry and the rows that belong to it, stored together or not at all.
 #[derive(Clone, Debug)]
@@ -184,7 +186,7 @@ pub enum Commit {
 ///
 /// What a call returned as done is durable. All lists that can grow without end are read in pages.
 #[async_trait]
-pub trait Store: AccessStore + Debug + Send + Sync {
+pub trait Store: AccessStore + PageStore + Debug + Send + Sync {
     /// Counts a start of the pool and returns the count, from 1.
     async fn begin_session(&self) -> Result<i64, StoreError>;
 

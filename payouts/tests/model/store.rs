@@ -27,7 +27,7 @@ use payouts::{
     reserve::PoolMoney,
     scheme::{beneficiary::Wishes, pps::Earned},
     share::{Appended, JobTerms, JobWork, Segment, SegmentSize, ShareGroup, ShareSeq, ShareTotals, WorkerTotals},
-    store::{AccessStore, Change, Commit, Row},
+    store::{AccessStore, AccountPayment, AccountPosting, Change, Commit, PageStore, Row},
 };
 use serde_json::Value;
 
@@ -147,6 +147,35 @@ impl AccessStore for FallibleStore {
 
     async fn keep_answer(&self, token: TokenId, key: &str, answer: &Answer) -> Result<(), StoreError> {
         self.call(Call::Write, self.inner.keep_answer(token, key, answer)).await
+    }
+}
+
+#[async_trait]
+impl PageStore for FallibleStore {
+    async fn blocks_after(&self, after: Option<(u32, BlockHash)>, limit: u32) -> Result<Vec<BlockRecord>, StoreError> {
+        self.call(Call::Read, self.inner.blocks_after(after, limit)).await
+    }
+
+    async fn batches_before(&self, before: Option<BatchId>, limit: u32) -> Result<Vec<Batch>, StoreError> {
+        self.call(Call::Read, self.inner.batches_before(before, limit)).await
+    }
+
+    async fn postings_of(
+        &self,
+        account: AccountId,
+        before: Option<(EntrySeq, u32)>,
+        limit: u32,
+    ) -> Result<Vec<AccountPosting>, StoreError> {
+        self.call(Call::Read, self.inner.postings_of(account, before, limit)).await
+    }
+
+    async fn payments_to(
+        &self,
+        account: AccountId,
+        before: Option<BatchId>,
+        limit: u32,
+    ) -> Result<Vec<AccountPayment>, StoreError> {
+        self.call(Call::Read, self.inner.payments_to(account, before, limit)).await
     }
 }
 

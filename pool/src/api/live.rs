@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bitcoin::Network;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
@@ -32,15 +33,17 @@ pub struct Live {
     pub metrics: Arc<Metrics>,
     /// When the pool was started, in milliseconds since 1970 UTC.
     pub started_at_ms: i64,
+    /// The network whose blocks are mined.
+    pub network: Network,
     newest: watch::Sender<Option<Seen>>,
     longest: Duration,
 }
 
 impl Live {
     /// Begins without a template. A live node gives one every `refresh` at least.
-    pub fn new(metrics: Arc<Metrics>, refresh: Duration) -> Live {
+    pub fn new(metrics: Arc<Metrics>, network: Network, refresh: Duration) -> Live {
         let started_at_ms = Timestamp::now().as_millisecond();
-        Live { metrics, started_at_ms, newest: watch::Sender::new(None), longest: refresh * LIVE_INTERVALS }
+        Live { metrics, started_at_ms, network, newest: watch::Sender::new(None), longest: refresh * LIVE_INTERVALS }
     }
 
     /// Follows the templates until the pool shuts down.

@@ -56,15 +56,62 @@ const fn delete(path: &'static str, access: Access) -> Rule {
     rule(Method::DELETE, path, access)
 }
 
+/// What moves money, or keeps it from moving: an operator's, under a key.
+const fn money(path: &'static str) -> Rule {
+    Rule { method: Method::POST, path, access: OPERATOR, moves_money: true }
+}
+
+const VIEWER: Access = Access::Least(Role::Viewer);
+const OPERATOR: Access = Access::Least(Role::Operator);
 const ADMIN: Access = Access::Least(Role::Admin);
 
 /// All routes.
 pub(super) const RULES: &[Rule] = &[
     get("/healthz", Access::Public),
     get("/readyz", Access::Public),
-    get("/metrics", Access::Least(Role::Viewer)),
+    get("/metrics", VIEWER),
     get("/api/openapi.json", Access::Public),
     get("/api/docs", Access::Public),
+    get("/api/v1/pool", VIEWER),
+    get("/api/v1/bans", VIEWER),
+    delete("/api/v1/bans/{address}", OPERATOR),
+    get("/api/v1/accounts", VIEWER),
+    post("/api/v1/accounts", OPERATOR),
+    get("/api/v1/accounts/{account}", Access::OwnAccount),
+    rule(Method::PATCH, "/api/v1/accounts/{account}", OPERATOR),
+    delete("/api/v1/accounts/{account}/name", OPERATOR),
+    get("/api/v1/accounts/{account}/balance", Access::OwnAccount),
+    get("/api/v1/accounts/{account}/payouts", Access::OwnAccount),
+    get("/api/v1/accounts/{account}/entries", Access::OwnAccount),
+    get("/api/v1/accounts/{account}/workers", Access::OwnAccount),
+    money("/api/v1/accounts/{account}/hold"),
+    money("/api/v1/accounts/{account}/release"),
+    rule(Method::PUT, "/api/v1/accounts/{account}/threshold", OPERATOR),
+    get("/api/v1/blocks", VIEWER),
+    get("/api/v1/blocks/{hash}", VIEWER),
+    get("/api/v1/payouts", VIEWER),
+    get("/api/v1/payouts/next", VIEWER),
+    get("/api/v1/payouts/batches", VIEWER),
+    money("/api/v1/payouts/batches"),
+    get("/api/v1/payouts/batches/{batch}", VIEWER),
+    money("/api/v1/payouts/batches/{batch}/approve"),
+    money("/api/v1/payouts/batches/{batch}/cancel"),
+    money("/api/v1/payouts/batches/{batch}/bump"),
+    post("/api/v1/payouts/batches/{batch}/psbt/export", OPERATOR),
+    money("/api/v1/payouts/batches/{batch}/psbt"),
+    get("/api/v1/ledger/balances", VIEWER),
+    get("/api/v1/ledger/entries", VIEWER),
+    get("/api/v1/reserve", VIEWER),
+    money("/api/v1/reserve/fund"),
+    money("/api/v1/reserve/assign"),
+    get("/api/v1/exports/records", VIEWER),
+    get("/api/v1/screening", VIEWER),
+    post("/api/v1/screening/check", VIEWER),
+    money("/api/v1/screening/reviews"),
+    money("/api/v1/screening/lists/{list}/accept"),
+    get("/api/v1/sales", VIEWER),
+    money("/api/v1/sales/{sale}/steps"),
+    money("/api/v1/sales/{sale}/delivery"),
     get("/api/v1/tokens", ADMIN),
     post("/api/v1/tokens", ADMIN),
     delete("/api/v1/tokens/{token}", ADMIN),

@@ -47,7 +47,7 @@ impl Fixture {
                 order.answer(Err(Refusal::new(RefusalCode::NotFound, "there is no such thing")));
             }
         });
-        let live = Arc::new(Live::new(Arc::new(Metrics::new()), Duration::from_secs(30)));
+        let live = Arc::new(Live::new(Arc::new(Metrics::new()), bitcoin::Network::Regtest, Duration::from_secs(30)));
         let config = ApiConfig { listen: ([127, 0, 0, 1], 0).into(), tls: None, requests_per_second };
         let app = App::new(Arc::clone(&store) as Arc<dyn Store>, desk, live, &config);
         for address in [OWN, OTHER] {

@@ -100,6 +100,9 @@ pub struct RunArguments {
     /// Pay this address, or account by its name, alone, also below its threshold [default: all that are due]
     #[arg(long, value_name = "ACCOUNT")]
     pub account: Option<User>,
+    /// Tell what would be paid, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// What is approved, and by whom.
@@ -236,6 +239,7 @@ impl PayoutCommand {
             PayoutCommand::Status(_) => Request::Status,
             PayoutCommand::List(ListBatchesArguments { last, .. }) => Request::List { last },
             PayoutCommand::Show(ShowArguments { batch, .. }) => Request::Show { batch },
+            PayoutCommand::Run(RunArguments { account, dry_run: true, .. }) => Request::Preview { account },
             PayoutCommand::Run(RunArguments { account, .. }) => Request::Run { account },
             PayoutCommand::Approve(ApproveArguments { batch, by, .. }) => Request::Approve { batch, by },
             PayoutCommand::Cancel(CancelArguments { batch, reason, even_if_exported, .. }) => {

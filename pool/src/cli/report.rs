@@ -13,8 +13,8 @@ use crate::{
         token,
     },
     operations::report::{
-        AddressChange, BatchChange, BatchReport, BatchSummary, ExportedPsbt, Outcome, Ran, Stage, Status, ThresholdSet,
-        Wait,
+        AddressChange, BatchChange, BatchReport, BatchSummary, ExportedPsbt, Outcome, PreviewReport, Ran, Stage,
+        Status, ThresholdSet, Wait,
     },
 };
 
@@ -28,6 +28,7 @@ pub(super) fn text(outcome: &Outcome) -> anyhow::Result<String> {
         Outcome::Status(status) => self::status(status)?,
         Outcome::Batches(batches) => self::batches(batches)?.to_string(),
         Outcome::Batch(report) => batch(report)?,
+        Outcome::Preview(preview) => self::preview(preview),
         Outcome::Ran(ran) => self::ran(ran)?,
         Outcome::Approved(change) => approved(change),
         Outcome::Cancelled(BatchChange { batch, already }) => {
@@ -222,6 +223,29 @@ fn batch(report: &BatchReport) -> anyhow::Result<String> {
         let _ = write!(text, "\n{events}");
     }
     Ok(text)
+}
+
+fn preview(preview: &PreviewReport) -> String {
+    let mut table = Table::new([("ADDRESS", Align::Left), ("SAT", Align::Right), ("NETWORK FEE", Align::Right)]);
+    for output in &preview.outputs {
+        let paid = output.taken_sat.saturating_sub(output.fee_part_sat);
+        table.push([output.address.clone(), paid.to_string(), output.fee_part_sat.to_string()]);
+    }
+    let PreviewReport { outputs, paid_sat, network_fee_sat, left_accounts, left_sat, obstacle, .. } = preview;
+    let mut text = match outputs.is_empty() {
+        true => "A run would make no transaction now.\n".to_owned(),
+        false => format!(
+            "{table}\nA run would pay {} accounts {paid_sat} sat, and the network about {network_fee_sat} sat.\n",
+            outputs.len()
+        ),
+    };
+    if *left_accounts > 0 {
+        let _ = writeln!(text, "{left_accounts} accounts wait with {left_sat} sat for a further one, or for coins.");
+    }
+    if let Some(obstacle) = obstacle {
+        let _ = writeln!(text, "Nothing is paid: {obstacle}.");
+    }
+    text
 }
 
 fn ran(ran: &Ran) -> anyhow::Result<String> {

@@ -23,7 +23,7 @@ use crate::config::network_name;
 const PAGE: u32 = 1_000;
 
 /// Whom an account mines for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MinesFor {
     /// With all others, by the pool's scheme
@@ -33,27 +33,30 @@ pub enum MinesFor {
 }
 
 /// A part of what an account earns that becomes somebody else's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Donation {
     /// Hundredths of a percent; 0 is none.
     pub basis_points: u16,
     /// Whose it becomes.
+    #[schema(value_type = String)]
     pub address: Address<NetworkUnchecked>,
 }
 
 /// An address among which the rest is divided.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Part {
     /// Whose it becomes.
+    #[schema(value_type = String)]
     pub address: Address<NetworkUnchecked>,
     /// How much, measured by all weights together.
+    #[schema(value_type = u32)]
     pub weight: NonZeroU32,
 }
 
 /// What is to change of what an account asked for. What is not given stays.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AccountChanges {
     /// Whom it mines for.
@@ -89,18 +92,20 @@ impl fmt::Display for AccountChanges {
 }
 
 /// An account in a line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AccountSummary {
     /// Its number.
+    #[schema(value_type = i64)]
     pub account: AccountId,
     /// What it is called.
+    #[schema(value_type = Option<String>)]
     pub name: Option<AccountName>,
     /// Its address.
     pub address: String,
 }
 
 /// An account, and whether the request made or named it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AccountAdded {
     /// The account as it is now.
     pub account: AccountSummary,
@@ -109,9 +114,10 @@ pub struct AccountAdded {
 }
 
 /// An account without the name that it had.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NameRemoved {
     /// The name.
+    #[schema(value_type = String)]
     pub name: AccountName,
     /// The account as it is now.
     pub account: AccountSummary,
@@ -120,11 +126,13 @@ pub struct NameRemoved {
 }
 
 /// What an account asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AccountReport {
     /// Its number.
+    #[schema(value_type = i64)]
     pub account: AccountId,
     /// What it is called.
+    #[schema(value_type = Option<String>)]
     pub name: Option<AccountName>,
     /// Its address.
     pub address: String,
@@ -137,7 +145,7 @@ pub struct AccountReport {
 }
 
 /// What an account gives away.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DonationReport {
     /// Hundredths of a percent.
     pub basis_points: u16,
@@ -146,7 +154,7 @@ pub struct DonationReport {
 }
 
 /// A part of what an account divides.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PartReport {
     /// Whose it becomes.
     pub address: String,
@@ -155,7 +163,7 @@ pub struct PartReport {
 }
 
 /// An account, and whether the request changed what it asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AccountChange {
     /// The account as it is now.
     pub account: AccountReport,

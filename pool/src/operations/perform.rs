@@ -70,6 +70,7 @@ impl Operator<'_> {
                 let events = self.store.batch_events(*batch).await?;
                 Ok(Outcome::Batch(BatchReport::new(&self.batch(*batch).await?, events)))
             }
+            Request::Preview { account } => self.preview(account.as_ref()).await,
             Request::Run { account } => self.run(account.as_ref()).await,
             Request::Approve { batch, by } => {
                 let done = self.payer.approve(*batch, by.as_str()).await?;
@@ -162,11 +163,20 @@ impl Operator<'_> {
         Ok(Outcome::Status(Status::new(status, |row| addresses.get(&row.account).cloned().unwrap_or_default())))
     }
 
-    async fn run(self, user: Option<&User>) -> Result<Outcome, Refusal> {
-        let selection = match user {
+    async fn preview(self, user: Option<&User>) -> Result<Outcome, Refusal> {
+        let selection = self.selection(user).await?;
+        Ok(Outcome::Preview(self.payer.preview(selection).await?.into()))
+    }
+
+    async fn selection(&self, user: Option<&User>) -> Result<Selection, Refusal> {
+        Ok(match user {
             None => Selection::Due,
             Some(user) => Selection::Account(self.account(user).await?.id),
-        };
+        })
+    }
+
+    async fn run(self, user: Option<&User>) -> Result<Outcome, Refusal> {
+        let selection = self.selection(user).await?;
         let events = self.payer.run(selection).await.map_err(|error| about(user, error))?;
         events.iter().for_each(tell);
         let mut ran = Ran { batches: Vec::new(), waiting_accounts: 0, waiting_sat: 0 };

@@ -14,11 +14,12 @@ use serde::{Deserialize, Serialize};
 use super::{Outcome, Refusal, RefusalCode, Request, Words, perform::code_of_store};
 
 /// A period, and whether the request changed anything about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PeriodChange {
     /// The country profile, name and version, that it was declared by.
     pub profile: String,
     /// The period.
+    #[schema(value_type = String)]
     pub period: Period,
     /// The last declaration.
     pub declaration: String,

@@ -24,7 +24,7 @@ pub struct Port {
 }
 
 /// An address that is banned.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BanReport {
     /// The IPv4 address, or the network of an IPv6 address.
     pub origin: String,
@@ -33,9 +33,10 @@ pub struct BanReport {
 }
 
 /// What became of a ban.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BanLifted {
     /// The address.
+    #[schema(value_type = String)]
     pub address: IpAddr,
     /// Whether it was not banned.
     pub already: bool,

@@ -3,10 +3,11 @@
 
 use bitcoin::{BlockHash, Txid};
 use payouts::{
+    account::AccountId,
     export::{party::PartyId, valued::Kept},
     payout::{
         AttemptStage, Batch, BatchApproval, BatchEvent, BatchId, BatchState, ConfirmationBlock, LedgerTotals,
-        OpenBatch, PaidOutput, PayoutStatus, RestraintRow, WaitsFor,
+        OpenBatch, PaidOutput, PayoutStatus, Preview, PreviewOutput, RestraintRow, WaitsFor,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,8 @@ pub enum Outcome {
     Batches(Vec<BatchSummary>),
     /// One batch.
     Batch(BatchReport),
+    /// What a run would pay.
+    Preview(PreviewReport),
     /// What a run has made.
     Ran(Ran),
     /// The batch is approved.
@@ -101,7 +104,7 @@ pub enum Outcome {
 }
 
 /// How payouts stand.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Status {
     /// When new batches are made.
     pub schedule: String,
@@ -128,7 +131,7 @@ pub struct Status {
 }
 
 /// What the ledger has in sum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Totals {
     /// What miners are due.
     pub payable_sat: i64,
@@ -153,7 +156,7 @@ pub struct Totals {
 }
 
 /// An address that is not paid, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RestraintReport {
     /// The address.
     pub address: String,
@@ -166,7 +169,7 @@ pub struct RestraintReport {
 }
 
 /// A batch that has not come to its end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OpenBatchReport {
     /// The batch.
     pub batch: BatchSummary,
@@ -175,7 +178,7 @@ pub struct OpenBatchReport {
 }
 
 /// What a batch waits for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Wait {
     /// Somebody's approval.
@@ -189,6 +192,7 @@ pub enum Wait {
     /// That a transaction which has spent its coins is deep enough to be believed.
     Conflict {
         /// That transaction.
+        #[schema(value_type = String)]
         by: Txid,
         /// Its confirmations.
         depth: u32,
@@ -196,7 +200,7 @@ pub enum Wait {
 }
 
 /// How far a batch is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Nobody has approved it, and somebody must.
@@ -216,13 +220,15 @@ pub enum Stage {
 }
 
 /// A batch in a line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BatchSummary {
     /// Its number.
+    #[schema(value_type = i64)]
     pub batch: BatchId,
     /// How far it is.
     pub stage: Stage,
     /// Its transaction: the confirmed one, or else the newest.
+    #[schema(value_type = String)]
     pub txid: Txid,
     /// How many transactions were made for it.
     pub attempts: usize,
@@ -239,16 +245,17 @@ pub struct BatchSummary {
 }
 
 /// A block with a batch's transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BlockReport {
     /// Its hash.
+    #[schema(value_type = String)]
     pub hash: BlockHash,
     /// Its height.
     pub height: u32,
 }
 
 /// All that is known of a batch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BatchReport {
     /// It in a line.
     pub summary: BatchSummary,
@@ -261,7 +268,7 @@ pub struct BatchReport {
 }
 
 /// An output that pays an account.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OutputReport {
     /// Its place in the transaction.
     pub vout: u32,
@@ -276,18 +283,20 @@ pub struct OutputReport {
 }
 
 /// The part of an output that came from one coinbase.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LotReport {
     /// The coinbase output, `txid:vout`.
+    #[schema(value_type = String)]
     pub coinbase: bitcoin::OutPoint,
     /// How much.
     pub sat: u64,
 }
 
 /// A transaction that was made for a batch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AttemptReport {
     /// The transaction.
+    #[schema(value_type = String)]
     pub txid: Txid,
     /// How far it is.
     pub stage: Stage,
@@ -298,7 +307,7 @@ pub struct AttemptReport {
 }
 
 /// Something that people did with a batch, or that befell it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EventReport {
     /// When.
     pub at_ms: i64,
@@ -308,8 +317,62 @@ pub struct EventReport {
     pub note: String,
 }
 
+/// What a run would pay now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PreviewReport {
+    /// Whom the next transaction would pay, smallest first.
+    pub outputs: Vec<PreviewOutputReport>,
+    /// What it would pay them, the network's fee taken off.
+    pub paid_sat: u64,
+    /// What it would pay the network, about.
+    pub network_fee_sat: u64,
+    /// Its fee rate, satoshis for a thousand weight units.
+    pub fee_rate_sat_per_kwu: u64,
+    /// How many accounts are due and not in it: they need a further transaction, or more coins.
+    pub left_accounts: usize,
+    /// What these are due.
+    pub left_sat: u64,
+    /// Why nothing is paid now whatever is due; nothing if that is not so.
+    pub obstacle: Option<String>,
+}
+
+/// An output that a run would make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PreviewOutputReport {
+    /// The account.
+    #[schema(value_type = i64)]
+    pub account: AccountId,
+    /// Its address.
+    pub address: String,
+    /// What is taken from its balance.
+    pub taken_sat: u64,
+    /// What of it goes to the network.
+    pub fee_part_sat: u64,
+}
+
+impl From<Preview> for PreviewReport {
+    fn from(preview: Preview) -> PreviewReport {
+        let output = |PreviewOutput { due, fee }| PreviewOutputReport {
+            account: due.account,
+            address: due.address,
+            taken_sat: due.amount.to_sat(),
+            fee_part_sat: fee.to_sat(),
+        };
+        let outputs: Vec<_> = preview.outputs.into_iter().map(output).collect();
+        PreviewReport {
+            paid_sat: outputs.iter().map(|output| output.taken_sat.saturating_sub(output.fee_part_sat)).sum(),
+            outputs,
+            network_fee_sat: preview.network_fee.to_sat(),
+            fee_rate_sat_per_kwu: preview.fee_rate.to_sat_per_kwu(),
+            left_accounts: preview.left.len(),
+            left_sat: preview.left.iter().map(|due| due.amount.to_sat()).sum(),
+            obstacle: preview.obstacle,
+        }
+    }
+}
+
 /// What a run has made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Ran {
     /// The batches that it made.
     pub batches: Vec<BatchSummary>,
@@ -320,7 +383,7 @@ pub struct Ran {
 }
 
 /// A batch, and whether the request changed it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BatchChange {
     /// The batch as it is now.
     pub batch: BatchSummary,
@@ -329,7 +392,7 @@ pub struct BatchChange {
 }
 
 /// An address, and whether the request changed anything about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AddressChange {
     /// The address.
     pub address: String,
@@ -342,7 +405,7 @@ pub struct AddressChange {
 }
 
 /// From which balance on an address is paid.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ThresholdSet {
     /// The address.
     pub address: String,
@@ -353,11 +416,12 @@ pub struct ThresholdSet {
 }
 
 /// A transaction to be signed elsewhere.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ExportedPsbt {
     /// Whose transaction it is.
     pub batch: BatchSummary,
     /// The transaction.
+    #[schema(value_type = String)]
     pub psbt: PsbtBytes,
 }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{Refusal, RefusalCode, Words, perform::code_of_store};
 
 /// Out of what the reserve is filled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GiftSource {
     /// The pool's fees
@@ -24,7 +24,7 @@ pub enum GiftSource {
 }
 
 /// How the reserve stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ReserveReport {
     /// What is in it. Below zero after a block was lost out of which work was paid.
     pub reserve_sat: i64,
@@ -39,22 +39,25 @@ pub struct ReserveReport {
 }
 
 /// A period of work that is not paid.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PeriodReport {
     /// Its number.
+    #[schema(value_type = i64)]
     pub period: PeriodNumber,
     /// By what it is paid.
     pub scheme: String,
     /// It begins behind this position of the share log.
+    #[schema(value_type = i64)]
     pub after: ShareSeq,
     /// The last position that it pays for; nothing while it is open.
+    #[schema(value_type = Option<i64>)]
     pub upto: Option<ShareSeq>,
     /// What the reserve lacks for it; nothing if that is not known yet.
     pub missing_sat: Option<u64>,
 }
 
 /// What was given.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Given {
     /// How much.
     pub sat: u64,
@@ -63,6 +66,7 @@ pub struct Given {
     /// The operator's name for it.
     pub reference: String,
     /// The ledger entry that says so.
+    #[schema(value_type = i64)]
     pub entry: EntrySeq,
 }
 

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{Refusal, Words, account::find_account, log::tell};
 
 /// A step of a sale, as an operator orders it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "step", rename_all = "snake_case", deny_unknown_fields)]
 pub enum SaleStep {
     /// Begin a sale.
@@ -29,15 +29,20 @@ pub enum SaleStep {
     /// Note a desk's offer.
     Quote {
         /// The desk's id of it.
+        #[schema(value_type = String)]
         quote: Reference,
         /// The account of the desk's address.
+        #[schema(value_type = String)]
         desk: User,
         /// The venue at which the desk sells on.
         #[serde(default)]
+        #[schema(value_type = Option<String>)]
         venue: Option<SourceName>,
         /// The price of one bitcoin, in the currency of the fee.
+        #[schema(value_type = String)]
         price: Rate,
         /// What the desk charges.
+        #[schema(value_type = Object)]
         fee: FiatAmount,
         /// The first millisecond at which it no longer holds, since 1970 UTC.
         expires_at_ms: i64,
@@ -45,13 +50,16 @@ pub enum SaleStep {
     /// Accept the offer.
     Accept {
         /// The number of the contract.
+        #[schema(value_type = String)]
         contract: Reference,
     },
     /// Note that the money came in.
     Settle {
         /// How much.
+        #[schema(value_type = Object)]
         received: FiatAmount,
         /// The bank's reference.
+        #[schema(value_type = String)]
         bank_reference: Reference,
         /// When, in milliseconds since 1970 UTC; now if it is not said.
         #[serde(default)]
@@ -60,13 +68,16 @@ pub enum SaleStep {
     /// Note the declaration to an authority.
     Declare {
         /// The id of the declaration.
+        #[schema(value_type = String)]
         declaration: Reference,
         /// The authority.
+        #[schema(value_type = String)]
         authority: Reference,
     },
     /// Give the sale up.
     Cancel {
         /// Why.
+        #[schema(value_type = String)]
         reason: Reference,
     },
 }
@@ -86,7 +97,7 @@ impl SaleStep {
 }
 
 /// A sale as an operator sees it. Amounts of money are decimal numbers in `currency`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SaleReport {
     /// Its name.
     pub sale: String,
@@ -101,8 +112,10 @@ pub struct SaleReport {
     /// The number of the contract.
     pub contract: Option<String>,
     /// The payout that delivers it.
+    #[schema(value_type = Option<i64>)]
     pub batch: Option<BatchId>,
     /// The output that delivered it.
+    #[schema(value_type = Option<String>)]
     pub delivery: Option<OutPoint>,
     /// What came in.
     pub received: Option<String>,
@@ -115,7 +128,7 @@ pub struct SaleReport {
 }
 
 /// An offer as an operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OfferReport {
     /// The desk's id of it.
     pub quote: String,

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{Refusal, RefusalCode, Words, account::find_account};
 
 /// How screening stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ScreeningReport {
     /// Why nothing is paid now; nothing if lists may be relied upon.
     pub nothing_is_paid: Option<String>,
@@ -30,7 +30,7 @@ pub struct ScreeningReport {
 }
 
 /// A list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ListReport {
     /// Its name in the settings.
     pub source: String,
@@ -49,13 +49,14 @@ pub struct ListReport {
 }
 
 /// An account that screening restrains.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FindingReport {
     /// Its address.
     pub address: String,
     /// `HELD` or `BLOCKED`.
     pub outcome: String,
     /// What was found.
+    #[schema(value_type = Vec<Object>)]
     pub evidence: Vec<Evidence>,
     /// What is missing of its owner.
     pub missing: Vec<String>,
@@ -66,7 +67,7 @@ pub struct FindingReport {
 }
 
 /// What lists have about an address or a name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ScreenedText {
     /// What was asked about.
     pub text: String,
@@ -75,13 +76,14 @@ pub struct ScreenedText {
     /// `CLEAR`, `HELD` or `BLOCKED`.
     pub outcome: String,
     /// What was found.
+    #[schema(value_type = Vec<Object>)]
     pub evidence: Vec<Evidence>,
     /// Why the lists may not be relied upon, if so.
     pub unusable: Option<String>,
 }
 
 /// What became of an operator's word for a release.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ReviewReport {
     /// The account's address.
     pub address: String,
@@ -90,7 +92,7 @@ pub struct ReviewReport {
 }
 
 /// What became of an operator's word for a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AcceptReport {
     /// The list.
     pub source: String,

@@ -12,12 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::{Refusal, account::find_account};
 
 /// Hashes that a share of difficulty 1 takes on average.
-const HASHES_PER_DIFFICULTY: f64 = 4_294_967_296.0;
+pub(crate) const HASHES_PER_DIFFICULTY: f64 = 4_294_967_296.0;
 
 /// What the workers of an account have done in a stretch of time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkersReport {
     /// The account's number.
+    #[schema(value_type = i64)]
     pub account: AccountId,
     /// Its address.
     pub address: String,
@@ -31,7 +32,7 @@ pub struct WorkersReport {
 }
 
 /// What one worker has done.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkerReport {
     /// Its name; may be empty.
     pub worker: String,

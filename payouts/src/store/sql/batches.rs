@@ -267,7 +267,7 @@ pub(super) async fn to_watch(pool: &Pool, height: u32) -> Result<Vec<Batch>, Sto
     batches(pool, &rows).await
 }
 
-async fn batches(pool: &Pool, rows: &[SqlRow]) -> Result<Vec<Batch>, StoreError> {
+pub(super) async fn batches(pool: &Pool, rows: &[SqlRow]) -> Result<Vec<Batch>, StoreError> {
     let mut batches = Vec::with_capacity(rows.len());
     for row in rows {
         batches.push(batch(pool, row).await?);

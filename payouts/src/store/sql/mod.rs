@@ -46,6 +46,7 @@ mod entries;
 mod folding;
 mod journal;
 pub(in crate::store) mod known;
+mod pages;
 mod periods;
 mod register;
 mod reserve;

@@ -1,27 +1,125 @@
-//! The routes, by theme.
+//! The routes, by theme. A handler makes a request of what a client has sent and hands it in at the desk, or reads a page
+//! from the store; it decides nothing.
 
+mod accounts;
+mod bans;
+mod blocks;
 mod health;
+mod ledger;
+mod payouts;
+mod pool;
+mod sales;
+mod screening;
 mod tokens;
 
+use std::collections::HashMap;
+
+use ::payouts::{
+    account::{AccountId, User},
+    store::Store,
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{App, problem::Problem};
-use crate::operations::Outcome;
+use super::{App, auth::Caller, problem::Problem};
+use crate::operations::{Outcome, Words};
 
 /// Adds all routes.
 pub(super) fn add(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
-    router
+    let router = router
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
+        .routes(routes!(pool::pool))
+        .routes(routes!(bans::list))
+        .routes(routes!(bans::lift))
+        .routes(routes!(blocks::list))
+        .routes(routes!(blocks::show))
+        .routes(routes!(ledger::balances))
+        .routes(routes!(ledger::entries))
+        .routes(routes!(ledger::records))
+        .routes(routes!(ledger::reserve))
+        .routes(routes!(ledger::fund))
+        .routes(routes!(ledger::assign))
+        .routes(routes!(screening::status))
+        .routes(routes!(screening::check))
+        .routes(routes!(screening::review))
+        .routes(routes!(screening::accept))
+        .routes(routes!(sales::list))
+        .routes(routes!(sales::step))
+        .routes(routes!(sales::deliver))
         .routes(routes!(tokens::list, tokens::add))
         .routes(routes!(tokens::revoke))
-        .routes(routes!(tokens::audit))
+        .routes(routes!(tokens::audit));
+    add_payouts(add_accounts(router))
 }
+
+fn add_accounts(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
+    router
+        .routes(routes!(accounts::list, accounts::add))
+        .routes(routes!(accounts::show, accounts::change))
+        .routes(routes!(accounts::remove_name))
+        .routes(routes!(accounts::balance))
+        .routes(routes!(accounts::payouts))
+        .routes(routes!(accounts::entries))
+        .routes(routes!(accounts::workers))
+        .routes(routes!(accounts::hold))
+        .routes(routes!(accounts::release))
+        .routes(routes!(accounts::set_threshold))
+}
+
+fn add_payouts(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
+    router
+        .routes(routes!(payouts::status))
+        .routes(routes!(payouts::next))
+        .routes(routes!(payouts::list, payouts::run))
+        .routes(routes!(payouts::show))
+        .routes(routes!(payouts::approve))
+        .routes(routes!(payouts::cancel))
+        .routes(routes!(payouts::bump))
+        .routes(routes!(payouts::export_psbt))
+        .routes(routes!(payouts::import_psbt))
+}
+
+/// Takes what the desk has answered out of the outcome that was to be expected.
+macro_rules! answered {
+    ($outcome:expr, $expected:path) => {
+        match $outcome {
+            $expected(report) => Ok(axum::Json(report)),
+            other => Err($crate::api::routes::unexpected(&other)),
+        }
+    };
+}
+
+use answered;
 
 /// The desk has answered something else than what was asked.
 fn unexpected(outcome: &Outcome) -> Problem {
     let debug = format!("{outcome:?}");
     let name = debug.split(['(', ' ']).next().unwrap_or_default();
     Problem::failed(format!("the pool answers with something else: {name}"))
+}
+
+/// Reads an account as people call it.
+fn user(text: &str) -> Result<User, Problem> {
+    text.parse().map_err(|error| Problem::invalid(format!("{error}")))
+}
+
+/// Who does something, for the record: what his token is called.
+fn by(caller: &Caller) -> Result<Words, Problem> {
+    caller.label.parse().map_err(|error| Problem::failed(format!("the token's label {error}")))
+}
+
+/// Returns the addresses of some accounts.
+async fn addresses(
+    store: &dyn Store,
+    accounts: impl Iterator<Item = AccountId>,
+) -> Result<HashMap<AccountId, String>, Problem> {
+    let mut addresses = HashMap::new();
+    for account in accounts {
+        if !addresses.contains_key(&account) {
+            let found = store.accounts(AccountId::new(account.get() - 1), 1).await?;
+            addresses.extend(found.into_iter().filter(|it| it.id == account).map(|it| (it.id, it.address)));
+        }
+    }
+    Ok(addresses)
 }

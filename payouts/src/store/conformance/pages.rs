@@ -1,0 +1,68 @@
+//! What every store must do with lists for people: pages that follow each other give what the whole list gives.
+
+use super::*;
+use crate::store::AccountPosting;
+
+/// Goes through a list a page of one at a time.
+async fn one_by_one<T, C: Copy>(mut page: impl AsyncFnMut(Option<C>) -> Vec<T>, cursor: impl Fn(&T) -> C) -> Vec<T> {
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let Some(item) = page(after).await.pop() else { return seen };
+        after = Some(cursor(&item));
+        seen.push(item);
+        assert!(seen.len() < 100, "the list goes in circles");
+    }
+}
+
+pub(crate) async fn pages_of_blocks_and_batches_follow_each_other(store: AnyStore) {
+    let account = store.account(&address(1)).await.unwrap();
+    for id in [1, 2, 3] {
+        matured_block(&store, id, account, 100).await;
+        let paid = Batch { id: BatchId::new(id.into()), ..batch(&store, account, 60).await };
+        let row = Row::BatchCreated { batch: paid.clone(), wallet_change: "{}".to_owned() };
+        post(&store, draft(&format!("batch {id}"), 1), vec![row]).await.unwrap();
+    }
+    let blocks = one_by_one(
+        async |after| store.blocks_after(after, 1).await.unwrap(),
+        |block| (block.found.height, block.found.hash),
+    );
+    assert_eq!(blocks.await, store.blocks(10).await.unwrap());
+    let batches = one_by_one(async |before| store.batches_before(before, 1).await.unwrap(), |batch| batch.id).await;
+    assert_eq!(batches, store.batches(10).await.unwrap());
+    assert_eq!(store.batches_before(None, 2).await.unwrap(), batches[..2]);
+
+    let payments =
+        one_by_one(async |before| store.payments_to(account, before, 1).await.unwrap(), |payment| payment.batch);
+    let payments = payments.await;
+    assert_eq!(payments.len(), 3);
+    for (payment, batch) in payments.iter().zip(&batches) {
+        let output = &batch.outputs[0];
+        assert_eq!((payment.batch, payment.vout, payment.amount), (batch.id, output.vout, output.due.amount));
+        assert_eq!((payment.txid, payment.fee, payment.state.as_str()), (batch.txid(), output.fee, "open"));
+        assert_eq!((payment.height, payment.created_at_ms), (None, batch.created_at_ms));
+    }
+    let nobody = store.account(&address(2)).await.unwrap();
+    assert_eq!(store.payments_to(nobody, None, 10).await.unwrap(), []);
+}
+
+pub(crate) async fn postings_of_an_account_are_its_own_alone(store: AnyStore) {
+    let (one, other) = (store.account(&address(1)).await.unwrap(), store.account(&address(2)).await.unwrap());
+    for (key, account, sat) in [("a", one, 5), ("b", other, 6), ("c", one, 7)] {
+        let lines = Draft::begin(EntryKind::Broadcast, key)
+            .debit(LedgerAccount::MinerPayable(account), Amount::from_sat(sat))
+            .credit(LedgerAccount::Held(account), Amount::from_sat(sat));
+        post(&store, lines, Vec::new()).await.unwrap();
+    }
+    let all = store.postings_of(one, None, 10).await.unwrap();
+    let said: Vec<_> = all.iter().map(|it| (it.key.as_str(), it.account, it.amount.to_sat())).collect();
+    let (payable, held) = (LedgerAccount::MinerPayable(one), LedgerAccount::Held(one));
+    let mut expected = [("a", payable, 5), ("a", held, -5), ("c", payable, 7), ("c", held, -7)];
+    expected.sort_by_key(|(key, account, _)| {
+        let line = all.iter().find(|it| it.key == *key && it.account == *account).map(|it| it.line);
+        std::cmp::Reverse((*key, line))
+    });
+    assert_eq!(said, expected);
+    let cursor = |it: &AccountPosting| (it.entry, it.line);
+    let paged = one_by_one(async |before| store.postings_of(one, before, 1).await.unwrap(), cursor).await;
+    assert_eq!(paged, all);
+}

@@ -1,0 +1,79 @@
+//! Lists of a store for people: newest first, in pages that a cursor continues.
+
+use async_trait::async_trait;
+use bitcoin::{Amount, BlockHash, SignedAmount, Txid};
+
+use super::StoreError;
+use crate::{
+    account::AccountId,
+    books::BlockRecord,
+    ledger::{EntryKind, EntrySeq, LedgerAccount},
+    payout::{Batch, BatchId},
+};
+
+/// One line of an entry that is about an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountPosting {
+    /// The entry.
+    pub entry: EntrySeq,
+    /// The line's place in it, from 0.
+    pub line: u32,
+    /// What the entry records.
+    pub kind: EntryKind,
+    /// What the entry is about.
+    pub key: String,
+    /// When it was posted, in milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// Which of the account's ledger accounts.
+    pub account: LedgerAccount,
+    /// What was posted to it. What the pool owes is negative.
+    pub amount: SignedAmount,
+}
+
+/// An output of a batch that pays an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountPayment {
+    /// The batch.
+    pub batch: BatchId,
+    /// The output's place in its transaction.
+    pub vout: u32,
+    /// What is taken from the balance.
+    pub amount: Amount,
+    /// What of it goes to the network.
+    pub fee: Amount,
+    /// `open`, `confirmed`, `cancelled` or `replaced`.
+    pub state: String,
+    /// The transaction: the confirmed one, or else the newest.
+    pub txid: Txid,
+    /// When the batch was made, in milliseconds since 1970 UTC.
+    pub created_at_ms: i64,
+    /// The height of the block that it is in.
+    pub height: Option<u32>,
+}
+
+/// The part of a store that gives lists for people.
+#[async_trait]
+pub trait PageStore {
+    /// Returns the blocks behind `after` in the order of [`super::Store::blocks`]: highest first, and of one height by
+    /// their hashes as texts.
+    async fn blocks_after(&self, after: Option<(u32, BlockHash)>, limit: u32) -> Result<Vec<BlockRecord>, StoreError>;
+
+    /// Returns the batches before `before`, newest first.
+    async fn batches_before(&self, before: Option<BatchId>, limit: u32) -> Result<Vec<Batch>, StoreError>;
+
+    /// Returns what was posted about an account before the line `before` of an entry, newest first.
+    async fn postings_of(
+        &self,
+        account: AccountId,
+        before: Option<(EntrySeq, u32)>,
+        limit: u32,
+    ) -> Result<Vec<AccountPosting>, StoreError>;
+
+    /// Returns what batches before `before` pay to an account, newest first.
+    async fn payments_to(
+        &self,
+        account: AccountId,
+        before: Option<BatchId>,
+        limit: u32,
+    ) -> Result<Vec<AccountPayment>, StoreError>;
+}

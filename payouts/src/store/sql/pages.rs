@@ -1,0 +1,106 @@
+//! Lists for people, in pages.
+
+use async_trait::async_trait;
+use bitcoin::{BlockHash, SignedAmount};
+use sqlx::Row as _;
+
+use super::{Backend, SqlRow, amount, batches, blocks, number, parsed};
+use crate::{
+    account::AccountId,
+    books::BlockRecord,
+    ledger::{EntrySeq, LedgerAccount},
+    payout::{Batch, BatchId},
+    store::{AccountPayment, AccountPosting, PageStore, StoreError},
+};
+
+#[async_trait]
+impl PageStore for Backend {
+    async fn blocks_after(&self, after: Option<(u32, BlockHash)>, limit: u32) -> Result<Vec<BlockRecord>, StoreError> {
+        let select = sqlx::query(
+            "SELECT * FROM blocks WHERE height < $1 OR (height = $1 AND hash > $2) ORDER BY height DESC, hash LIMIT $3",
+        );
+        // No block is higher than this.
+        let (height, hash) =
+            after.map_or((i64::MAX, String::new()), |(height, hash)| (height.into(), hash.to_string()));
+        let rows = select.bind(height).bind(hash).bind(i64::from(limit)).fetch_all(&self.readers).await?;
+        rows.iter().map(blocks::block).collect()
+    }
+
+    async fn batches_before(&self, before: Option<BatchId>, limit: u32) -> Result<Vec<Batch>, StoreError> {
+        let select = sqlx::query("SELECT * FROM batches WHERE id < $1 ORDER BY id DESC LIMIT $2");
+        let select = select.bind(before.map_or(i64::MAX, BatchId::get)).bind(i64::from(limit));
+        batches::batches(&self.readers, &select.fetch_all(&self.readers).await?).await
+    }
+
+    async fn postings_of(
+        &self,
+        account: AccountId,
+        before: Option<(EntrySeq, u32)>,
+        limit: u32,
+    ) -> Result<Vec<AccountPosting>, StoreError> {
+        let select = sqlx::query(
+            "SELECT entry, line, kind, key, at_ms, account, sat FROM postings JOIN entries ON entries.seq = entry \
+             WHERE account IN ($1, $2, $3, $4, $5) AND (entry < $6 OR (entry = $6 AND line < $7)) \
+             ORDER BY entry DESC, line DESC LIMIT $8",
+        );
+        let names = [
+            LedgerAccount::MinerImmature(account),
+            LedgerAccount::MinerPayable(account),
+            LedgerAccount::MinerDebt(account),
+            LedgerAccount::Held(account),
+            LedgerAccount::Blocked(account),
+        ];
+        let select = names.iter().fold(select, |select, name| select.bind(name.to_string()));
+        let (entry, line) = before.map_or((i64::MAX, 0), |(entry, line)| (entry.get(), i64::from(line)));
+        let select = select.bind(entry).bind(line).bind(i64::from(limit));
+        select.fetch_all(&self.readers).await?.iter().map(posting).collect()
+    }
+
+    async fn payments_to(
+        &self,
+        account: AccountId,
+        before: Option<BatchId>,
+        limit: u32,
+    ) -> Result<Vec<AccountPayment>, StoreError> {
+        let select = sqlx::query(
+            "SELECT batch, vout, sat, fee_sat, state, created_at_ms, block_height, \
+             COALESCE((SELECT txid FROM batch_attempts \
+             WHERE batch_attempts.batch = batches.id AND batch_attempts.attempt = batches.attempt), \
+             (SELECT txid FROM batch_attempts WHERE batch_attempts.batch = batches.id \
+             ORDER BY batch_attempts.attempt DESC LIMIT 1)) AS txid \
+             FROM batch_outputs JOIN batches ON batches.id = batch_outputs.batch \
+             WHERE account = $1 AND batch < $2 ORDER BY batch DESC LIMIT $3",
+        );
+        let select = select.bind(account.get()).bind(before.map_or(i64::MAX, BatchId::get)).bind(i64::from(limit));
+        select.fetch_all(&self.readers).await?.iter().map(payment).collect()
+    }
+}
+
+fn posting(row: &SqlRow) -> Result<AccountPosting, StoreError> {
+    Ok(AccountPosting {
+        entry: EntrySeq::new(row.try_get("entry")?),
+        line: number("postings", row, "line")?,
+        kind: parsed("entries", row, "kind")?,
+        key: row.try_get("key")?,
+        at_ms: row.try_get("at_ms")?,
+        account: parsed("postings", row, "account")?,
+        amount: SignedAmount::from_sat(row.try_get("sat")?),
+    })
+}
+
+fn payment(row: &SqlRow) -> Result<AccountPayment, StoreError> {
+    let height: Option<i64> = row.try_get("block_height")?;
+    Ok(AccountPayment {
+        batch: BatchId::new(row.try_get("batch")?),
+        vout: number("batch_outputs", row, "vout")?,
+        amount: amount("batch_outputs", row, "sat")?,
+        fee: amount("batch_outputs", row, "fee_sat")?,
+        state: row.try_get("state")?,
+        txid: parsed("batch_attempts", row, "txid")?,
+        created_at_ms: row.try_get("created_at_ms")?,
+        height: match height {
+            Some(_) => Some(number("batches", row, "block_height")?),
+            None => None,
+        },
+    })
+}
