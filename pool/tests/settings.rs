@@ -112,7 +112,8 @@ fn sample_keys_and_passwords_are_found_and_refused() {
     // The key of the reference implementation's examples.
     let key = dir.path().join("authority.key");
     fs::write(&key, "mkDLTBBRxdBv998612qipDYoTK3YUrqLe8uWw7gu3iXbSrn2n\n").unwrap();
-    let output = adit(dir.path(), &["run"], &[("ADIT__STRATUM__LISTEN", "127.0.0.1:0")]);
+    let output =
+        adit(dir.path(), &["run"], &[("ADIT__STRATUM__LISTEN", "127.0.0.1:0"), ("ADIT__API__LISTEN", "127.0.0.1:0")]);
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     assert!(stderr(&output).contains("holds a key that examples show"), "{}", stderr(&output));
 

@@ -30,6 +30,7 @@ pub enum TokenCommand {
     #[command(after_help = example("adit token add alice --role operator"))]
     Add(AddTokenArguments),
     /// Print all tokens: who has them, what they allow, when they were used last; the pool may be running
+    #[command(after_help = example("adit token list"))]
     List(CommonArguments),
     /// Revoke a token at once
     #[command(after_help = example("adit token revoke 3"))]

@@ -9,8 +9,8 @@ use payouts::{payout::Approval, payout::FeePayer, scheme::network_fees::Average}
 use toml::Value;
 
 use super::{
-    Config, LimitsConfig, NodeCredentials, PayoutConfig, PostgresUrl, StoreConfig, StratumConfig, WalletConfig,
-    network_name,
+    ApiConfig, Config, LimitsConfig, NodeCredentials, PayoutConfig, PostgresUrl, StoreConfig, StratumConfig,
+    WalletConfig, network_name,
     settings::{KEYS, Settings, key_in},
     store::has_password,
 };
@@ -44,6 +44,7 @@ impl EffectiveSettings {
         all.add_nodes(config);
         all.add_stratum(&config.stratum);
         all.add_limits(&config.limits);
+        all.add_api(settings, &config.api);
         all.is("accounts.open_registration", config.accounts.open_registration);
         all.add_payout(&config.payout);
         for list in &config.lists {
@@ -139,6 +140,15 @@ impl EffectiveSettings {
         self.is("limits.shares_per_job", number(limits.shares_per_job));
         self.is("limits.invalid_shares", number(connection.invalid_shares));
         self.is("limits.ban_seconds", seconds(limits.ban));
+    }
+
+    fn add_api(&mut self, settings: &Settings, api: &ApiConfig) {
+        let is_allowed = settings.boolean("api.allow_plaintext_beyond_loopback").ok().flatten();
+        self.is("api.listen", api.listen.to_string());
+        self.may_be("api.tls_certificate", api.tls.as_ref().map(|files| path(&files.certificate)));
+        self.may_be("api.tls_key", api.tls.as_ref().map(|files| path(&files.key)));
+        self.is("api.allow_plaintext_beyond_loopback", is_allowed.unwrap_or(false));
+        self.is("api.requests_per_second", number(api.requests_per_second));
     }
 
     fn add_payout(&mut self, payout: &PayoutConfig) {

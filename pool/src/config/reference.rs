@@ -173,6 +173,26 @@ const REFERENCES: &[Reference] = &[
         Live,
         "How long an address is banned after three such ends; 0 for never.",
     ),
+    of(
+        "api.listen",
+        "address:port",
+        Restart,
+        "Where operators are heard: the admin API, its documentation and /metrics.",
+    ),
+    of("api.tls_certificate", "path", Restart, "A certificate in PEM. Without it the API speaks plain HTTP."),
+    of("api.tls_key", "path", Restart, "The certificate's secret key in PEM, in a file of mode 0600."),
+    of(
+        "api.allow_plaintext_beyond_loopback",
+        "true or false",
+        Restart,
+        "Whether plain HTTP may be heard on an address that others reach: for a proxy that encrypts.",
+    ),
+    of(
+        "api.requests_per_second",
+        "integer, 1 to 100000",
+        Restart,
+        "Requests of one address (IPv6: one /64), with as many at once.",
+    ),
     of("accounts.open_registration", "true or false", Restart, "Whether any address may mine, or accounts only."),
     of("payout.wallet_key_file", "path", Restart, "The key to the pool's coins, in a file of mode 0600."),
     of(
