@@ -14,6 +14,7 @@ mod lock;
 pub mod metrics;
 pub mod mining;
 pub mod operations;
+pub mod pages;
 pub mod probe;
 pub mod reload;
 mod screening;

@@ -45,6 +45,7 @@ use crate::{
     metrics::Metrics,
     mining::extranonce::ExtranonceSpace,
     operations::{Desk, Order, Port, Refusal, RefusalCode, open_payer, token},
+    pages::{self, About, Pages},
     reload::{Loaded, Outlets, Reloader, SetLog},
     service, store,
     stratum::{
@@ -122,16 +123,16 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     let settlement_metrics = SettlementMetrics::default();
     settlement_metrics.register(&mut metrics);
     let metrics = Arc::new(metrics);
-    let port =
-        Port { addresses: Arc::clone(&addresses), metrics: Arc::clone(&metrics), reloader: Some(reloader) };
+    let port = Port { addresses: Arc::clone(&addresses), metrics: Arc::clone(&metrics), reloader: Some(reloader) };
 
     service::tell_status("waits for its node and the first template");
     let (desk, mut orders) = Desk::open(port, Arc::clone(&store));
     token::take_up_first(&*store, &config.data_dir).await?;
     let live = Arc::new(Live::new(metrics, config.network, config.bitcoind.template_refresh));
     let app = App::new(Arc::clone(&store), desk.clone(), Arc::clone(&live), &config.api);
+    let pages = Pages::new(Arc::clone(&store), desk.clone(), Arc::clone(&live), about(&config, &miner_url));
     announce_api(&api_port.url()?);
-    let api_task = tokio::spawn(api_port.serve(app.router(), draining.clone()));
+    let api_task = tokio::spawn(api_port.serve(app.router(pages.router(), pages::not_found), draining.clone()));
     // Not yet a task: if the start fails, the socket ends with it.
     let mut served = Box::pin(control.serve(desk, draining.clone()));
     let templates = tokio::select! {
@@ -278,7 +279,19 @@ fn announce(listener: &TcpListener, miner_url: &str) {
 /// Tells a person where operators are heard, which is before miners are.
 #[allow(clippy::print_stdout)]
 fn announce_api(url: &str) {
-    println!("The admin API is at {url}, and says how it is used at {url}/api/docs");
+    println!("The admin API is at {url}, and says how it is used at {url}/api/docs; the dashboard is at {url}/");
+}
+
+/// What pages say of the pool.
+fn about(config: &Config, miner_url: &str) -> About {
+    About {
+        miner_url: miner_url.to_owned(),
+        has_tls: config.api.tls.is_some(),
+        scheme: config.payout.scheme.to_string(),
+        fee_bp: config.payout.fee_bp,
+        threshold_sat: config.payout.threshold.to_sat(),
+        shares_per_minute: config.stratum.shares_per_minute,
+    }
 }
 
 fn registration(config: AccountsConfig) -> Registration {

@@ -3,8 +3,8 @@
 //! Owns routes, tokens at the door, problems, pages and keys of requests. What is done belongs to [`crate::operations`]:
 //! a handler makes a request of what a client has sent, and hands it in at the desk, or reads from the store.
 //!
-//! A request passes, in this order: the bound on its address ([`limits`]), its token and the table of rules ([`auth`],
-//! [`rules`]), its key if it moves money ([`idempotency`]), and then its handler in [`routes`].
+//! A request passes, in this order: the bound on its address (`limits`), its token and the table of rules (`auth`,
+//! `rules`), its key if it moves money (`idempotency`), and then its handler in `routes`.
 
 mod auth;
 mod extract;
@@ -23,11 +23,11 @@ use std::{any::Any, sync::Arc};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, FromRef, Request},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use payouts::store::Store;
+use payouts::{access::Role, store::Store};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::error;
 
@@ -53,13 +53,15 @@ impl App {
         App { store, desk, live, uses: Arc::default(), rates, under_way: Arc::default() }
     }
 
-    /// Returns the API as something that answers requests.
-    pub fn router(self) -> Router {
+    /// Returns the API as something that answers requests, with the pages beside it, and the page for where there is
+    /// nothing.
+    pub fn router(self, pages: Router<App>, nothing: fn() -> Response) -> Router {
         let (routes, _) = openapi::router();
         routes
             .route_layer(middleware::from_fn_with_state(self.clone(), idempotency::once))
             .route_layer(middleware::from_fn_with_state(self.clone(), auth::authorise))
-            .fallback(async || Problem::not_found("there is nothing at this path: see /api/docs"))
+            .merge(pages)
+            .fallback(move |uri: Uri| async move { if is_of_the_api(&uri) { no_route() } else { nothing() } })
             .layer(DefaultBodyLimit::max(idempotency::MAX_BODY_BYTES))
             .layer(middleware::from_fn_with_state(self.clone(), limits::limit))
             .layer(middleware::from_fn(add_headers))
@@ -68,11 +70,25 @@ impl App {
     }
 }
 
+/// Returns the least role that a route of the API takes; none if it takes no token, or there is no such route.
+pub(crate) fn least_role(method: &Method, path: &str) -> Option<Role> {
+    rules::find(method, path)?.access.least_role()
+}
+
+/// Programs hear of a problem, people see a page.
+fn is_of_the_api(uri: &Uri) -> bool {
+    uri.path().starts_with("/api/")
+}
+
+fn no_route() -> Response {
+    Problem::not_found("there is nothing at this path: see /api/docs").into_response()
+}
+
 /// Nothing of the API is kept by whoever passes it on, and nothing in it is taken for what it is not.
 async fn add_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers

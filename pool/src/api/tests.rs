@@ -54,7 +54,7 @@ impl Fixture {
             let address: bitcoin::Address<bitcoin::address::NetworkUnchecked> = address.parse().unwrap();
             store.account(address.assume_checked_ref()).await.unwrap();
         }
-        Fixture { router: app.router(), store, _folder: folder }
+        Fixture { router: app.router(Router::new(), || StatusCode::NOT_FOUND.into_response()), store, _folder: folder }
     }
 
     /// Makes a token.

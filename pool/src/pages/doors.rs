@@ -1,0 +1,81 @@
+//! Who may see a page and use its forms: each stands for a route of the API, and takes the same role as that.
+
+use axum::http::Method;
+use payouts::access::Role;
+
+use crate::api::least_role;
+
+/// A page or form, and the route of the API that it stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Door {
+    /// The method of the page: GET to see it, POST to use a form.
+    pub(super) method: Method,
+    /// The path of the page, with its parameters in braces.
+    pub(super) path: &'static str,
+    /// The method of the API.
+    pub(super) api_method: Method,
+    /// The path of the API.
+    pub(super) api_path: &'static str,
+}
+
+const fn page(path: &'static str, api_path: &'static str) -> Door {
+    Door { method: Method::GET, path, api_method: Method::GET, api_path }
+}
+
+const fn form(path: &'static str, api_method: Method, api_path: &'static str) -> Door {
+    Door { method: Method::POST, path, api_method, api_path }
+}
+
+/// All pages and forms that take a log-in.
+pub(super) const DOORS: &[Door] = &[
+    page("/", "/api/v1/pool"),
+    form("/log-out", Method::GET, "/api/v1/pool"),
+    page("/blocks", "/api/v1/blocks"),
+    page("/blocks/{hash}", "/api/v1/blocks/{hash}"),
+    page("/payouts", "/api/v1/payouts"),
+    form("/payouts/run", Method::POST, "/api/v1/payouts/batches"),
+    page("/payouts/{batch}", "/api/v1/payouts/batches/{batch}"),
+    form("/payouts/{batch}/approve", Method::POST, "/api/v1/payouts/batches/{batch}/approve"),
+    form("/payouts/{batch}/cancel", Method::POST, "/api/v1/payouts/batches/{batch}/cancel"),
+    form("/payouts/{batch}/bump", Method::POST, "/api/v1/payouts/batches/{batch}/bump"),
+    form("/payouts/{batch}/psbt/export", Method::POST, "/api/v1/payouts/batches/{batch}/psbt/export"),
+    form("/payouts/{batch}/psbt", Method::POST, "/api/v1/payouts/batches/{batch}/psbt"),
+];
+
+/// Returns the least role for a page or form; none for what does not stand in the table, which nobody may use.
+pub(super) fn role_for(method: &Method, path: &str) -> Option<Role> {
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    let door = DOORS.iter().find(|door| door.method == *method && door.path == path)?;
+    // A page of the dashboard shows more than one account.
+    least_role(&door.api_method, door.api_path).map(|role| role.max(Role::Viewer))
+}
+
+/// Tells whether somebody of a role may see a page or use a form.
+pub(super) fn may(role: Role, method: &Method, path: &str) -> bool {
+    role_for(method, path).is_some_and(|least| role >= least)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_and_form_stands_for_a_route_that_takes_a_token() {
+        for door in DOORS {
+            assert!(least_role(&door.api_method, door.api_path).is_some(), "{door:?}");
+        }
+    }
+
+    #[test]
+    fn what_acts_takes_the_role_of_the_api() {
+        for (method, path, role) in [
+            (Method::GET, "/", Role::Viewer),
+            (Method::GET, "/payouts", Role::Viewer),
+            (Method::POST, "/payouts/{batch}/approve", Role::Operator),
+        ] {
+            assert_eq!(role_for(&method, path), Some(role), "{path}");
+        }
+        assert_eq!(role_for(&Method::POST, "/"), None);
+        assert!(!may(Role::Admin, &Method::GET, "/nothing"));
+    }
+}

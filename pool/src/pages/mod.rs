@@ -1,0 +1,93 @@
+//! The pages of the pool: the operator's dashboard, and a page for each miner. HTML from the same port as the API.
+//!
+//! Owns what is shown and the sessions of browsers. What is done belongs to [`crate::operations`]; who may do it, to the
+//! table of the API's rules, of which `doors` names a row for each page. No page needs a script: with one, the figures
+//! keep up by themselves. Nothing comes from elsewhere, and nothing stands in a page that could run.
+
+mod assets;
+mod counted;
+mod doors;
+mod fields;
+mod frame;
+mod guard;
+mod health;
+mod log_in;
+mod routes;
+mod session;
+mod show;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{FromRef, Request},
+    http::{HeaderValue, header},
+    middleware::{self, Next},
+    response::Response,
+    routing::get,
+};
+use payouts::store::Store;
+
+pub(crate) use self::frame::not_found;
+use self::session::Sessions;
+use crate::{api::Live, operations::Desk};
+
+/// What a page may load and send: its own styles, scripts and images, and its own forms. Nothing inline runs.
+pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                                 connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// What pages take from.
+#[derive(Clone, Debug, FromRef)]
+pub struct Pages {
+    store: Arc<dyn Store>,
+    desk: Desk,
+    live: Arc<Live>,
+    sessions: Arc<Sessions>,
+    about: Arc<About>,
+}
+
+/// What pages say of the pool that does not change while it runs.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Where miners connect: `stratum2+tcp://HOST:PORT/KEY`.
+    pub miner_url: String,
+    /// Whether pages go over TLS, so that cookies go over nothing else.
+    pub has_tls: bool,
+    /// How blocks are split, by its name in the settings.
+    pub scheme: String,
+    /// The pool's fee in hundredths of a percent.
+    pub fee_bp: u16,
+    /// A balance is paid when it reaches this, in satoshis.
+    pub threshold_sat: u64,
+    /// The shares a minute that a channel's difficulty aims at.
+    pub shares_per_minute: u32,
+}
+
+impl Pages {
+    /// Brings together what pages show and where they hand in requests.
+    pub fn new(store: Arc<dyn Store>, desk: Desk, live: Arc<Live>, about: About) -> Pages {
+        let sessions = Arc::new(Sessions::new(session::IDLE, session::LONGEST));
+        Pages { store, desk, live, sessions, about: Arc::new(about) }
+    }
+
+    /// Returns the pages as something that answers requests.
+    pub fn router<S: Clone + Send + Sync + 'static>(self) -> Router<S> {
+        routes::guarded()
+            .route_layer(middleware::from_fn_with_state(self.clone(), guard::admit))
+            .merge(routes::open())
+            .layer(middleware::from_fn(add_headers))
+            .merge(Router::new().route("/assets/{*file}", get(assets::serve)))
+            .with_state(self)
+    }
+}
+
+async fn add_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! The pool at a glance: whether it is well, what it does, what it found.
+
+use askama::Template;
+use axum::{Extension, extract::State, response::Response};
+use payouts::{books::BlockPhase, store::Store};
+
+use super::now_ms;
+use crate::{
+    operations::{
+        Refusal, Request,
+        hash_rate::{self, hash_rate},
+    },
+    pages::{
+        Pages,
+        counted::{Counted, Judged},
+        frame::{Frame, shown},
+        guard::Viewer,
+        health::{self, Item},
+        show::{Ago, Btc, Ends, HashRate, Percent, Span},
+    },
+};
+
+const MINUTE_MS: i64 = 60_000;
+/// Blocks that luck is told over, at most.
+const LUCK_BLOCKS: u32 = 20;
+/// Blocks that are listed.
+const NEWEST: usize = 5;
+
+#[derive(Template)]
+#[template(path = "home.html")]
+struct Home {
+    frame: Frame,
+    up: Span,
+    health: Vec<Item>,
+    rates: Vec<Rate>,
+    accepted: u64,
+    refused: Vec<Judged>,
+    refused_part: Percent,
+    connections: u64,
+    channels: u64,
+    template: Option<TemplateView>,
+    blocks: Vec<BlockLine>,
+}
+
+/// A hash rate over a stretch.
+struct Rate {
+    title: &'static str,
+    id: &'static str,
+    rate: HashRate,
+    band: Option<Percent>,
+}
+
+struct TemplateView {
+    height: u32,
+    value: Btc,
+    fees: Btc,
+    transactions: usize,
+    prev_hash: Ends,
+}
+
+struct BlockLine {
+    hash: String,
+    height: u32,
+    found: Ago,
+    value: Btc,
+    phase: &'static str,
+}
+
+/// The pool at a glance.
+pub(in crate::pages) async fn show(State(pages): State<Pages>, Extension(viewer): Extension<Viewer>) -> Response {
+    let contents = home(&pages, &viewer).await;
+    shown(&pages, &viewer, contents)
+}
+
+async fn home(pages: &Pages, viewer: &Viewer) -> Result<Home, Refusal> {
+    let (store, now_ms) = (&*pages.store, now_ms());
+    let counted = Counted::now(&pages.live.metrics);
+    let screening = pages.desk.ask(&viewer.actor(), Request::Screening).await;
+    let (accepted, refused) = (counted.accepted(), counted.refused());
+    let wrong: u64 = refused.iter().map(|judged| judged.count).sum();
+    Ok(Home {
+        up: Span((now_ms - pages.live.started_at_ms).max(0) / 1_000),
+        health: health::check(pages, &counted, &screening, now_ms),
+        rates: rates(store, now_ms).await?,
+        accepted,
+        refused,
+        refused_part: Percent(wrong as f64 / (accepted + wrong).max(1) as f64),
+        connections: counted.value("adit_connections").unwrap_or(0.0) as u64,
+        channels: counted.value("adit_channels").unwrap_or(0.0) as u64,
+        template: template(pages),
+        blocks: blocks(store, now_ms).await?,
+        frame: Frame::new(pages, viewer, "/", "Pool"),
+    })
+}
+
+async fn rates(store: &dyn Store, now_ms: i64) -> Result<Vec<Rate>, Refusal> {
+    let mut rates = Vec::new();
+    for (title, id, minutes) in
+        [("5 minutes", "rate-5m", 5), ("1 hour", "rate-1h", 60), ("24 hours", "rate-24h", 1_440)]
+    {
+        let hash_rate::HashRate { hash_rate, relative_error, .. } =
+            hash_rate(store, minutes * MINUTE_MS, now_ms).await?;
+        rates.push(Rate { title, id, rate: HashRate(hash_rate), band: relative_error.map(Percent) });
+    }
+    Ok(rates)
+}
+
+fn template(pages: &Pages) -> Option<TemplateView> {
+    let template = pages.live.newest()?.template;
+    let (value, subsidy) = (template.coinbase_value.to_sat(), template.subsidy().to_sat());
+    Some(TemplateView {
+        height: template.height,
+        value: Btc(value.into()),
+        fees: Btc(value.saturating_sub(subsidy).into()),
+        transactions: template.transactions.len(),
+        prev_hash: Ends(template.prev_hash.to_string()),
+    })
+}
+
+async fn blocks(store: &dyn Store, now_ms: i64) -> Result<Vec<BlockLine>, Refusal> {
+    let newest = store.blocks(LUCK_BLOCKS).await?;
+    let lines = newest.iter().take(NEWEST).map(|block| BlockLine {
+        hash: block.found.hash.to_string(),
+        height: block.found.height,
+        found: Ago { at_ms: block.found.found_at_ms, now_ms },
+        value: Btc(block.found.value.to_sat().into()),
+        phase: phase(block.state.phase),
+    });
+    Ok(lines.collect())
+}
+
+/// Returns how a block stands, as people call it.
+pub(super) fn phase(phase: BlockPhase) -> &'static str {
+    match phase {
+        BlockPhase::Immature => "immature",
+        BlockPhase::Matured => "matured",
+        BlockPhase::Orphaned => "orphaned",
+    }
+}

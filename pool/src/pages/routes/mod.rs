@@ -1,0 +1,62 @@
+//! The pages, by theme. A handler reads what a page shows, or makes a request of a form and hands it in at the desk; it
+//! decides nothing.
+
+mod blocks;
+mod home;
+mod payouts;
+
+use std::collections::HashMap;
+
+use ::payouts::{account::AccountId, store::Store};
+use axum::{
+    Router,
+    routing::{get, post},
+};
+use jiff::Timestamp;
+
+use super::{Pages, log_in};
+use crate::operations::Refusal;
+
+/// Items of a page.
+const PAGE: u32 = 50;
+
+/// The pages that take a log-in.
+pub(super) fn guarded() -> Router<Pages> {
+    Router::new()
+        .route("/", get(home::show))
+        .route("/log-out", post(log_in::leave))
+        .route("/blocks", get(blocks::list))
+        .route("/blocks/{hash}", get(blocks::show))
+        .route("/payouts", get(payouts::list))
+        .route("/payouts/run", post(payouts::run))
+        .route("/payouts/{batch}", get(payouts::show))
+        .route("/payouts/{batch}/approve", post(payouts::approve))
+        .route("/payouts/{batch}/cancel", post(payouts::cancel))
+        .route("/payouts/{batch}/bump", post(payouts::bump))
+        .route("/payouts/{batch}/psbt/export", post(payouts::export_psbt))
+        .route("/payouts/{batch}/psbt", post(payouts::import_psbt))
+}
+
+/// The pages that are anybody's.
+pub(super) fn open() -> Router<Pages> {
+    Router::new().route("/log-in", get(log_in::show).post(log_in::enter))
+}
+
+fn now_ms() -> i64 {
+    Timestamp::now().as_millisecond()
+}
+
+/// Returns the addresses of some accounts.
+async fn addresses(
+    store: &dyn Store,
+    accounts: impl Iterator<Item = AccountId>,
+) -> Result<HashMap<AccountId, String>, Refusal> {
+    let mut addresses = HashMap::new();
+    for account in accounts {
+        if !addresses.contains_key(&account) {
+            let found = store.accounts(AccountId::new(account.get() - 1), 1).await?;
+            addresses.extend(found.into_iter().filter(|it| it.id == account).map(|it| (it.id, it.address)));
+        }
+    }
+    Ok(addresses)
+}

@@ -1,0 +1,278 @@
+//! Sessions, forms and roles as browsers meet them, and what is true of all pages.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use axum::{
+    body::{Body, to_bytes},
+    http::{Method, StatusCode},
+};
+use payouts::{
+    access::{Added, Grant, NewToken, TokenId},
+    store::{AccessStore, sqlite::SqliteStore},
+};
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+use super::*;
+use crate::{
+    metrics::Metrics,
+    operations::{Port, Refusal, RefusalCode, token::TokenSecret},
+};
+
+const ADDRESS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+
+/// The pages of a pool without a node, whose desk knows nothing of what it is asked about.
+struct Fixture {
+    pages: Pages,
+    store: Arc<SqliteStore>,
+    _folder: TempDir,
+}
+
+/// What a browser got.
+struct Got {
+    status: StatusCode,
+    location: String,
+    cookies: Vec<String>,
+    policy: String,
+    html: String,
+}
+
+impl Fixture {
+    async fn new(has_tls: bool) -> Fixture {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(&folder.path().join("adit.sqlite")).await.unwrap());
+        let (desk, mut orders) = Desk::open(Port::closed(), Arc::clone(&store) as Arc<dyn Store>);
+        tokio::spawn(async move {
+            while let Some(order) = orders.recv().await {
+                order.answer(Err(Refusal::new(RefusalCode::NotFound, "there is no such thing")));
+            }
+        });
+        let live = Arc::new(Live::new(Arc::new(Metrics::new()), bitcoin::Network::Regtest, Duration::from_secs(30)));
+        let about = About {
+            miner_url: "stratum2+tcp://pool.example.com:34254/KEY".to_owned(),
+            has_tls,
+            scheme: "pplns".to_owned(),
+            fee_bp: 100,
+            threshold_sat: 100_000,
+            shares_per_minute: 6,
+        };
+        let address: bitcoin::Address<bitcoin::address::NetworkUnchecked> = ADDRESS.parse().unwrap();
+        store.account(address.assume_checked_ref()).await.unwrap();
+        let pages = Pages::new(Arc::clone(&store) as Arc<dyn Store>, desk, live, about);
+        Fixture { pages, store, _folder: folder }
+    }
+
+    async fn token(&self, label: &str, grant: Grant) -> (TokenId, String) {
+        let secret = TokenSecret::random();
+        let new = NewToken { hash: secret.digest(), label: label.to_owned(), grant, created_at_ms: 1 };
+        let Added::Token(id) = self.store.add_token(&new).await.unwrap() else { panic!("{label} is taken") };
+        (id, secret.expose().to_owned())
+    }
+
+    async fn ask(&self, method: Method, path: &str, cookies: &str, form: &[(&str, &str)]) -> Got {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = Request::builder().method(method).uri(path).header("cookie", cookies);
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let request = request.body(Body::from(body)).unwrap();
+        let response = self.pages.clone().router::<()>().with_state(()).oneshot(request).await.unwrap();
+        let text = |name: &str| {
+            let value = response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+            value.unwrap_or_default()
+        };
+        let cookies = response.headers().get_all("set-cookie").iter();
+        let cookies = cookies.map(|value| value.to_str().unwrap().to_owned()).collect();
+        let (status, location, policy) = (response.status(), text("location"), text("content-security-policy"));
+        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        Got { status, location, cookies, policy, html: String::from_utf8(body.to_vec()).unwrap() }
+    }
+
+    async fn get(&self, path: &str, cookies: &str) -> Got {
+        self.ask(Method::GET, path, cookies, &[]).await
+    }
+
+    /// Logs in by the form, and returns what a browser sends from then on.
+    async fn log_in(&self, token: &str, next: &str) -> (Got, String) {
+        let form = self.get("/log-in", "").await;
+        let own = pair(&form.cookies[0]);
+        let key = form_key(&form.html);
+        let fields = [("form_key", key.as_str()), ("token", token), ("next", next)];
+        let got = self.ask(Method::POST, "/log-in", &own, &fields).await;
+        let session = got.cookies.iter().find(|cookie| cookie.starts_with("adit_session=")).map(|cookie| pair(cookie));
+        (got, session.unwrap_or_default())
+    }
+}
+
+/// What a browser sends of a cookie that it was given.
+fn pair(cookie: &str) -> String {
+    cookie.split(';').next().unwrap().to_owned()
+}
+
+fn form_key(html: &str) -> String {
+    let (_, rest) = html.split_once("name=\"form_key\" value=\"").unwrap();
+    rest.split('"').next().unwrap().to_owned()
+}
+
+/// Puts something in the place of each parameter.
+fn path_of(template: &str) -> String {
+    let part = |part: &str| match part {
+        "{hash}" => "00".repeat(32),
+        "{account}" | "{address}" => ADDRESS.to_owned(),
+        part if part.starts_with('{') => "999".to_owned(),
+        part => part.to_owned(),
+    };
+    template.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
+#[tokio::test]
+async fn whoever_is_not_logged_in_is_led_to_the_log_in_and_back() {
+    let fixture = Fixture::new(false).await;
+    let got = fixture.get("/payouts?before=7", "").await;
+    assert_eq!((got.status.as_u16(), got.location.as_str()), (303, "/log-in?next=%2Fpayouts%3Fbefore%3D7"));
+    let (_, token) = fixture.token("alice", Grant::View).await;
+    let (got, session) = fixture.log_in(&token, "/payouts?before=7").await;
+    assert_eq!((got.status.as_u16(), got.location.as_str()), (303, "/payouts?before=7"));
+    let shown = fixture.get("/payouts", &session).await;
+    assert!(shown.status.is_success() && shown.html.contains("alice"), "{}", shown.html);
+}
+
+#[tokio::test]
+async fn cookie_is_for_no_script_and_no_other_site_and_with_tls_for_nothing_else() {
+    for has_tls in [false, true] {
+        let fixture = Fixture::new(has_tls).await;
+        let (_, token) = fixture.token("alice", Grant::View).await;
+        let (got, _) = fixture.log_in(&token, "/").await;
+        let cookie = got.cookies.iter().find(|cookie| cookie.starts_with("adit_session=")).unwrap();
+        assert!(cookie.contains("; HttpOnly") && cookie.contains("; SameSite=Strict") && cookie.contains("; Path=/"));
+        assert_eq!(cookie.contains("; Secure"), has_tls, "{cookie}");
+        assert!(!cookie.contains(&token));
+    }
+}
+
+#[tokio::test]
+async fn wrong_token_opens_nothing_and_is_not_repeated() {
+    let fixture = Fixture::new(false).await;
+    let wrong = format!("adit_{}", "0".repeat(48));
+    let long = "x".repeat(10_000);
+    for token in [wrong.as_str(), "", &long] {
+        let (got, session) = fixture.log_in(token, "/").await;
+        assert!(session.is_empty() && got.html.contains("No token in force"), "{}", got.html);
+        assert!(token.is_empty() || !got.html.contains(token));
+    }
+}
+
+#[tokio::test]
+async fn watcher_comes_to_the_page_of_his_account_and_gets_no_session() {
+    let fixture = Fixture::new(false).await;
+    let account = fixture.store.find_account(ADDRESS).await.unwrap().unwrap().id;
+    let (_, token) = fixture.token("watcher", Grant::Watch(account)).await;
+    let (got, session) = fixture.log_in(&token, "/").await;
+    assert_eq!((got.location.as_str(), session.as_str()), (format!("/m/{ADDRESS}").as_str(), ""));
+}
+
+#[tokio::test]
+async fn session_ends_with_its_token_and_with_the_log_out() {
+    let fixture = Fixture::new(false).await;
+    let (id, token) = fixture.token("alice", Grant::View).await;
+    let (_, session) = fixture.log_in(&token, "/").await;
+    let (_, other) = fixture.log_in(&token, "/").await;
+    let key = form_key(&fixture.get("/blocks", &session).await.html);
+    let got = fixture.ask(Method::POST, "/log-out", &session, &[("form_key", &key)]).await;
+    assert!(got.cookies[0].starts_with("adit_session=;") && got.cookies[0].contains("Max-Age=0"));
+    assert_eq!(fixture.get("/blocks", &session).await.status, 303);
+    assert_eq!(fixture.get("/blocks", &other).await.status, 200);
+    fixture.store.revoke_token(id, 2).await.unwrap();
+    assert_eq!(fixture.get("/blocks", &other).await.status, 303);
+}
+
+#[tokio::test]
+async fn every_page_and_form_is_open_to_the_roles_of_the_api_and_to_nobody_else() {
+    let fixture = Fixture::new(false).await;
+    for (name, grant) in [("viewer", Grant::View), ("operator", Grant::Operate), ("admin", Grant::Administer)] {
+        let (_, token) = fixture.token(name, grant).await;
+        for door in doors::DOORS.iter().filter(|door| door.path != "/log-out") {
+            let (_, session) = fixture.log_in(&token, "/").await;
+            let key = form_key(&fixture.get("/blocks", &session).await.html);
+            let path = path_of(door.path);
+            let nobody = fixture.ask(door.method.clone(), &path, "", &[]).await;
+            assert!(nobody.location.starts_with("/log-in"), "{door:?}");
+            let got = fixture.ask(door.method.clone(), &path, &session, &[("form_key", &key)]).await;
+            let least = doors::role_for(&door.method, door.path).unwrap();
+            assert_eq!(got.status != 403, grant.role() >= least, "{name}: {door:?} is {}", got.status);
+            assert!(!got.status.is_server_error(), "{name}: {door:?}: {}", got.html);
+        }
+    }
+}
+
+#[tokio::test]
+async fn form_of_another_page_is_not_taken() {
+    let fixture = Fixture::new(false).await;
+    let (_, token) = fixture.token("alice", Grant::Administer).await;
+    let (_, session) = fixture.log_in(&token, "/").await;
+    let (_, other) = fixture.log_in(&token, "/").await;
+    let key = form_key(&fixture.get("/blocks", &other).await.html);
+    for fields in [&[][..], &[("form_key", "")], &[("form_key", key.as_str())]] {
+        for door in doors::DOORS.iter().filter(|door| door.method == Method::POST) {
+            let got = fixture.ask(Method::POST, &path_of(door.path), &session, fields).await;
+            assert_eq!(got.status, 403, "{door:?} with {fields:?}");
+        }
+    }
+    assert_eq!(fixture.get("/blocks", &session).await.status, 200, "and nothing was done");
+    let without = fixture.ask(Method::POST, "/log-in", "", &[("token", &token)]).await;
+    assert!(without.cookies.iter().all(|cookie| !cookie.starts_with("adit_session")), "a log-in of another site");
+}
+
+#[tokio::test]
+async fn outcome_of_a_form_is_told_once_on_the_next_page() {
+    let fixture = Fixture::new(false).await;
+    let (_, token) = fixture.token("alice", Grant::Operate).await;
+    let (_, session) = fixture.log_in(&token, "/").await;
+    let key = form_key(&fixture.get("/blocks", &session).await.html);
+    let got = fixture.ask(Method::POST, "/payouts/7/approve", &session, &[("form_key", &key)]).await;
+    assert_eq!((got.status.as_u16(), got.location.as_str()), (303, "/payouts/7"));
+    assert!(fixture.get("/blocks", &session).await.html.contains("There is no such thing"));
+    assert!(!fixture.get("/blocks", &session).await.html.contains("There is no such thing"));
+}
+
+#[tokio::test]
+async fn markup_in_what_others_write_stays_text() {
+    let fixture = Fixture::new(false).await;
+    let label = "<script>alert(1)</script>\"'&";
+    let (_, token) = fixture.token(label, Grant::Administer).await;
+    let (_, session) = fixture.log_in(&token, "/").await;
+    for door in doors::DOORS.iter().filter(|door| door.method == Method::GET) {
+        let html = fixture.get(&path_of(door.path), &session).await.html;
+        assert!(!html.contains("<script>alert"), "{}: {html}", door.path);
+        assert!(html.contains("&#60;script&#62;") || html.contains("&lt;script&gt;"), "{}: {html}", door.path);
+    }
+    let next = fixture.get("/log-in?next=/%22%3E%3Cscript%3Ealert(1)%3C/script%3E", "").await.html;
+    assert!(!next.contains("<script>alert"), "{next}");
+}
+
+#[tokio::test]
+async fn pages_load_nothing_from_elsewhere_and_run_nothing_inline() {
+    let fixture = Fixture::new(false).await;
+    let (_, token) = fixture.token("alice", Grant::Administer).await;
+    let (_, session) = fixture.log_in(&token, "/").await;
+    let pages = doors::DOORS.iter().filter(|door| door.method == Method::GET);
+    let paths = pages.map(|door| path_of(door.path)).chain(["/log-in".to_owned()]);
+    for path in paths {
+        for cookies in [session.as_str(), ""] {
+            let Got { html, policy, .. } = fixture.get(&path, cookies).await;
+            assert_eq!(policy, POLICY, "{path}");
+            for bad in ["<script>", "<style", " style=", "javascript:", "http://", "https://", " onclick=", " onload="]
+            {
+                assert!(!html.contains(bad), "{path} has {bad}: {html}");
+            }
+        }
+    }
+    assert!(!POLICY.contains("unsafe") && !POLICY.contains('*'), "{POLICY}");
+}
+
+#[tokio::test]
+async fn asset_is_served_as_what_it_is() {
+    let fixture = Fixture::new(false).await;
+    let got = fixture.get("/assets/live.js", "").await;
+    assert!(got.status.is_success() && got.html.contains("data-part"), "{}", got.html);
+    assert_eq!(fixture.get("/assets/../Cargo.toml", "").await.status, 404);
+}
