@@ -66,10 +66,15 @@ lint:
 # A Debian package with the systemd unit, target/debian/adit_VERSION_ARCH.deb. cargo-deb is installed where it is missing.
 DEB_PROFILE ?= release
 DEB_FOLDER = $(or $(CARGO_TARGET_DIR),target)/debian
+DEB_BUILD = $(or $(CARGO_TARGET_DIR),target)/$(DEB_PROFILE)
 .PHONY: deb
 deb: tools
 	$(CARGO) deb --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deb
 	$(CARGO) build --locked --profile $(DEB_PROFILE) --bin adit
+	mkdir -p $(DEB_BUILD)/completions
+	$(DEB_BUILD)/adit completions bash >$(DEB_BUILD)/completions/adit.bash
+	$(DEB_BUILD)/adit completions fish >$(DEB_BUILD)/completions/adit.fish
+	$(DEB_BUILD)/adit completions zsh >$(DEB_BUILD)/completions/_adit
 	rm -f $(DEB_FOLDER)/adit_*.deb
 	$(CARGO) deb --locked --package pool --profile $(DEB_PROFILE) --no-build
 
