@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use jiff::Timestamp;
-use payouts::{access::Grant, account::AccountId, store::Store};
+use payouts::{access::Grant, store::Store};
 use tracing::{info, warn};
 
 use super::{
@@ -67,7 +67,10 @@ pub(super) async fn enter(State(pages): State<Pages>, headers: HeaderMap, body: 
             let kept = guard::keep_session(&cookie, pages.about.has_tls);
             ([(header::SET_COOKIE, kept)], Redirect::to(next(fields.text("next")))).into_response()
         }
-        Ok(Opened::Miner(address)) => Redirect::to(&format!("/m/{address}")).into_response(),
+        Ok(Opened::Account) => {
+            let why = "This token sees one account alone, by the API: /api/docs says how.";
+            form_page(&pages, &headers, fields.text("next"), Some(why))
+        }
         Ok(Opened::Nothing) => {
             form_page(&pages, &headers, fields.text("next"), Some("No token in force is like this one."))
         }
@@ -85,8 +88,8 @@ pub(super) async fn leave(State(pages): State<Pages>, Extension(viewer): Extensi
 enum Opened {
     /// The dashboard.
     Session(Cookie),
-    /// The page of the account that a watcher sees.
-    Miner(String),
+    /// The account that a watcher sees, which has no page.
+    Account,
     Nothing,
 }
 
@@ -98,9 +101,8 @@ async fn open(pages: &Pages, secret: &str) -> Result<Opened, Refusal> {
         info!("a log-in was refused");
         return Ok(Opened::Nothing);
     };
-    if let Grant::Watch(account) = token.grant {
-        let found = pages.store.accounts(AccountId::new(account.get() - 1), 1).await?;
-        return Ok(found.into_iter().next().map_or(Opened::Nothing, |account| Opened::Miner(account.address)));
+    if let Grant::Watch(_) = token.grant {
+        return Ok(Opened::Account);
     }
     let (store, id): (Arc<dyn Store>, _) = (Arc::clone(&pages.store), token.id);
     tokio::spawn(async move {

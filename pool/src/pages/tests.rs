@@ -162,12 +162,13 @@ async fn wrong_token_opens_nothing_and_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn watcher_comes_to_the_page_of_his_account_and_gets_no_session() {
+async fn watcher_is_sent_to_the_api_and_gets_no_session() {
     let fixture = Fixture::new(false).await;
     let account = fixture.store.find_account(ADDRESS).await.unwrap().unwrap().id;
     let (_, token) = fixture.token("watcher", Grant::Watch(account)).await;
     let (got, session) = fixture.log_in(&token, "/").await;
-    assert_eq!((got.location.as_str(), session.as_str()), (format!("/m/{ADDRESS}").as_str(), ""));
+    assert_eq!(session, "");
+    assert!(got.html.contains("sees one account alone") && !got.html.contains(&token), "{}", got.html);
 }
 
 #[tokio::test]
