@@ -25,7 +25,7 @@ use crate::{
     screening::ListReader,
     stratum::{
         addresses::{AddressLimits, Addresses},
-        channels::Terms,
+        upstream::Terms,
     },
 };
 

@@ -50,10 +50,11 @@ use crate::{
     service, store,
     stratum::{
         addresses::{AddressLimits, Addresses},
-        channels::{Terms, Upstream},
         listener::{CertificateIssuer, Extensions, accept_all},
         metrics::PortMetrics,
+        roster::Roster,
         turns::Turns,
+        upstream::{Terms, Upstream},
     },
     template::{
         LatestTemplate,
@@ -123,12 +124,19 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     let settlement_metrics = SettlementMetrics::default();
     settlement_metrics.register(&mut metrics);
     let metrics = Arc::new(metrics);
-    let port = Port { addresses: Arc::clone(&addresses), metrics: Arc::clone(&metrics), reloader: Some(reloader) };
+    let roster = Arc::<Roster>::default();
+    let port = Port {
+        addresses: Arc::clone(&addresses),
+        roster: Arc::clone(&roster),
+        metrics: Arc::clone(&metrics),
+        reloader: Some(reloader),
+    };
 
     service::tell_status("waits for its node and the first template");
     let (desk, mut orders) = Desk::open(port, Arc::clone(&store));
     token::take_up_first(&*store, &config.data_dir).await?;
-    let live = Arc::new(Live::new(metrics, config.network, config.bitcoind.template_refresh));
+    let live = Live::new(metrics, config.network, config.bitcoind.template_refresh).with_roster(Arc::clone(&roster));
+    let live = Arc::new(live);
     let app = App::new(Arc::clone(&store), desk.clone(), Arc::clone(&live), &config.api);
     let pages = Pages::new(Arc::clone(&store), desk.clone(), Arc::clone(&live), about(&config, &miner_url));
     announce_api(&api_port.url()?);
@@ -212,6 +220,7 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
         draining,
         turns: Arc::new(Turns::new(Turns::suited())),
         metrics: port_metrics,
+        roster,
     };
     let listener = socket.listen(BACKLOG).with_context(|| format!("cannot listen on {}", config.stratum.listen))?;
     announce(&listener, &miner_url);

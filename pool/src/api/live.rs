@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::{
     metrics::Metrics,
+    stratum::roster::Roster,
     template::{LatestTemplate, Template},
 };
 
@@ -35,6 +36,8 @@ pub struct Live {
     pub started_at_ms: i64,
     /// The network whose blocks are mined.
     pub network: Network,
+    /// Who is connected.
+    pub roster: Arc<Roster>,
     newest: watch::Sender<Option<Seen>>,
     longest: Duration,
 }
@@ -43,7 +46,15 @@ impl Live {
     /// Begins without a template. A live node gives one every `refresh` at least.
     pub fn new(metrics: Arc<Metrics>, network: Network, refresh: Duration) -> Live {
         let started_at_ms = Timestamp::now().as_millisecond();
-        Live { metrics, started_at_ms, network, newest: watch::Sender::new(None), longest: refresh * LIVE_INTERVALS }
+        let roster = Arc::default();
+        let (newest, longest) = (watch::Sender::new(None), refresh * LIVE_INTERVALS);
+        Live { metrics, started_at_ms, network, roster, newest, longest }
+    }
+
+    /// Takes the roster of the miners' port.
+    #[must_use]
+    pub fn with_roster(self, roster: Arc<Roster>) -> Live {
+        Live { roster, ..self }
     }
 
     /// Follows the templates until the pool shuts down.

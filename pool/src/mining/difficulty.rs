@@ -61,6 +61,11 @@ impl Difficulty {
         self.log2
     }
 
+    /// Returns the difficulty as a number.
+    pub fn number(self) -> f64 {
+        2f64.powi(self.log2.into())
+    }
+
     /// Returns the target: the largest hash that counts as a share.
     pub fn target(self) -> Target {
         // 0xffff << 208 is difficulty 1; the shift stays within 256 bits for every value of the type.
@@ -95,7 +100,7 @@ fn log2_near(target: Target) -> i32 {
 
 impl fmt::Display for Difficulty {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", 2f64.powi(i32::from(self.log2)))
+        write!(formatter, "{}", self.number())
     }
 }
 

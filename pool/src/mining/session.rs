@@ -4,7 +4,7 @@
 
 mod ahead;
 
-use std::{sync::Arc, time::Instant};
+use std::{cmp::Ordering, sync::Arc, time::Instant};
 
 use bitcoin::{Target, hashes::Hash};
 use protocol::{
@@ -147,6 +147,45 @@ impl From<&OpenExtendedMiningChannel> for OpenRequest {
     }
 }
 
+/// Why a channel is given another difficulty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetargetCause {
+    /// Shares came faster than wished.
+    Faster,
+    /// Shares came slower than wished, or none.
+    Slower,
+    /// The client claims another hash rate, or takes other targets.
+    Claimed,
+    /// What the network or the client allows has changed.
+    Bounds,
+    /// The operator wants it.
+    Operator,
+}
+
+impl RetargetCause {
+    /// Returns its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Faster => "faster",
+            Self::Slower => "slower",
+            Self::Claimed => "claimed",
+            Self::Bounds => "bounds",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+/// A channel's new difficulty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retarget {
+    /// The channel.
+    pub channel_id: u32,
+    /// What its next job is given with.
+    pub difficulty: Difficulty,
+    /// Why.
+    pub cause: RetargetCause,
+}
+
 /// The channels of one connection.
 #[derive(Debug)]
 pub struct Session {
@@ -160,14 +199,27 @@ pub struct Session {
     sent_ahead: Option<SentAhead>,
     next_channel_id: u32,
     next_job_id: u32,
+    /// New difficulties that nobody has asked for yet.
+    retargets: Vec<Retarget>,
 }
 
 impl Session {
     /// Starts a session without channels.
     pub fn new(policy: Arc<SessionPolicy>, space: Arc<ExtranonceSpace>, kind: SessionKind) -> Self {
         let (next_channel_id, next_job_id) = (FIRST_CHANNEL_ID, 1);
-        let (channels, newest_job, sent_ahead) = (ByChannel::new(), None, None);
-        Self { policy, space, kind, channels, newest_job, sent_ahead, next_channel_id, next_job_id }
+        let (channels, newest_job, sent_ahead, retargets) = (ByChannel::new(), None, None, Vec::new());
+        Self { policy, space, kind, channels, newest_job, sent_ahead, next_channel_id, next_job_id, retargets }
+    }
+
+    /// Returns the difficulty that a channel's next job is given with.
+    pub fn difficulty(&self, channel_id: u32) -> Option<Difficulty> {
+        self.channels.get(&channel_id).map(Channel::difficulty)
+    }
+
+    /// Returns which channels were given another difficulty since this was last asked for.
+    pub fn take_retargets(&mut self) -> Vec<Retarget> {
+        // Nearly always there is none, and then nothing is written.
+        if self.retargets.is_empty() { Vec::new() } else { std::mem::take(&mut self.retargets) }
     }
 
     /// Returns how many channels are open.
@@ -236,7 +288,9 @@ impl Session {
         send_target(update.channel_id, difficulty, out);
         if changed {
             channel.set_difficulty(difficulty, now);
-            self.give_again(update.channel_id, now, out);
+            let (channel_id, cause) = (update.channel_id, RetargetCause::Claimed);
+            self.retargets.push(Retarget { channel_id, difficulty, cause });
+            self.give_again(channel_id, now, out);
         }
     }
 
@@ -273,8 +327,9 @@ impl Session {
             SubmitRefusal::Share(error)
         })?;
         if let Some(suited) = channel.suited_difficulty(now)
-            && retarget(&self.policy, channel, suited, share.job(), now, out)
+            && let Some(retarget) = retarget(&self.policy, channel, suited, share.job(), now, out)
         {
+            self.retargets.push(retarget);
             self.give_again(channel_id, now, out);
         }
         Ok(share)
@@ -292,7 +347,7 @@ impl Session {
         for channel in self.channels.values_mut() {
             channel.set_ahead_id(None);
             let suited = channel.suited_difficulty(now).unwrap_or(channel.difficulty());
-            retarget(&self.policy, channel, suited, job, now, out);
+            self.retargets.extend(retarget(&self.policy, channel, suited, job, now, out));
         }
         if !self.kind.takes_jobs() {
             return;
@@ -446,7 +501,7 @@ fn bounds(
 }
 
 /// Brings a channel to the difficulty that suits it, within its bounds on this job, and sends the target if it is
-/// another than before. Tells whether it did.
+/// another than before. Returns the new one if so.
 fn retarget(
     policy: &SessionPolicy,
     channel: &mut Channel,
@@ -454,16 +509,20 @@ fn retarget(
     job: &Job,
     now: Instant,
     out: &mut impl Outbox,
-) -> bool {
-    let bounds = bounds(policy, job, channel.max_target(), channel.least_difficulty());
-    let Some(bounds) = bounds else { return false };
-    let difficulty = bounds.clamp(suited);
-    let changed = difficulty != channel.difficulty();
-    if changed {
-        channel.set_difficulty(difficulty, now);
-        send_target(channel.id(), difficulty, out);
+) -> Option<Retarget> {
+    let difficulty = bounds(policy, job, channel.max_target(), channel.least_difficulty())?.clamp(suited);
+    let (channel_id, before) = (channel.id(), channel.difficulty());
+    if difficulty == before {
+        return None;
     }
-    changed
+    channel.set_difficulty(difficulty, now);
+    send_target(channel_id, difficulty, out);
+    let cause = match suited.cmp(&before) {
+        Ordering::Greater => RetargetCause::Faster,
+        Ordering::Less => RetargetCause::Slower,
+        Ordering::Equal => RetargetCause::Bounds,
+    };
+    Some(Retarget { channel_id, difficulty, cause })
 }
 
 fn send_target(channel_id: u32, difficulty: Difficulty, out: &mut impl Outbox) {

@@ -10,13 +10,19 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use super::{Outcome, Refusal, RefusalCode, Request};
-use crate::{metrics::Metrics, reload::Reloader, stratum::addresses::Addresses};
+use crate::{
+    metrics::Metrics,
+    reload::Reloader,
+    stratum::{addresses::Addresses, roster::Roster},
+};
 
 /// The miners' port, as far as an operator asks about it.
 #[derive(Clone, Debug)]
 pub struct Port {
     /// Who is banned.
     pub addresses: Arc<Addresses>,
+    /// Who is connected.
+    pub roster: Arc<Roster>,
     /// What is counted, of all of the pool.
     pub metrics: Arc<Metrics>,
     /// What reads the config file again; nothing where there is no file.
@@ -87,7 +93,8 @@ impl Port {
             unlimited: Vec::new(),
             ban: Duration::from_secs(60),
         };
-        Port { addresses: Arc::new(Addresses::new(limits)), metrics: Arc::new(Metrics::new()), reloader: None }
+        let (addresses, metrics) = (Arc::new(Addresses::new(limits)), Arc::new(Metrics::new()));
+        Port { addresses, roster: Arc::default(), metrics, reloader: None }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Instant};
 
-use bitcoin::{Address, Network};
-use payouts::{scheme::rule::Scheme, share::Reward, store::Store};
+use bitcoin::Address;
+use payouts::{scheme::rule::Scheme, share::Reward};
 use protocol::{
     codec::{DecodeError, Str0_255},
     connection::ServerConnection,
@@ -13,30 +13,32 @@ use protocol::{
         mining::{ClientMessage, CloseChannel, SetCustomMiningJobError},
     },
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tracing::{debug, info};
 
 use super::{
-    connection::End,
     earner::{Earner, look_up},
-    limits::ConnectionLimits,
+    end::End,
     metrics::{PortMetrics, RefusedShare, ShareTally},
-    turns::Turns,
+    roster::{
+        Seated,
+        channel::{ChannelWishes, Meter},
+    },
     unacknowledged::{AcceptedShare, Unacknowledged},
+    upstream::Upstream,
 };
 use crate::{
     accounting::{
-        blocks::{FoundBlocks, Solution},
+        blocks::Solution,
         receipts::{Durable, ReceiptSlot},
-        registry::{Admitted, Registry},
+        registry::Admitted,
         share_log::{Entry, ShareLog, unix_time_ms},
     },
-    config::Config,
     mining::{
-        ahead::Work,
         by_channel::ByChannel,
-        extranonce::ExtranonceSpace,
-        session::{ChannelWish, OpenRequest, Outbox, Session, SessionPolicy, refuse_open, refuse_share},
+        channel::ChannelKind,
+        difficulty::Difficulty,
+        session::{ChannelWish, OpenRequest, Outbox, Retarget, Session, refuse_open, refuse_share},
         share::Submission,
     },
 };
@@ -52,71 +54,21 @@ impl Outbox for ServerConnection {
     }
 }
 
-/// What the operator has set for each connection. One keeps to what held when it began.
-#[derive(Clone, Debug)]
-pub struct Terms {
-    /// Of its session.
-    pub policy: Arc<SessionPolicy>,
-    /// What it may ask for.
-    pub limits: ConnectionLimits,
-}
-
-impl Terms {
-    /// Takes what the operator has set.
-    pub fn of(config: &Config) -> Self {
-        let stratum = &config.stratum;
-        let policy = SessionPolicy {
-            shares_per_minute: f64::from(stratum.shares_per_minute),
-            initial_difficulty: stratum.initial_difficulty,
-            min_difficulty: stratum.min_difficulty,
-            max_channels: stratum.max_channels_per_connection,
-            max_shares_per_job: config.limits.shares_per_job,
-            harder_than_network: config.network == Network::Regtest,
-        };
-        Self { policy: Arc::new(policy), limits: config.limits.connection }
-    }
-}
-
-/// What connections hear from and pass on to, the same for all of them.
-pub struct Upstream {
-    /// Who may open a channel.
-    pub registry: Arc<Registry>,
-    /// What holds for connections that begin now.
-    pub terms: watch::Receiver<Arc<Terms>>,
-    /// Where extranonce prefixes come from.
-    pub space: Arc<ExtranonceSpace>,
-    /// The newest job, and the one for the next height.
-    pub jobs: watch::Receiver<Work>,
-    /// Where shares go.
-    pub share_log: ShareLog,
-    /// Where shares go first that are blocks.
-    pub found_blocks: FoundBlocks,
-    /// How the pool pays.
-    pub scheme: Scheme,
-    /// Where accounts are looked up.
-    pub store: Arc<dyn Store>,
-    /// Turns true when the pool shuts down.
-    pub draining: watch::Receiver<bool>,
-    /// Turns for handshakes.
-    pub turns: Arc<Turns>,
-    /// What is counted.
-    pub metrics: Arc<PortMetrics>,
-}
-
 /// Whom a channel's shares are credited to.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Owner {
     address: Address,
     worker: Arc<str>,
-    /// Whether the channel is an extended one.
-    is_extended: bool,
     /// From the first share on: an account takes room for ever, which nobody shall fill without work.
     earner: Option<Earner>,
+    /// What counts the channel's shares for whoever watches.
+    meter: Meter,
 }
 
 /// The channels of one connection.
 pub(super) struct Channels {
     session: Session,
+    seated: Arc<Seated>,
     owners: ByChannel<Owner>,
     unacknowledged: Unacknowledged,
     /// Since when no channel is open, if none is.
@@ -133,12 +85,18 @@ pub(super) struct Channels {
 
 impl Channels {
     /// Starts without channels, whose shares are to go to `share_log`, and receipts for them to `receipts`.
-    pub(super) fn new(session: Session, share_log: &ShareLog, receipts: ReceiptSlot, now: Instant) -> Self {
+    pub(super) fn new(
+        session: Session,
+        seated: Arc<Seated>,
+        share_log: &ShareLog,
+        receipts: ReceiptSlot,
+        now: Instant,
+    ) -> Self {
         let unacknowledged = Unacknowledged::new(receipts, share_log.waiting().clone());
         let (passed_on, tally) = (None, ShareTally::default());
         let (empty_since, extended, unwritten_tip) = (Some(now), 0, None);
         let owners = ByChannel::new();
-        Self { session, owners, unacknowledged, empty_since, passed_on, tally, extended, unwritten_tip }
+        Self { session, seated, owners, unacknowledged, empty_since, passed_on, tally, extended, unwritten_tip }
     }
 
     /// Returns how many are open.
@@ -208,6 +166,7 @@ impl Channels {
         // The channel may have been closed meanwhile; its shares count all the same.
         if let Some(owner) = self.owners.get_mut(&channel_id) {
             owner.earner = Some(earner);
+            owner.meter.note_account(earner.account);
         }
         self.unacknowledged.pass_on_owned(channel_id, earner, share_log)
     }
@@ -227,7 +186,12 @@ impl Channels {
             ClientMessage::OpenExtendedMiningChannel(open) => {
                 self.open(&open.user_identity, OpenRequest::from(&open), upstream, out).await?;
             }
-            ClientMessage::UpdateChannel(update) => self.session.update(&update, now, out),
+            ClientMessage::UpdateChannel(update) => {
+                self.session.update(&update, now, out);
+                if let Some(owner) = self.owners.get(&update.channel_id) {
+                    owner.meter.note_claim(update.nominal_hash_rate);
+                }
+            }
             ClientMessage::CloseChannel(close) => self.close(&close),
             ClientMessage::SubmitSharesStandard(submit) => {
                 self.submit(submit.channel_id, &Submission::from(&submit), Ok(None), now, upstream, out).await?;
@@ -241,7 +205,17 @@ impl Channels {
                 out.send(&SetCustomMiningJobError { channel_id, request_id, error_code });
             }
         }
+        self.note_retargets(now);
         Ok(())
+    }
+
+    /// Has the channels shown with the difficulties that they were given since.
+    fn note_retargets(&mut self, now: Instant) {
+        for Retarget { channel_id, difficulty, cause } in self.session.take_retargets() {
+            if let Some(owner) = self.owners.get(&channel_id) {
+                owner.meter.note_difficulty(difficulty, cause, now);
+            }
+        }
     }
 
     /// Passes the newest job on to all channels. Those that were made meanwhile are skipped.
@@ -256,8 +230,10 @@ impl Channels {
                 self.unwritten_tip = Some((work.job.template().height, work.job.made_at()));
             }
         }
+        let now = Instant::now();
         // A channel that was opened since has brought it already.
-        self.session.take_up(&work, Instant::now(), out);
+        self.session.take_up(&work, now, out);
+        self.note_retargets(now);
     }
 
     /// Says for each channel what has become durable.
@@ -280,12 +256,17 @@ impl Channels {
             Err(error) => {
                 info!(%error, code = error.code(), "channel refused");
                 upstream.metrics.channels_refused.inc();
+                let user = String::from_utf8_lossy(user_identity.as_bytes());
+                self.seated.refuse_open(&user, error.code(), Instant::now());
                 refuse_open(request.request_id, error.code(), out);
                 return Ok(());
             }
         };
         let request = OpenRequest { least_difficulty: identity.least_difficulty, ..request };
-        let is_extended = matches!(request.wish, ChannelWish::Extended(_));
+        let kind = match request.wish {
+            ChannelWish::Standard => ChannelKind::Standard,
+            ChannelWish::Extended(_) => ChannelKind::Extended,
+        };
         let work = upstream.jobs.borrow().clone();
         self.passed_on = Some(work.sequence);
         let (now, job) = (Instant::now(), &work.job);
@@ -296,14 +277,25 @@ impl Channels {
                 info!(channel_id, %identity, %address, "channel opened");
                 self.empty_since = None;
                 upstream.metrics.jobs_sent.inc();
-                self.extended += usize::from(is_extended);
-                let worker = identity.worker.into();
-                self.owners.insert(channel_id, Owner { address, worker, is_extended, earner: None });
+                self.extended += usize::from(kind == ChannelKind::Extended);
+                let worker: Arc<str> = identity.worker.into();
+                let wishes = ChannelWishes {
+                    connection: self.seated.seat().id(),
+                    id: channel_id,
+                    kind,
+                    address: address.clone(),
+                    worker: Arc::clone(&worker),
+                    nominal_hash_rate: request.nominal_hash_rate,
+                };
+                let difficulty = self.session.difficulty(channel_id).unwrap_or(Difficulty::MIN);
+                let meter = self.seated.open(wishes, difficulty, now);
+                self.owners.insert(channel_id, Owner { address, worker, earner: None, meter });
             }
             // Devices do not show it: whoever looks for the reason looks here.
             Err(code) => {
                 info!(%identity, %address, code, "channel refused");
                 upstream.metrics.channels_refused.inc();
+                self.seated.refuse_open(&identity.to_string(), code, now);
             }
         }
         Ok(())
@@ -311,8 +303,10 @@ impl Channels {
 
     fn close(&mut self, close: &CloseChannel) {
         for channel_id in self.session.close(close) {
-            let owner = self.owners.remove(&channel_id);
-            self.extended -= usize::from(owner.is_some_and(|owner| owner.is_extended));
+            if let Some(owner) = self.owners.remove(&channel_id) {
+                self.extended -= usize::from(owner.meter.channel().kind() == ChannelKind::Extended);
+                self.seated.close(&owner.meter);
+            }
             debug!(channel_id, reason = %close.reason_code, "channel closed");
         }
         if self.owners.is_empty() {
@@ -336,11 +330,11 @@ impl Channels {
             Ok(share) => share,
             Err(refusal) => {
                 debug!(channel_id, sequence_number, code = refusal.code(), "share refused");
-                self.tally.refuse(refusal.into());
+                self.refuse(channel_id, refusal.into(), now);
                 return Ok(());
             }
         };
-        let owner = self.owners.get(&channel_id).expect("every open channel has an owner");
+        let owner = self.owners.get_mut(&channel_id).expect("every open channel has an owner");
         let at_ms = unix_time_ms();
         if share.is_block() {
             let solution = Solution::new(&share, &owner.address, owner.scheme(upstream.scheme), at_ms);
@@ -355,13 +349,16 @@ impl Channels {
                     Err(_) => (INVALID_WORKER, RefusedShare::InvalidWorker),
                     Ok(_) => (NOT_STORED, RefusedShare::NotStored),
                 };
-                self.tally.refuse(why);
+                self.refuse(channel_id, why, now);
                 debug!(channel_id, sequence_number, code, "share refused");
                 refuse_share(channel_id, sequence_number, code, out);
                 return Ok(());
             }
         };
         self.tally.accept(share.difficulty());
+        if owner.meter.accept(share.difficulty(), share.hash(), now) {
+            self.seated.tell_first();
+        }
         // A name that a terminal would act on is as good as none.
         let named = worker.as_ref().map(WorkerIdentity::as_str);
         let named = named.filter(|name| !name.is_empty() && !name.contains(char::is_control));
@@ -375,6 +372,16 @@ impl Channels {
             }
         }
         Ok(())
+    }
+
+    /// Counts a share that is refused.
+    fn refuse(&mut self, channel_id: u32, why: RefusedShare, now: Instant) {
+        self.tally.refuse(why);
+        if let Some(owner) = self.owners.get_mut(&channel_id)
+            && owner.meter.refuse(why, now)
+        {
+            self.seated.tell_first();
+        }
     }
 }
 
@@ -405,16 +412,24 @@ pub(super) mod tests {
         },
     };
     use tempfile::TempDir;
+    use tokio::sync::watch;
 
     use super::*;
     use crate::{
-        accounting::{blocks::Spool, receipts::mailbox, registry::Registration, share_log::MAX_UNACKNOWLEDGED},
+        accounting::{
+            blocks::{FoundBlocks, Spool},
+            receipts::mailbox,
+            registry::{Registration, Registry},
+            share_log::MAX_UNACKNOWLEDGED,
+        },
         metrics::Metrics,
         mining::{
-            difficulty::Difficulty,
+            ahead::Work,
+            extranonce::ExtranonceSpace,
             job::tests::job,
-            session::{SessionKind, tests::Sent},
+            session::{SessionKind, SessionPolicy, tests::Sent},
         },
+        stratum::{limits::ConnectionLimits, turns::Turns, upstream::Terms},
     };
 
     const TIME: u32 = 1_700_000_000;
@@ -471,8 +486,10 @@ pub(super) mod tests {
                 draining: drained,
                 turns: Arc::new(Turns::new(1)),
                 metrics: Arc::new(PortMetrics::register(&mut Metrics::new())),
+                roster: Arc::default(),
             });
-            let channels = Channels::new(session, &upstream.share_log, mailbox().0, Instant::now());
+            let seated = Arc::new(upstream.roster.begin(([192, 0, 2, 1], 7).into(), Instant::now()));
+            let channels = Channels::new(session, seated, &upstream.share_log, mailbox().0, Instant::now());
             let (sent, nonce) = (Sent::default(), 0);
             Self {
                 channels,

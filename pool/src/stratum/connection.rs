@@ -9,18 +9,17 @@ use std::{
     convert::Infallible,
     future::{Future, pending, poll_fn},
     io,
+    net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
-use payouts::store::StoreError;
 use protocol::{
     connection::{ConnectionError, ServerConfig, ServerConnection, ServerEvent},
     noise::ACT_1_LEN,
 };
-use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWriteExt, ReadBuf},
     net::TcpStream,
@@ -31,10 +30,13 @@ use tracing::{debug, info, warn};
 
 use super::{
     addresses::Place,
-    channels::{Channels, Terms, Upstream},
+    channels::Channels,
     earner::Earner,
-    limits::{Allowance, InvalidShares, MAX_SLOWED, cost},
+    end::{End, FRAME_TIMEOUT},
+    limits::{Allowance, InvalidShares, cost},
     metrics::OpenConnection,
+    roster::{Opening, Seated},
+    upstream::{Terms, Upstream},
 };
 use crate::{
     accounting::{
@@ -47,8 +49,6 @@ use crate::{
     },
 };
 
-/// How long a long frame may take from its first byte to its last.
-const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a frame that is not whole which its connection may hold for as long as it likes. No frame of an ordinary client
 /// is longer, so that a share that is cut by the end of a read costs no deadline.
 const FREE_FRAME_SIZE: usize = 8 * 1024;
@@ -70,101 +70,18 @@ thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into());
 }
 
-/// Why a connection ended.
-#[derive(Debug, Error)]
-pub enum End {
-    /// The peer closed it.
-    #[error("closed by the peer")]
-    Closed,
-    /// The pool shuts down.
-    #[error("the pool shuts down")]
-    Drained,
-    /// The socket failed.
-    #[error("socket failed: {0}")]
-    Socket(#[from] io::Error),
-    /// The peer broke the protocol.
-    #[error(transparent)]
-    Protocol(#[from] ConnectionError),
-    /// The peer opened no channel in time.
-    #[error("no channel opened within {} s (limits.idle_seconds)", .0.as_secs())]
-    NoChannel(Duration),
-    /// It gave way to a connection that had a better right to its place.
-    #[error("gave way to another connection")]
-    Displaced,
-    /// The peer asked for more than its rate for too long.
-    #[error("over its rate for {} s (limits.messages_per_second, limits.bytes_per_second)", MAX_SLOWED.as_secs())]
-    TooFast,
-    /// Too many of the peer's shares were wrong.
-    #[error("too many invalid shares (limits.invalid_shares)")]
-    InvalidShares,
-    /// The peer did not finish a frame.
-    #[error("a frame was not whole within {} s", FRAME_TIMEOUT.as_secs())]
-    SlowFrame,
-    /// The peer does not read.
-    #[error("did not read what waits for it in time")]
-    Stalled,
-    /// Accounts cannot be looked up.
-    #[error("account could not be looked up: {0}")]
-    Store(#[from] StoreError),
-    /// The tasks behind the connection are gone.
-    #[error("the pool's inner tasks have ended")]
-    Orphaned,
-}
-
-impl End {
-    /// The names of all ends, as metrics show them.
-    pub const NAMES: [&'static str; 16] = [
-        "closed",
-        "shutdown",
-        "socket",
-        "handshake_timeout",
-        "setup_timeout",
-        "setup_refused",
-        "frame_too_large",
-        "protocol",
-        "no_channel",
-        "displaced",
-        "too_fast",
-        "invalid_shares",
-        "slow_frame",
-        "stalled",
-        "store",
-        "orphaned",
-    ];
-
-    /// Returns the place of its name among all.
-    pub fn index(&self) -> usize {
-        match self {
-            Self::Closed => 0,
-            Self::Drained => 1,
-            Self::Socket(_) => 2,
-            Self::Protocol(ConnectionError::HandshakeTimeout) => 3,
-            Self::Protocol(ConnectionError::SetupTimeout) => 4,
-            Self::Protocol(ConnectionError::SetupRefused { .. }) => 5,
-            Self::Protocol(ConnectionError::FrameTooLarge { .. }) => 6,
-            Self::Protocol(ConnectionError::OutputFull { .. }) | Self::Stalled => 13,
-            Self::Protocol(_) => 7,
-            Self::NoChannel(_) => 8,
-            Self::Displaced => 9,
-            Self::TooFast => 10,
-            Self::InvalidShares => 11,
-            Self::SlowFrame => 12,
-            Self::Store(_) => 14,
-            Self::Orphaned => 15,
-        }
-    }
-
-    /// Tells whether nobody is there to hear last words, or nobody who should keep others waiting for his place.
-    fn is_abrupt(&self) -> bool {
-        matches!(self, Self::Displaced | Self::Socket(_))
-    }
-}
-
 /// Serves one connection until it ends.
-pub async fn serve(socket: TcpStream, place: Place, config: Arc<ServerConfig>, upstream: Arc<Upstream>) {
-    let mut connection = Box::new(Connection::new(socket, place, config, upstream));
+pub async fn serve(
+    socket: TcpStream,
+    peer: SocketAddr,
+    place: Place,
+    config: Arc<ServerConfig>,
+    upstream: Arc<Upstream>,
+) {
+    let mut connection = Box::new(Connection::new(socket, peer, place, config, upstream));
     let end = connection.run().await;
     connection.upstream.metrics.end(&end);
+    connection.seated.end(&connection.opening, &end, Instant::now());
     if matches!(end, End::InvalidShares)
         && let Some(ban) = connection.place.strike(Instant::now())
     {
@@ -189,6 +106,8 @@ pub async fn serve(socket: TcpStream, place: Place, config: Arc<ServerConfig>, u
 struct Connection {
     socket: TcpStream,
     place: Place,
+    seated: Arc<Seated>,
+    opening: Opening,
     open: OpenConnection,
     protocol: ServerConnection,
     opened_at: Instant,
@@ -236,13 +155,21 @@ enum Wake {
 }
 
 impl Connection {
-    fn new(socket: TcpStream, place: Place, config: Arc<ServerConfig>, upstream: Arc<Upstream>) -> Self {
+    fn new(
+        socket: TcpStream,
+        peer: SocketAddr,
+        place: Place,
+        config: Arc<ServerConfig>,
+        upstream: Arc<Upstream>,
+    ) -> Self {
         let now = Instant::now();
         let (receipt_slot, receipts) = mailbox();
         let terms = Arc::clone(&upstream.terms.borrow());
         Self {
             socket,
             place,
+            seated: Arc::new(upstream.roster.begin(peer, now)),
+            opening: Opening::default(),
             open: OpenConnection::new(Arc::clone(&upstream.metrics)),
             allowance: Allowance::new(&terms.limits, now),
             invalid_shares: InvalidShares::new(&terms.limits, now),
@@ -316,7 +243,9 @@ impl Connection {
             _ = drain => return Err(End::Drained),
         };
         self.process().await?;
-        self.upstream.metrics.shake_hands(arrived.elapsed());
+        let took = arrived.elapsed();
+        self.seated.answer(arrived + took);
+        self.upstream.metrics.shake_hands(took);
         Ok(())
     }
 
@@ -393,7 +322,9 @@ impl Connection {
             }
         };
         let socket = poll_fn(|cx| {
-            if may_read && let Poll::Ready(read) = poll_read(&mut self.socket, &mut self.protocol, cx) {
+            if may_read
+                && let Poll::Ready(read) = poll_read(&mut self.socket, &mut self.opening, &mut self.protocol, cx)
+            {
                 return Poll::Ready(read.map(|bytes| self.asked.bytes += bytes));
             }
             if has_output { self.socket.poll_write_ready(cx).map_err(End::from) } else { Poll::Pending }
@@ -520,6 +451,7 @@ impl Connection {
             return Ok(());
         }
         let now = Instant::now();
+        self.seated.seat().hear(now);
         let metrics = &self.upstream.metrics;
         metrics.messages.inc_by(messages.into());
         if self.allowance.spend(cost, bytes, now) {
@@ -599,15 +531,20 @@ impl Connection {
 
     async fn react(&mut self, event: ServerEvent, now: Instant) -> Result<(), End> {
         match event {
-            ServerEvent::Connected { setup, .. } => {
+            ServerEvent::Connected { setup, used_version } => {
+                self.seated.set_up(&setup, used_version, now);
                 debug!(vendor = %setup.vendor, firmware = %setup.firmware, flags = setup.flags, "connection set up");
                 let (policy, space) = (Arc::clone(&self.terms.policy), Arc::clone(&self.upstream.space));
                 let session = Session::new(policy, space, SessionKind::of_flags(setup.flags));
                 let (share_log, receipts) = (&self.upstream.share_log, self.receipt_slot.clone());
-                self.channels = Some(Channels::new(session, share_log, receipts, self.opened_at));
+                let seated = Arc::clone(&self.seated);
+                self.channels = Some(Channels::new(session, seated, share_log, receipts, self.opened_at));
                 Ok(())
             }
-            ServerEvent::ExtensionsNegotiated(_) => Ok(()),
+            ServerEvent::ExtensionsNegotiated(extensions) => {
+                self.seated.seat().note_extensions(&extensions);
+                Ok(())
+            }
             ServerEvent::Message(message) => {
                 self.asked.messages += 1;
                 self.asked.cost += cost(&message);
@@ -633,13 +570,19 @@ async fn drained(mut draining: watch::Receiver<bool>) -> Result<(), End> {
 /// Reads what is there, and returns how many bytes that were. It goes on within the same poll, so that giving up the
 /// wait loses nothing. A read that did not fill the buffer has emptied the socket, and tokio asks it no more until it
 /// hears of more.
-fn poll_read(socket: &mut TcpStream, protocol: &mut ServerConnection, cx: &mut Context<'_>) -> Poll<Result<u32, End>> {
+fn poll_read(
+    socket: &mut TcpStream,
+    opening: &mut Opening,
+    protocol: &mut ServerConnection,
+    cx: &mut Context<'_>,
+) -> Poll<Result<u32, End>> {
     READ_BUFFER.with_borrow_mut(|buffer| {
         let mut read = ReadBuf::new(buffer);
         ready!(Pin::new(socket).poll_read(cx, &mut read))?;
         match read.filled() {
             [] => Poll::Ready(Err(End::Closed)),
             bytes => {
+                opening.note(bytes);
                 protocol.receive(bytes);
                 Poll::Ready(Ok(bytes.len() as u32))
             }
@@ -690,9 +633,9 @@ mod tests {
             unlimited: Vec::new(),
             ban: LONG,
         };
-        let address = client.local_addr().unwrap().ip();
-        let place = Arc::new(Addresses::new(limits)).admit(address, Instant::now()).unwrap();
-        (client, tokio::spawn(serve(socket, place, config, Arc::clone(&outage.upstream))))
+        let peer = client.local_addr().unwrap();
+        let place = Arc::new(Addresses::new(limits)).admit(peer.ip(), Instant::now()).unwrap();
+        (client, tokio::spawn(serve(socket, peer, place, config, Arc::clone(&outage.upstream))))
     }
 
     async fn shake_hands(client: &mut TcpStream) {
@@ -740,30 +683,5 @@ mod tests {
         assert_left(&mut client).await;
         drop(client);
         timeout(LONG, task).await.unwrap().unwrap();
-    }
-
-    #[test]
-    fn ends_have_their_own_names() {
-        let timeout = Duration::from_secs(1);
-        for (end, name) in [
-            (End::Closed, "closed"),
-            (End::Drained, "shutdown"),
-            (End::Socket(io::ErrorKind::ConnectionReset.into()), "socket"),
-            (ConnectionError::HandshakeTimeout.into(), "handshake_timeout"),
-            (ConnectionError::SetupTimeout.into(), "setup_timeout"),
-            (ConnectionError::SetupRefused { code: "unsupported-protocol" }.into(), "setup_refused"),
-            (ConnectionError::FrameTooLarge { payload_len: 2, max: 1 }.into(), "frame_too_large"),
-            (ConnectionError::Ended.into(), "protocol"),
-            (End::NoChannel(timeout), "no_channel"),
-            (End::Displaced, "displaced"),
-            (End::TooFast, "too_fast"),
-            (End::InvalidShares, "invalid_shares"),
-            (End::SlowFrame, "slow_frame"),
-            (ConnectionError::OutputFull { max: 1 }.into(), "stalled"),
-            (End::Stalled, "stalled"),
-            (End::Orphaned, "orphaned"),
-        ] {
-            assert_eq!(End::NAMES[end.index()], name, "{end}");
-        }
     }
 }

@@ -27,9 +27,9 @@ use tracing::{Instrument, debug, info, info_span, warn};
 
 use super::{
     addresses::{Addresses, Place, Refused},
-    channels::Upstream,
     connection::serve,
     metrics::PortMetrics,
+    upstream::Upstream,
 };
 use crate::metrics::Metrics;
 
@@ -144,12 +144,13 @@ pub async fn accept_all(
                     Ok(place) => place,
                     Err(why) => {
                         refusals.tell(why, peer);
+                        upstream.roster.refuse(peer, why);
                         continue;
                     }
                 };
                 let (config, upstream) = (issuer.current(SystemTime::now()), Arc::clone(&upstream));
                 let span = info_span!("connection", %peer);
-                connections.spawn(serve(socket, place, config, upstream).instrument(span));
+                connections.spawn(serve(socket, peer, place, config, upstream).instrument(span));
             }
             // Ended connections are taken out, so that the set does not grow.
             Some(ended) = connections.join_next() => {

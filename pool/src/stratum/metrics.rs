@@ -13,7 +13,7 @@ use prometheus_client::{
     metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
 };
 
-use super::{addresses::Refused, connection::End};
+use super::{addresses::Refused, end::End};
 use crate::{
     metrics::Metrics,
     mining::{difficulty::Difficulty, session::SubmitRefusal, share::ShareError},
@@ -152,6 +152,17 @@ pub struct ShareTally {
     accepted: u32,
     accepted_hashes: f64,
     refused: [u32; RefusedShare::ALL.len()],
+}
+
+/// What was judged since the start, of all connections.
+#[derive(Clone, Debug, Default)]
+pub struct ShareSums {
+    /// Right ones.
+    pub accepted: u64,
+    /// The hashes that they stand for.
+    pub hashes: f64,
+    /// Refused ones, in the order of [`RefusedShare::ALL`].
+    pub refused: [u64; RefusedShare::ALL.len()],
 }
 
 impl ShareTally {
@@ -323,8 +334,17 @@ impl PortMetrics {
         *newest = Some(NewestTip { longest: tip.longest.max(took), ..tip });
     }
 
+    /// Returns what was judged since the start.
+    pub fn share_sums(&self) -> ShareSums {
+        ShareSums {
+            accepted: self.shares_accepted.get(),
+            hashes: self.accepted_hashes.get(),
+            refused: std::array::from_fn(|code| self.shares_refused[code].get()),
+        }
+    }
+
     /// Adds up the shares that a connection has judged.
-    pub(super) fn add_shares(&self, tally: &ShareTally) {
+    pub(crate) fn add_shares(&self, tally: &ShareTally) {
         if tally.accepted > 0 {
             self.shares_accepted.inc_by(tally.accepted.into());
             self.accepted_hashes.inc_by(tally.accepted_hashes);

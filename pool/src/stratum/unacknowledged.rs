@@ -21,7 +21,7 @@ use protocol::messages::mining::SubmitSharesSuccess;
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::warn;
 
-use super::{connection::End, earner::Earner};
+use super::{earner::Earner, end::End};
 use crate::{
     accounting::{
         receipts::{Durable, ReceiptSlot, acknowledge},
