@@ -25,6 +25,11 @@ pub(super) struct Page {
 }
 
 impl Page {
+    /// A page of a list that takes more than a page's parameters.
+    pub(super) fn new(limit: Option<u32>, after: Option<String>) -> Page {
+        Page { limit, after }
+    }
+
     /// Returns how many items the page may have.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ const OTHER: &str = "bcrt1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3qz
 /// The API of a pool without a node, whose desk knows nothing of what it is asked about.
 pub(super) struct Fixture {
     pub(super) router: Router,
+    pub(super) live: Arc<Live>,
     pub(super) store: Arc<SqliteStore>,
     _folder: TempDir,
 }
@@ -49,12 +50,13 @@ impl Fixture {
         });
         let live = Arc::new(Live::new(Arc::new(Metrics::new()), bitcoin::Network::Regtest, Duration::from_secs(30)));
         let config = ApiConfig { listen: ([127, 0, 0, 1], 0).into(), tls: None, requests_per_second };
-        let app = App::new(Arc::clone(&store) as Arc<dyn Store>, desk, live, &config);
+        let app = App::new(Arc::clone(&store) as Arc<dyn Store>, desk, Arc::clone(&live), &config);
         for address in [OWN, OTHER] {
             let address: bitcoin::Address<bitcoin::address::NetworkUnchecked> = address.parse().unwrap();
             store.account(address.assume_checked_ref()).await.unwrap();
         }
-        Fixture { router: app.router(Router::new(), || StatusCode::NOT_FOUND.into_response()), store, _folder: folder }
+        let router = app.router(Router::new(), || StatusCode::NOT_FOUND.into_response());
+        Fixture { router, live, store, _folder: folder }
     }
 
     /// Makes a token.
@@ -101,7 +103,7 @@ impl Fixture {
         self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap()
     }
 
-    async fn get(&self, path: &str, token: Option<&str>) -> (StatusCode, Value) {
+    pub(super) async fn get(&self, path: &str, token: Option<&str>) -> (StatusCode, Value) {
         self.ask(&Method::GET, path, token, &[], Value::Null).await
     }
 }

@@ -4,6 +4,7 @@
 mod accounts;
 mod bans;
 mod blocks;
+mod connections;
 mod health;
 mod ledger;
 mod payouts;
@@ -30,6 +31,11 @@ pub(super) fn add(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
         .routes(routes!(pool::pool))
+        .routes(routes!(connections::list))
+        .routes(routes!(connections::ended))
+        .routes(routes!(connections::show))
+        .routes(routes!(connections::channels))
+        .routes(routes!(connections::workers))
         .routes(routes!(bans::list))
         .routes(routes!(bans::lift))
         .routes(routes!(blocks::list))
