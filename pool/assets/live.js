@@ -1,11 +1,16 @@
 // Keeps a page up to date, copies texts, and draws nothing. Pages are whole without it.
 //
 // A part of a page (data-part, with an id) is taken out of a fresh copy of the page and put in the place of the old one,
-// unless somebody is at work in it.
+// unless somebody is at work in it. That happens when the pool tells of something (an event), and else now and then;
+// counts (data-count) go on with each event. Without the stream of events, the page is asked for more often.
 "use strict";
 
+const EVENTS = "/events";
 const INTERVAL_MS = 3000;
 const SLOWEST_MS = 60000;
+// With events: how often a page is asked for at most, and at least.
+const SOONEST_MS = 1000;
+const LATEST_MS = 10000;
 
 function isInUse(part) {
   const selected = window.getSelection();
@@ -50,21 +55,53 @@ async function refresh() {
   showCopyButtons();
 }
 
-async function keepUp() {
+function showState(text) {
   const state = document.getElementById("live-state");
+  if (!state) return;
+  state.textContent = text;
+  state.hidden = false;
+}
+
+// Counts that go on between two copies of the page.
+function showCounts(shares) {
+  for (const count of document.querySelectorAll("[data-count=accepted]")) {
+    if (shares.accepted > 0) count.textContent = String(shares.accepted_total);
+  }
+}
+
+// Follows the events. The browser connects again by itself; whether it hears anything is told by isFollowed.
+function follow() {
+  const heard = { isFollowed: false, hasNews: false };
+  if (!window.EventSource || !document.body.hasAttribute("data-events")) return heard;
+  const source = new EventSource(EVENTS);
+  source.addEventListener("error", () => { heard.isFollowed = false; });
+  source.addEventListener("open", () => { heard.isFollowed = true; });
+  source.addEventListener("shares", (event) => showCounts(JSON.parse(event.data)));
+  for (const kind of ["block", "payout", "connection", "lagged"]) {
+    source.addEventListener(kind, () => { heard.hasNews = true; });
+  }
+  return heard;
+}
+
+async function keepUp() {
+  const heard = follow();
   let pause = INTERVAL_MS;
+  let asked = Date.now();
   for (;;) {
-    await new Promise((resolve) => setTimeout(resolve, pause));
-    if (document.hidden) continue;
+    await new Promise((resolve) => setTimeout(resolve, heard.isFollowed ? SOONEST_MS : pause));
+    const isDue = !heard.isFollowed || heard.hasNews || Date.now() - asked >= LATEST_MS;
+    if (document.hidden || !isDue) continue;
+    heard.hasNews = false;
+    asked = Date.now();
     try {
       await refresh();
       pause = INTERVAL_MS;
-      if (state) state.textContent = "live";
+      showState("live");
     } catch {
       pause = Math.min(pause * 2, SLOWEST_MS);
-      if (state) state.textContent = "the pool does not answer";
+      heard.isFollowed = false;
+      showState("the pool does not answer");
     }
-    if (state) state.hidden = false;
   }
 }
 

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 mod descriptors;
+pub mod events;
 pub mod init;
 mod jobs;
 mod lock;

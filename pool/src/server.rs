@@ -40,6 +40,7 @@ use crate::{
     config::{AccountsConfig, Config, PayoutConfig},
     control::ControlSocket,
     descriptors,
+    events::Source,
     jobs::{JobMaker, make_jobs},
     lock::DataLock,
     metrics::Metrics,
@@ -137,6 +138,8 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     token::take_up_first(&*store, &config.data_dir).await?;
     let live = Live::new(metrics, config.network, config.bitcoind.template_refresh).with_roster(Arc::clone(&roster));
     let live = Arc::new(live);
+    let source = Source { metrics: Arc::clone(&port_metrics), roster: Arc::clone(&roster), store: Arc::clone(&store) };
+    let events_task = tokio::spawn(source.tell(Arc::clone(&live.events), draining.clone()));
     let app = App::new(Arc::clone(&store), desk.clone(), Arc::clone(&live), &config.api);
     let pages = Pages::new(Arc::clone(&store), desk.clone(), Arc::clone(&live), about(&config, &miner_url));
     announce_api(&api_port.url()?);
@@ -237,6 +240,7 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
         ("control socket", control_task),
         ("watchdog", watchdog_task),
         ("templates of the API", live_task),
+        ("events", events_task),
         ("API", api_task),
     ];
     for (name, task) in tasks {

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::{
+    events::Events,
     metrics::Metrics,
     stratum::roster::Roster,
     template::{LatestTemplate, Template},
@@ -38,6 +39,8 @@ pub struct Live {
     pub network: Network,
     /// Who is connected.
     pub roster: Arc<Roster>,
+    /// What happens.
+    pub events: Arc<Events>,
     newest: watch::Sender<Option<Seen>>,
     longest: Duration,
 }
@@ -46,9 +49,9 @@ impl Live {
     /// Begins without a template. A live node gives one every `refresh` at least.
     pub fn new(metrics: Arc<Metrics>, network: Network, refresh: Duration) -> Live {
         let started_at_ms = Timestamp::now().as_millisecond();
-        let roster = Arc::default();
+        let (roster, events) = (Arc::default(), Arc::default());
         let (newest, longest) = (watch::Sender::new(None), refresh * LIVE_INTERVALS);
-        Live { metrics, started_at_ms, network, roster, newest, longest }
+        Live { metrics, started_at_ms, network, roster, events, newest, longest }
     }
 
     /// Takes the roster of the miners' port.

@@ -73,6 +73,7 @@ pub(super) const RULES: &[Rule] = &[
     get("/api/openapi.json", Access::Public),
     get("/api/docs", Access::Public),
     get("/api/v1/pool", VIEWER),
+    get("/api/v1/events", VIEWER),
     get("/api/v1/connections", VIEWER),
     get("/api/v1/connections/ended", VIEWER),
     get("/api/v1/connections/{connection}", VIEWER),

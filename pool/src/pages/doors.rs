@@ -26,10 +26,14 @@ const fn form(path: &'static str, api_method: Method, api_path: &'static str) ->
     Door { method: Method::POST, path, api_method, api_path }
 }
 
+/// The stream of events, which is no page but is admitted as one.
+pub(super) const EVENTS: &str = "/events";
+
 /// All pages and forms that take a log-in.
 pub(super) const DOORS: &[Door] = &[
     page("/", "/api/v1/pool"),
     form("/log-out", Method::GET, "/api/v1/pool"),
+    page(EVENTS, "/api/v1/events"),
     page("/blocks", "/api/v1/blocks"),
     page("/blocks/{hash}", "/api/v1/blocks/{hash}"),
     page("/payouts", "/api/v1/payouts"),

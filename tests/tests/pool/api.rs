@@ -27,7 +27,7 @@ impl Api {
         Api { url: self.url.clone(), token: token.map(str::to_owned), client: self.client.clone() }
     }
 
-    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.url)).timeout(PATIENCE);
         match &self.token {
             Some(token) => request.bearer_auth(token),

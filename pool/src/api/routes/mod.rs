@@ -5,6 +5,7 @@ mod accounts;
 mod bans;
 mod blocks;
 mod connections;
+mod events;
 mod health;
 mod ledger;
 mod payouts;
@@ -31,6 +32,7 @@ pub(super) fn add(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
         .routes(routes!(pool::pool))
+        .routes(routes!(events::events))
         .routes(routes!(connections::list))
         .routes(routes!(connections::ended))
         .routes(routes!(connections::show))

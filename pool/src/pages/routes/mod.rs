@@ -2,6 +2,7 @@
 //! decides nothing.
 
 mod blocks;
+mod events;
 mod home;
 mod payouts;
 
@@ -14,7 +15,7 @@ use axum::{
 };
 use jiff::Timestamp;
 
-use super::{Pages, log_in};
+use super::{Pages, doors, log_in};
 use crate::operations::Refusal;
 
 /// Items of a page.
@@ -25,6 +26,7 @@ pub(super) fn guarded() -> Router<Pages> {
     Router::new()
         .route("/", get(home::show))
         .route("/log-out", post(log_in::leave))
+        .route(doors::EVENTS, get(events::follow))
         .route("/blocks", get(blocks::list))
         .route("/blocks/{hash}", get(blocks::show))
         .route("/payouts", get(payouts::list))
