@@ -7,6 +7,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod cures;
 mod descriptors;
 pub mod events;
 pub mod init;

@@ -18,6 +18,7 @@ use pool::{
         reference,
         settings::{Settings, variable_of},
     },
+    cures::{CURES, Cure, Refused},
 };
 
 /// The variable that has the pages written instead of compared.
@@ -159,16 +160,31 @@ fn every_code_that_miners_are_told_is_explained() {
     let told: BTreeSet<String> = files.iter().flat_map(|file| codes_in(&code_of(file))).collect();
     assert!(told.len() > 15 && told.contains("stale-share") && told.contains("unsupported-protocol"), "{told:?}");
 
-    let text = fs::read_to_string(page("errors.md")).unwrap();
-    let rows = text.lines().filter_map(|line| line.strip_prefix("| `")).collect::<Vec<_>>();
-    let mut explained = BTreeSet::new();
-    for row in rows {
-        let cells: Vec<&str> = row.trim_end_matches(" |").split(" | ").collect();
-        let [code, meaning, cure] = cells[..] else { panic!("{row} has not three cells") };
-        assert!(!meaning.is_empty() && !cure.is_empty(), "{row}");
-        assert!(explained.insert(code.trim_end_matches('`').to_owned()), "{code} is explained twice");
+    let known: BTreeSet<String> = CURES.iter().map(|cure| cure.code.to_owned()).collect();
+    assert_eq!((known.len(), &known), (CURES.len(), &told));
+}
+
+#[test]
+fn page_of_codes_says_what_the_pages_of_the_pool_say() {
+    let text = fs::read_to_string(page("errors.md")).unwrap().replace("[runbook.md](runbook.md)", "runbook.md");
+    let mut section = "";
+    let mut rows = Vec::new();
+    for line in text.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            section = heading.split(':').next().unwrap_or_default();
+        }
+        if line.starts_with("| `") {
+            rows.push(format!("{section} {line}"));
+        }
     }
-    assert_eq!(explained, told);
+    let section = |of| match of {
+        Refused::Setup => "Setup",
+        Refused::Channel => "Channels",
+        Refused::Share => "Shares",
+        Refused::Job => "Jobs of the client's own",
+    };
+    let row = |cure: &Cure| format!("{} | `{}` | {} | {} |", section(cure.of), cure.code, cure.meaning, cure.cure);
+    assert_eq!(rows, CURES.iter().map(row).collect::<Vec<_>>());
 }
 
 #[test]
