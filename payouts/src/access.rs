@@ -68,6 +68,50 @@ impl FromStr for Role {
     }
 }
 
+/// Who may see an account's page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Audience {
+    /// Everybody.
+    #[default]
+    Public,
+    /// Those with a token for the account, and the pool's operators.
+    Watchers,
+}
+
+/// A text that is no audience.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not public or watchers")]
+pub struct NoAudience(String);
+
+impl Audience {
+    /// All audiences.
+    pub const ALL: [Audience; 2] = [Audience::Public, Audience::Watchers];
+
+    /// The audience as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Audience::Public => "public",
+            Audience::Watchers => "watchers",
+        }
+    }
+}
+
+impl fmt::Display for Audience {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Audience {
+    type Err = NoAudience;
+
+    fn from_str(text: &str) -> Result<Audience, NoAudience> {
+        let known = Audience::ALL.into_iter().find(|audience| audience.as_str() == text);
+        known.ok_or_else(|| NoAudience(text.to_owned()))
+    }
+}
+
 /// SHA-256 of something that is too secret, or too long, to be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Digest(sha256::Hash);

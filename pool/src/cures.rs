@@ -70,11 +70,7 @@ pub const CURES: &[Cure] = &[
          that cannot be read",
         "write `ADDRESS.WORKER`; give a long Taproot address a name",
     ),
-    channel(
-        "invalid-nominal-hashrate",
-        "the declared hash rate is negative or not a number",
-        "update the firmware",
-    ),
+    channel("invalid-nominal-hashrate", "the declared hash rate is negative or not a number", "update the firmware"),
     channel(
         "max-target-out-of-range",
         "the client's easiest target is zero, or harder than the pool's range; also in `UpdateChannel.Error`",
@@ -136,11 +132,7 @@ pub const CURES: &[Cure] = &[
         "a version bit was changed that may not be (BIP 323)",
         "correct the version mask of the device or proxy",
     ),
-    share(
-        "bad-extranonce-size",
-        "the extranonce has another length than was granted",
-        "update the proxy",
-    ),
+    share("bad-extranonce-size", "the extranonce has another length than was granted", "update the proxy"),
     share(
         "share-not-stored",
         "the database cannot be written, and too many shares wait for it",

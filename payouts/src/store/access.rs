@@ -3,7 +3,10 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::access::{Added, Answer, AuditRow, AuditSeq, Claim, Digest, NewToken, Token, TokenId};
+use crate::{
+    access::{Added, Answer, Audience, AuditRow, AuditSeq, Claim, Digest, NewToken, Token, TokenId},
+    account::AccountId,
+};
 
 /// The part of a store that keeps who may ask, what was asked and what was answered.
 #[async_trait]
@@ -25,6 +28,12 @@ pub trait AccessStore {
 
     /// Notes that a token was used.
     async fn note_token_use(&self, id: TokenId, at_ms: i64) -> Result<(), StoreError>;
+
+    /// Returns who may see an account's page: everybody, unless it was said otherwise.
+    async fn page_audience(&self, account: AccountId) -> Result<Audience, StoreError>;
+
+    /// Says who may see an account's page. Times are milliseconds since 1970 UTC.
+    async fn set_page_audience(&self, account: AccountId, audience: Audience, at_ms: i64) -> Result<(), StoreError>;
 
     /// Puts on record that somebody asks for something. Times are milliseconds since 1970 UTC.
     async fn begin_audit(&self, at_ms: i64, actor: &str, action: &str) -> Result<AuditSeq, StoreError>;

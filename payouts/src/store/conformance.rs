@@ -381,6 +381,9 @@ pub(crate) async fn register_rows_are_read_as_they_were_written(store: AnyStore)
     assert_eq!(store.register_rows(RowSeq::new(1), 10).await.unwrap(), written[1..]);
     assert_eq!(store.register_rows(RowSeq::new(0), 1).await.unwrap(), written[..1]);
     assert_ne!(register.hash, ChainHash::ORIGIN);
+    assert_eq!(store.register_rows_of(record.delivery).await.unwrap(), written);
+    let other = OutPoint { vout: record.delivery.vout + 1, ..record.delivery };
+    assert_eq!(store.register_rows_of(other).await.unwrap(), []);
 }
 
 /// Puts something into every table: books that pass the audit, with 2,500 rows of shares, a block, and a payout of a part of it.
@@ -450,6 +453,7 @@ macro_rules! for_each_requirement {
             token_is_found_by_its_hash_until_and_after_it_is_revoked,
             tokens_in_force_have_labels_of_their_own,
             last_use_of_a_token_never_goes_back,
+            page_of_an_account_is_public_unless_it_was_said_otherwise,
             audit_log_is_read_newest_first_with_what_came_of_it,
             same_request_under_a_key_gets_the_first_answer,
             a_name_stays_with_the_account_that_had_it_first,

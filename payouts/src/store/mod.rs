@@ -45,7 +45,7 @@ pub mod sqlite;
 pub use access::AccessStore;
 pub use error::StoreError;
 pub use outage::Outage;
-pub use pages::{AccountPayment, AccountPosting, PageStore};
+pub use pages::{AccountCredit, AccountPayment, AccountPosting, PageStore};
 
 /// One entry and the rows that belong to it, stored together or not at all.
 #[derive(Clone, Debug)]

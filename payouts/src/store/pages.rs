@@ -1,12 +1,13 @@
 //! Lists of a store for people: newest first, in pages that a cursor continues.
 
 use async_trait::async_trait;
-use bitcoin::{Amount, BlockHash, SignedAmount, Txid};
+use bitcoin::{Amount, BlockHash, OutPoint, SignedAmount, Txid};
 
 use super::StoreError;
 use crate::{
     account::AccountId,
     books::BlockRecord,
+    export::register::RegisterRow,
     ledger::{EntryKind, EntrySeq, LedgerAccount},
     payout::{Batch, BatchId},
 };
@@ -51,6 +52,17 @@ pub struct AccountPayment {
     pub height: Option<u32>,
 }
 
+/// What a block credits to an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountCredit {
+    /// The block.
+    pub block: BlockRecord,
+    /// The credit.
+    pub amount: Amount,
+    /// What of it was paid so far: what the coinbase pays directly, and what payouts have taken.
+    pub paid: Amount,
+}
+
 /// The part of a store that gives lists for people.
 #[async_trait]
 pub trait PageStore {
@@ -76,4 +88,29 @@ pub trait PageStore {
         before: Option<BatchId>,
         limit: u32,
     ) -> Result<Vec<AccountPayment>, StoreError>;
+
+    /// Returns what was posted about an account by entries of a time, from `from_ms` on and before `until_ms`, behind the
+    /// line `after` of an entry, oldest first.
+    async fn postings_between(
+        &self,
+        account: AccountId,
+        from_ms: i64,
+        until_ms: i64,
+        after: Option<(EntrySeq, u32)>,
+        limit: u32,
+    ) -> Result<Vec<AccountPosting>, StoreError>;
+
+    /// Returns what the blocks behind `after` credit to an account, in the order of [`PageStore::blocks_after`].
+    async fn credits_to(
+        &self,
+        account: AccountId,
+        after: Option<(u32, BlockHash)>,
+        limit: u32,
+    ) -> Result<Vec<AccountCredit>, StoreError>;
+
+    /// Returns the newest batch that has made a transaction, whatever became of that.
+    async fn batch_of(&self, txid: Txid) -> Result<Option<BatchId>, StoreError>;
+
+    /// Returns the rows of the register about an output, in their order.
+    async fn register_rows_of(&self, delivery: OutPoint) -> Result<Vec<RegisterRow>, StoreError>;
 }

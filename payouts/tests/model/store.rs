@@ -8,10 +8,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bitcoin::{Address, Amount, BlockHash, SignedAmount, Transaction, Txid};
+use bitcoin::{Address, Amount, BlockHash, OutPoint, SignedAmount, Transaction, Txid};
 use payouts::{
     Account, AccountId, SqliteStore, Store, StoreError,
-    access::{Added, Answer, AuditRow, AuditSeq, Claim, Digest, NewToken, Token, TokenId},
+    access::{Added, Answer, Audience, AuditRow, AuditSeq, Claim, Digest, NewToken, Token, TokenId},
     account::{AccountName, AccountSettings, Naming},
     books::{BlockCredit, BlockRecord, FrozenWindow},
     crediting::{NetworkBlockRow, Period, PeriodEarning, PeriodLot, PeriodNumber, PeriodWork, ReserveLot},
@@ -27,7 +27,7 @@ use payouts::{
     reserve::PoolMoney,
     scheme::{beneficiary::Wishes, pps::Earned},
     share::{Appended, JobTerms, JobWork, Segment, SegmentSize, ShareGroup, ShareSeq, ShareTotals, WorkerTotals},
-    store::{AccessStore, AccountPayment, AccountPosting, Change, Commit, PageStore, Row},
+    store::{AccessStore, AccountCredit, AccountPayment, AccountPosting, Change, Commit, PageStore, Row},
 };
 use serde_json::Value;
 
@@ -122,6 +122,14 @@ impl AccessStore for FallibleStore {
         self.call(Call::Write, self.inner.note_token_use(id, at_ms)).await
     }
 
+    async fn page_audience(&self, account: AccountId) -> Result<Audience, StoreError> {
+        self.call(Call::Read, self.inner.page_audience(account)).await
+    }
+
+    async fn set_page_audience(&self, account: AccountId, audience: Audience, at_ms: i64) -> Result<(), StoreError> {
+        self.call(Call::Write, self.inner.set_page_audience(account, audience, at_ms)).await
+    }
+
     async fn begin_audit(&self, at_ms: i64, actor: &str, action: &str) -> Result<AuditSeq, StoreError> {
         self.call(Call::Write, self.inner.begin_audit(at_ms, actor, action)).await
     }
@@ -176,6 +184,34 @@ impl PageStore for FallibleStore {
         limit: u32,
     ) -> Result<Vec<AccountPayment>, StoreError> {
         self.call(Call::Read, self.inner.payments_to(account, before, limit)).await
+    }
+
+    async fn postings_between(
+        &self,
+        account: AccountId,
+        from_ms: i64,
+        until_ms: i64,
+        after: Option<(EntrySeq, u32)>,
+        limit: u32,
+    ) -> Result<Vec<AccountPosting>, StoreError> {
+        self.call(Call::Read, self.inner.postings_between(account, from_ms, until_ms, after, limit)).await
+    }
+
+    async fn credits_to(
+        &self,
+        account: AccountId,
+        after: Option<(u32, BlockHash)>,
+        limit: u32,
+    ) -> Result<Vec<AccountCredit>, StoreError> {
+        self.call(Call::Read, self.inner.credits_to(account, after, limit)).await
+    }
+
+    async fn batch_of(&self, txid: Txid) -> Result<Option<BatchId>, StoreError> {
+        self.call(Call::Read, self.inner.batch_of(txid)).await
+    }
+
+    async fn register_rows_of(&self, delivery: OutPoint) -> Result<Vec<RegisterRow>, StoreError> {
+        self.call(Call::Read, self.inner.register_rows_of(delivery)).await
     }
 }
 

@@ -1,7 +1,9 @@
 //! What every store must do with tokens, the audit log and answers of the API.
 
 use super::*;
-use crate::access::{Added, Answer, AuditOutcome, AuditRow, AuditSeq, Claim, Digest, Grant, NewToken, Token, TokenId};
+use crate::access::{
+    Added, Answer, Audience, AuditOutcome, AuditRow, AuditSeq, Claim, Digest, Grant, NewToken, Token, TokenId,
+};
 
 fn new_token(secret: &str, label: &str, grant: Grant) -> NewToken {
     NewToken { hash: Digest::of(secret.as_bytes()), label: label.to_owned(), grant, created_at_ms: 7 }
@@ -59,6 +61,16 @@ pub(crate) async fn last_use_of_a_token_never_goes_back(store: AnyStore) {
     }
 }
 
+pub(crate) async fn page_of_an_account_is_public_unless_it_was_said_otherwise(store: AnyStore) {
+    let (one, other) = (store.account(&address(1)).await.unwrap(), store.account(&address(2)).await.unwrap());
+    assert_eq!(store.page_audience(one).await.unwrap(), Audience::Public);
+    for audience in [Audience::Watchers, Audience::Watchers, Audience::Public, Audience::Watchers] {
+        store.set_page_audience(one, audience, 5).await.unwrap();
+        assert_eq!(store.page_audience(one).await.unwrap(), audience);
+        assert_eq!(store.page_audience(other).await.unwrap(), Audience::Public);
+    }
+}
+
 pub(crate) async fn audit_log_is_read_newest_first_with_what_came_of_it(store: AnyStore) {
     let first = store.begin_audit(1, "token 1 alice", "approve 7").await.unwrap();
     let second = store.begin_audit(2, "user 1000", "hold x: d\u{e9}j\u{e0} vu").await.unwrap();
@@ -107,4 +119,5 @@ pub(super) async fn everything_of_the_api(store: &AnyStore) {
     store.end_audit(seq, 2, "done").await.unwrap();
     store.claim_answer(token, "key", Digest::of(b"run"), 3, 0).await.unwrap();
     store.keep_answer(token, "key", &Answer { status: 200, body: "{}".to_owned() }).await.unwrap();
+    store.set_page_audience(AccountId::new(1), Audience::Watchers, 4).await.unwrap();
 }

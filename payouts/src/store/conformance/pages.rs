@@ -41,8 +41,24 @@ pub(crate) async fn pages_of_blocks_and_batches_follow_each_other(store: AnyStor
         assert_eq!((payment.txid, payment.fee, payment.state.as_str()), (batch.txid(), output.fee, "open"));
         assert_eq!((payment.height, payment.created_at_ms), (None, batch.created_at_ms));
     }
+    for batch in &batches {
+        assert_eq!(store.batch_of(batch.txid()).await.unwrap(), Some(batches[0].id), "the newest that has made it");
+    }
+    assert_eq!(store.batch_of(Txid::from_byte_array([9; 32])).await.unwrap(), None);
+
+    let credits = one_by_one(
+        async |after| store.credits_to(account, after, 1).await.unwrap(),
+        |credit| (credit.block.found.height, credit.block.found.hash),
+    );
+    let credits = credits.await;
+    assert_eq!(credits.iter().map(|credit| credit.block.clone()).collect::<Vec<_>>(), store.blocks(10).await.unwrap());
+    for credit in &credits {
+        let stored = store.credits(credit.block.found.hash).await.unwrap();
+        assert_eq!((credit.amount, credit.paid), (stored[0].amount, stored[0].paid));
+    }
     let nobody = store.account(&address(2)).await.unwrap();
     assert_eq!(store.payments_to(nobody, None, 10).await.unwrap(), []);
+    assert_eq!(store.credits_to(nobody, None, 10).await.unwrap(), []);
 }
 
 pub(crate) async fn postings_of_an_account_are_its_own_alone(store: AnyStore) {
@@ -65,4 +81,12 @@ pub(crate) async fn postings_of_an_account_are_its_own_alone(store: AnyStore) {
     let cursor = |it: &AccountPosting| (it.entry, it.line);
     let paged = one_by_one(async |before| store.postings_of(one, before, 1).await.unwrap(), cursor).await;
     assert_eq!(paged, all);
+
+    // All entries of these tests are of the time 1.
+    let turned: Vec<_> = all.into_iter().rev().collect();
+    let within = async |after| store.postings_between(one, 1, 2, after, 1).await.unwrap();
+    assert_eq!(one_by_one(within, cursor).await, turned);
+    for (from_ms, until_ms) in [(0, 1), (2, i64::MAX)] {
+        assert_eq!(store.postings_between(one, from_ms, until_ms, None, 10).await.unwrap(), []);
+    }
 }

@@ -5,7 +5,9 @@ use sqlx::Row as _;
 
 use super::{Backend, Connection, SqlRow, begin, corrupt, in_time, number, parsed};
 use crate::{
-    access::{Added, Answer, AuditOutcome, AuditRow, AuditSeq, Claim, Digest, Grant, NewToken, Role, Token, TokenId},
+    access::{
+        Added, Answer, Audience, AuditOutcome, AuditRow, AuditSeq, Claim, Digest, Grant, NewToken, Role, Token, TokenId,
+    },
     account::AccountId,
     store::{AccessStore, StoreError},
 };
@@ -56,6 +58,25 @@ impl AccessStore for Backend {
                 "UPDATE api_tokens SET last_used_at_ms = $2 WHERE id = $1 AND COALESCE(last_used_at_ms, 0) < $2",
             );
             update.bind(id.get()).bind(at_ms).execute(&mut *session).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn page_audience(&self, account: AccountId) -> Result<Audience, StoreError> {
+        let select = sqlx::query("SELECT audience FROM page_audiences WHERE account = $1").bind(account.get());
+        let row = select.fetch_optional(&self.readers).await?;
+        row.map_or(Ok(Audience::Public), |row| parsed("page_audiences", &row, "audience"))
+    }
+
+    async fn set_page_audience(&self, account: AccountId, audience: Audience, at_ms: i64) -> Result<(), StoreError> {
+        in_time(async {
+            let mut session = self.session().await?;
+            let set = sqlx::query(
+                "INSERT INTO page_audiences (account, audience, set_at_ms) VALUES ($1, $2, $3) \
+                 ON CONFLICT (account) DO UPDATE SET audience = excluded.audience, set_at_ms = excluded.set_at_ms",
+            );
+            set.bind(account.get()).bind(audience.as_str()).bind(at_ms).execute(&mut *session).await?;
             Ok(())
         })
         .await

@@ -1,16 +1,17 @@
 //! Lists for people, in pages.
 
 use async_trait::async_trait;
-use bitcoin::{BlockHash, SignedAmount};
+use bitcoin::{BlockHash, OutPoint, SignedAmount, Txid};
 use sqlx::Row as _;
 
-use super::{Backend, SqlRow, amount, batches, blocks, number, parsed};
+use super::{Backend, SqlRow, amount, batches, blocks, number, parsed, register};
 use crate::{
     account::AccountId,
     books::BlockRecord,
+    export::register::RegisterRow,
     ledger::{EntrySeq, LedgerAccount},
     payout::{Batch, BatchId},
-    store::{AccountPayment, AccountPosting, PageStore, StoreError},
+    store::{AccountCredit, AccountPayment, AccountPosting, PageStore, StoreError},
 };
 
 #[async_trait]
@@ -43,14 +44,7 @@ impl PageStore for Backend {
              WHERE account IN ($1, $2, $3, $4, $5) AND (entry < $6 OR (entry = $6 AND line < $7)) \
              ORDER BY entry DESC, line DESC LIMIT $8",
         );
-        let names = [
-            LedgerAccount::MinerImmature(account),
-            LedgerAccount::MinerPayable(account),
-            LedgerAccount::MinerDebt(account),
-            LedgerAccount::Held(account),
-            LedgerAccount::Blocked(account),
-        ];
-        let select = names.iter().fold(select, |select, name| select.bind(name.to_string()));
+        let select = names(account).into_iter().fold(select, |select, name| select.bind(name));
         let (entry, line) = before.map_or((i64::MAX, 0), |(entry, line)| (entry.get(), i64::from(line)));
         let select = select.bind(entry).bind(line).bind(i64::from(limit));
         select.fetch_all(&self.readers).await?.iter().map(posting).collect()
@@ -74,6 +68,68 @@ impl PageStore for Backend {
         let select = select.bind(account.get()).bind(before.map_or(i64::MAX, BatchId::get)).bind(i64::from(limit));
         select.fetch_all(&self.readers).await?.iter().map(payment).collect()
     }
+
+    async fn postings_between(
+        &self,
+        account: AccountId,
+        from_ms: i64,
+        until_ms: i64,
+        after: Option<(EntrySeq, u32)>,
+        limit: u32,
+    ) -> Result<Vec<AccountPosting>, StoreError> {
+        let select = sqlx::query(
+            "SELECT entry, line, kind, key, at_ms, account, sat FROM postings JOIN entries ON entries.seq = entry \
+             WHERE account IN ($1, $2, $3, $4, $5) AND (entry > $6 OR (entry = $6 AND line > $7)) \
+             AND at_ms >= $8 AND at_ms < $9 ORDER BY entry, line LIMIT $10",
+        );
+        let select = names(account).into_iter().fold(select, |select, name| select.bind(name));
+        // No entry has the number 0.
+        let (entry, line) = after.map_or((0, 0), |(entry, line)| (entry.get(), i64::from(line)));
+        let select = select.bind(entry).bind(line).bind(from_ms).bind(until_ms).bind(i64::from(limit));
+        select.fetch_all(&self.readers).await?.iter().map(posting).collect()
+    }
+
+    async fn credits_to(
+        &self,
+        account: AccountId,
+        after: Option<(u32, BlockHash)>,
+        limit: u32,
+    ) -> Result<Vec<AccountCredit>, StoreError> {
+        let select = sqlx::query(
+            "SELECT blocks.*, sat, paid_sat FROM credits JOIN blocks ON blocks.hash = credits.block_hash \
+             WHERE account = $1 AND (height < $2 OR (height = $2 AND hash > $3)) ORDER BY height DESC, hash LIMIT $4",
+        );
+        let (height, hash) =
+            after.map_or((i64::MAX, String::new()), |(height, hash)| (height.into(), hash.to_string()));
+        let select = select.bind(account.get()).bind(height).bind(hash).bind(i64::from(limit));
+        let credit = |row: &SqlRow| {
+            let (amount, paid) = (amount("credits", row, "sat")?, amount("credits", row, "paid_sat")?);
+            Ok(AccountCredit { block: blocks::block(row)?, amount, paid })
+        };
+        select.fetch_all(&self.readers).await?.iter().map(credit).collect()
+    }
+
+    async fn batch_of(&self, txid: Txid) -> Result<Option<BatchId>, StoreError> {
+        let select = sqlx::query_scalar("SELECT MAX(batch) FROM batch_attempts WHERE txid = $1");
+        let batch: Option<i64> = select.bind(txid.to_string()).fetch_one(&self.readers).await?;
+        Ok(batch.map(BatchId::new))
+    }
+
+    async fn register_rows_of(&self, delivery: OutPoint) -> Result<Vec<RegisterRow>, StoreError> {
+        register::of_output(&self.readers, delivery).await
+    }
+}
+
+/// The names of an account's ledger accounts.
+fn names(account: AccountId) -> [String; 5] {
+    let accounts = [
+        LedgerAccount::MinerImmature(account),
+        LedgerAccount::MinerPayable(account),
+        LedgerAccount::MinerDebt(account),
+        LedgerAccount::Held(account),
+        LedgerAccount::Blocked(account),
+    ];
+    accounts.map(|account| account.to_string())
 }
 
 fn posting(row: &SqlRow) -> Result<AccountPosting, StoreError> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bitcoin::{OutPoint, ScriptBuf};
 use sqlx::Row as _;
 
-use super::{Connection, Pool, amount, batches, blocks, number, parsed, sat};
+use super::{Connection, Pool, SqlRow, amount, batches, blocks, number, parsed, sat};
 use crate::{
     account::AccountId,
     export::{
@@ -91,30 +91,45 @@ pub(super) async fn page(pool: &Pool, after: RowSeq, limit: u32) -> Result<Vec<R
     );
     let rows = select.bind(after.get()).bind(i64::from(limit)).fetch_all(pool).await?;
     let mut lots = lots(pool, after, limit).await?;
-    let mut page = Vec::with_capacity(rows.len());
-    for row in rows {
+    let read = |row: &SqlRow| {
         let seq = RowSeq::new(row.try_get("seq")?);
-        let delivery = OutPoint::new(parsed("export_rows", &row, "txid")?, number("export_rows", &row, "vout")?);
-        let record = ExportRecord {
-            delivery,
-            amount: amount("export_records", &row, "sat")?,
-            account: AccountId::new(row.try_get("account")?),
-            address: row.try_get("address")?,
-            script_pubkey: ScriptBuf::from_bytes(row.try_get("script_pubkey")?),
-            lots: lots.remove(&seq).unwrap_or_default(),
-        };
-        page.push(RegisterRow {
-            seq,
-            record,
-            state: parsed("export_rows", &row, "state")?,
-            block: batches::confirmation("export_rows", &row)?,
-            entry: EntrySeq::new(row.try_get("entry")?),
-            entry_hash: parsed("export_rows", &row, "entry_hash")?,
-            previous: parsed("export_rows", &row, "previous")?,
-            hash: parsed("export_rows", &row, "hash")?,
-        });
-    }
-    Ok(page)
+        register_row(row, lots.remove(&seq).unwrap_or_default())
+    };
+    rows.iter().map(read).collect()
+}
+
+pub(super) async fn of_output(pool: &Pool, delivery: OutPoint) -> Result<Vec<RegisterRow>, StoreError> {
+    let (txid, vout) = (delivery.txid.to_string(), i64::from(delivery.vout));
+    let select = sqlx::query("SELECT * FROM export_lots WHERE txid = $1 AND vout = $2 ORDER BY line");
+    let lots = select.bind(&txid).bind(vout).fetch_all(pool).await?;
+    let lots: Vec<Lot> = lots.iter().map(|row| blocks::lot("export_lots", row)).collect::<Result<_, _>>()?;
+    let select = sqlx::query(
+        "SELECT * FROM export_rows JOIN export_records USING (txid, vout) WHERE txid = $1 AND vout = $2 ORDER BY seq",
+    );
+    let rows = select.bind(&txid).bind(vout).fetch_all(pool).await?;
+    rows.iter().map(|row| register_row(row, lots.clone())).collect()
+}
+
+fn register_row(row: &SqlRow, lots: Vec<Lot>) -> Result<RegisterRow, StoreError> {
+    let delivery = OutPoint::new(parsed("export_rows", row, "txid")?, number("export_rows", row, "vout")?);
+    let record = ExportRecord {
+        delivery,
+        amount: amount("export_records", row, "sat")?,
+        account: AccountId::new(row.try_get("account")?),
+        address: row.try_get("address")?,
+        script_pubkey: ScriptBuf::from_bytes(row.try_get("script_pubkey")?),
+        lots,
+    };
+    Ok(RegisterRow {
+        seq: RowSeq::new(row.try_get("seq")?),
+        record,
+        state: parsed("export_rows", row, "state")?,
+        block: batches::confirmation("export_rows", row)?,
+        entry: EntrySeq::new(row.try_get("entry")?),
+        entry_hash: parsed("export_rows", row, "entry_hash")?,
+        previous: parsed("export_rows", row, "previous")?,
+        hash: parsed("export_rows", row, "hash")?,
+    })
 }
 
 /// Returns the lots behind each row of a page.
