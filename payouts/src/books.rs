@@ -29,6 +29,7 @@ mod block;
 mod direct;
 mod explain;
 mod frozen;
+mod outlook;
 mod slices;
 mod upkeep;
 mod window;
@@ -37,6 +38,7 @@ pub use block::{BlockCredit, BlockPhase, BlockRecord, BlockState, ChainPosition,
 pub use direct::{DirectPayment, DirectPayments, NoDirectPayments};
 pub use explain::{ExplainedCredit, explain};
 pub use frozen::FrozenWindow;
+pub use outlook::Outlook;
 
 pub(crate) use explain::write_assigned;
 

@@ -301,6 +301,23 @@ pub(crate) async fn worth(store: &dyn Store, period: &Period) -> Result<Option<A
     Ok(Some(earned.values().copied().sum()))
 }
 
+/// Returns what each account has earned by work that is not paid yet, with what it carries: whole satoshis, as they would be
+/// credited now. What FPPS adds of the network's fees is not in it, for that is known when the day is over.
+///
+/// # Errors
+///
+/// If the store fails, or work is worth more than can be.
+pub async fn accrued(store: &dyn Store) -> Result<BTreeMap<AccountId, Amount>, CreditingError> {
+    let mut worked = Vec::new();
+    for period in store.uncredited_periods().await? {
+        let upto = period.end().map_or(ShareSeq::new(i64::MAX), |end| end.upto);
+        let terms = terms(period.scheme, FeeRatio::NONE);
+        let work = work(store, &period, upto).await?;
+        worked.extend(work.iter().map(|work| (work.account, terms(work), work.work)));
+    }
+    Ok(pps::Period::close(store.carried().await?, worked)?.credits)
+}
+
 /// Returns what a reserve lacks of an amount. One below zero lacks that too.
 pub(crate) fn shortfall(amount: Amount, reserve: SignedAmount) -> Amount {
     let short = i128::from(amount.to_sat()) - i128::from(reserve.to_sat());

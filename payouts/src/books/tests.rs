@@ -295,6 +295,41 @@ async fn a_credit_that_the_shares_do_not_give_is_not_explained() {
     assert!(matches!(error, BooksError::NoRule(hash) if hash == block_hash(2)), "{error}");
 }
 
+/// Books with a window that holds all shares.
+fn books_over_all(fixture: &Fixture, name: SchemeName) -> Books {
+    let fee = PoolFee::from_basis_points(100).unwrap();
+    Books::new(fixture.store.clone(), Scheme::new(name, NonZeroU32::MAX, fee))
+}
+
+#[tokio::test]
+async fn outlook_credits_what_a_block_found_now_is_split_to() {
+    let fixture = fixture().await;
+    let reward = fixture.found(1).reward();
+    let wishes = Wishes { donation: Donation::new(fixture.miners[1], 1_000), ..Wishes::default() };
+    let settings = AccountSettings { wishes, ..AccountSettings::default() };
+    fixture.store.append_settings(fixture.miners[0], ShareSeq::new(1), &settings).await.unwrap();
+    for (name, id) in [SchemeName::Pplns, SchemeName::Tides, SchemeName::Prop, SchemeName::PpsPlus].into_iter().zip(1..)
+    {
+        let books = books_over_all(&fixture, name).with_running_window().await.unwrap();
+        let found = fixture.found(id);
+        let outlook = books.outlook(found.height, found.nbits, reward).await.unwrap().unwrap();
+        assert_eq!(outlook.total().shares, outlook.counted(fixture.miners[0]).shares * 2, "{name}");
+        let record = books.record_found(&found).await.unwrap();
+        assert_eq!((outlook.fee, outlook.reserve, Some(outlook.rule)), (record.fee, record.reserve, record.rule));
+        let credited = credited(&fixture, found.hash).await;
+        assert_eq!(credited.len(), 3, "{name}");
+        for (miner, sat) in credited {
+            assert_eq!(outlook.credit(miner).to_sat(), sat, "{name}");
+        }
+        // The next round of PROP shall have these shares too.
+        books.settle(found.hash, GONE).await.unwrap();
+    }
+    for name in [SchemeName::Solo, SchemeName::Pps, SchemeName::Slice] {
+        let books = books_over_all(&fixture, name).with_running_window().await.unwrap();
+        assert!(books.outlook(9, fixture.found(9).nbits, reward).await.unwrap().is_none(), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_block_is_recorded_once_and_other_facts_are_refused() {
     let fixture = fixture().await;

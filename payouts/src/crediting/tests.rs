@@ -164,9 +164,12 @@ async fn work_is_credited_when_its_period_is_over_and_explained() {
     assert_eq!(crediting.step(START_MS, before).await.unwrap(), []);
     let upto = fixture.work(job_at(2, NBITS), &[(a, 3), (b, 1)]).await;
     assert_eq!(crediting.step(START_MS + HOUR_MS - 1, upto).await.unwrap(), []);
+    let expected = [(a, 3), (b, 1)].map(|(account, shares)| (account, Amount::from_sat(shares * 38_671_875)));
+    assert_eq!(accrued(&*fixture.store).await.unwrap(), expected.into(), "what it comes to is known before it is paid");
     let events = crediting.step(START_MS + HOUR_MS, upto).await.unwrap();
     assert_eq!(events, [closed(1), credited(1, 4 * 38_671_875, 2)]);
     assert_eq!(fixture.payable().await, [3 * 38_671_875, 38_671_875, 0]);
+    assert_eq!(accrued(&*fixture.store).await.unwrap(), BTreeMap::new());
     assert_eq!(crediting.step(START_MS + HOUR_MS, upto).await.unwrap(), []);
 
     let statement = explain(&*fixture.store, PeriodNumber::new(1), a).await.unwrap();
@@ -199,6 +202,8 @@ async fn a_reserve_that_does_not_suffice_pauses_crediting_and_nothing_is_skipped
     // A smaller period behind it waits too.
     let second = fixture.work(job_at(2, NBITS), &[(b, 1)]).await;
     assert_eq!(crediting.step(START_MS + 2 * HOUR_MS, second).await.unwrap(), [closed(2), paused]);
+    let waiting = accrued(&*fixture.store).await.unwrap();
+    assert_eq!((waiting[&a].to_sat(), waiting[&b].to_sat()), (78_125_000, 39_062_500));
     assert_eq!(unpaid_after(&*fixture.store).await.unwrap(), Some(ShareSeq::new(0)));
     let status = reserve::status(&*fixture.store).await.unwrap();
     assert_eq!((status.reserve.to_sat(), status.waiting.len(), status.open.is_some()), (0, 2, true));

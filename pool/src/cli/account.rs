@@ -19,7 +19,7 @@ use crate::{
         Request,
         account::{
             AccountAdded, AccountChange, AccountChanges, AccountReport, AccountSummary, Donation, DonationReport,
-            MinesFor, NameRemoved, Part, PartReport, list_accounts, show_account,
+            MinesFor, NameRemoved, PageFor, Part, PartReport, list_accounts, show_account,
         },
     },
     store,
@@ -108,6 +108,9 @@ pub struct AccountSetArguments {
     /// Divide the rest over addresses by weight; all to itself ends that
     #[arg(long, value_name = "ADDRESS=WEIGHT,...", value_delimiter = ',', value_parser = part)]
     pub split: Option<Vec<Part>>,
+    /// Who may see its page
+    #[arg(long, value_enum)]
+    pub page: Option<PageFor>,
 }
 
 /// Does what a command says and returns what is to be printed.
@@ -138,11 +141,11 @@ pub async fn perform(command: AccountCommand) -> anyhow::Result<String> {
             if common.json { json(&report) } else { Ok(told(&report)) }
         }
         AccountCommand::Workers(arguments) => workers::print(arguments).await,
-        AccountCommand::Set(AccountSetArguments { account, scheme, donate, split }) => {
+        AccountCommand::Set(AccountSetArguments { account, scheme, donate, split, page }) => {
             let AccountArguments { common, account } = account;
-            let changes = AccountChanges { mines_for: scheme, donation: donate, division: split };
+            let changes = AccountChanges { mines_for: scheme, donation: donate, division: split, page };
             if changes == AccountChanges::default() {
-                bail!("nothing is to change: give --scheme, --donate or --split");
+                bail!("nothing is to change: give --scheme, --donate, --split or --page");
             }
             let config = Config::load(&common.config.config)?;
             let outcome = ask(&config, Request::SetAccount { account, changes }).await?;
@@ -186,7 +189,7 @@ fn accounts_table(accounts: &[AccountSummary]) -> Table {
 }
 
 fn told(report: &AccountReport) -> String {
-    let AccountReport { account, name, address, mines_for, donation, division } = report;
+    let AccountReport { account, name, address, mines_for, donation, division, page } = report;
     let mines = match mines_for {
         MinesFor::Pool => "with all others, by the pool's scheme",
         MinesFor::Solo => "for itself alone",
@@ -202,6 +205,9 @@ fn told(report: &AccountReport) -> String {
     let whole: u64 = division.iter().map(|part| u64::from(part.weight)).sum();
     for PartReport { address, weight } in division {
         let _ = writeln!(text, "Divides   {weight} / {whole} of the rest to {address}");
+    }
+    if *page == PageFor::Watchers {
+        text.push_str("Page      hidden: it takes a watcher's token (adit token add)\n");
     }
     text
 }
@@ -257,11 +263,13 @@ mod tests {
             mines_for: MinesFor::Solo,
             donation: Some(DonationReport { basis_points: 25, address: OTHER.to_owned() }),
             division: vec![to(ONE, 1), to(OTHER, 2)],
+            page: PageFor::Watchers,
         };
         let told = changed(&AccountChange { account: report, already: true });
         let expected = format!(
             "Account   1 {ONE}\nName      farm\nMines     for itself alone\nGives     25 / 10000 to {OTHER}\n\
-             Divides   1 / 3 of the rest to {ONE}\nDivides   2 / 3 of the rest to {OTHER}\nIt was so already.\n"
+             Divides   1 / 3 of the rest to {ONE}\nDivides   2 / 3 of the rest to {OTHER}\n\
+             Page      hidden: it takes a watcher's token (adit token add)\nIt was so already.\n"
         );
         assert_eq!(told, expected);
     }

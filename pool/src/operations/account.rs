@@ -1,4 +1,5 @@
-//! Which accounts there are and what they are called; whom they mine for, and what becomes of what they earn.
+//! Which accounts there are and what they are called; whom they mine for, what becomes of what they earn, and who may see
+//! their pages.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -8,7 +9,9 @@ use std::{
 
 use bitcoin::{Address, Network, address::NetworkUnchecked};
 use clap::ValueEnum;
+use jiff::Timestamp;
 use payouts::{
+    access::Audience,
     account::{Account, AccountId, AccountName, AccountSettings, Naming, User},
     scheme::{PoolFee, beneficiary},
     share::{Reward, ShareSeq},
@@ -30,6 +33,16 @@ pub enum MinesFor {
     Pool,
     /// For itself alone: it gets the blocks that it finds, less the pool's fee
     Solo,
+}
+
+/// Who may see an account's page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PageFor {
+    /// Everybody who has its address
+    Public,
+    /// Those with a watcher's token of the account, and operators
+    Watchers,
 }
 
 /// A part of what an account earns that becomes somebody else's.
@@ -68,11 +81,14 @@ pub struct AccountChanges {
     /// Over whom the rest is divided; a single part that is its own ends that.
     #[serde(default)]
     pub division: Option<Vec<Part>>,
+    /// Who may see its page.
+    #[serde(default)]
+    pub page: Option<PageFor>,
 }
 
 impl fmt::Display for AccountChanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let AccountChanges { mines_for, donation, division } = self;
+        let AccountChanges { mines_for, donation, division, page } = self;
         let mut said = Vec::new();
         said.extend(mines_for.map(|mines_for| match mines_for {
             MinesFor::Pool => "mines for the pool".to_owned(),
@@ -87,6 +103,7 @@ impl fmt::Display for AccountChanges {
                 .flatten()
                 .map(|Part { address, weight }| format!("divides {weight} to {}", address.assume_checked_ref())),
         );
+        said.extend(page.map(|page| format!("shows its page to {}", Audience::from(page))));
         f.write_str(&said.join(", "))
     }
 }
@@ -142,6 +159,8 @@ pub struct AccountReport {
     pub donation: Option<DonationReport>,
     /// Over whom the rest is divided; all is its own if nobody is named.
     pub division: Vec<PartReport>,
+    /// Who may see its page.
+    pub page: PageFor,
 }
 
 /// What an account gives away.
@@ -185,6 +204,24 @@ impl From<Reward> for MinesFor {
         match reward {
             Reward::Shared => MinesFor::Pool,
             Reward::Solo => MinesFor::Solo,
+        }
+    }
+}
+
+impl From<PageFor> for Audience {
+    fn from(page: PageFor) -> Audience {
+        match page {
+            PageFor::Public => Audience::Public,
+            PageFor::Watchers => Audience::Watchers,
+        }
+    }
+}
+
+impl From<Audience> for PageFor {
+    fn from(audience: Audience) -> PageFor {
+        match audience {
+            Audience::Public => PageFor::Public,
+            Audience::Watchers => PageFor::Watchers,
         }
     }
 }
@@ -294,8 +331,9 @@ pub async fn show_account(store: &dyn Store, user: &User) -> Result<AccountRepor
     for (beneficiary, weight) in &settings.wishes.division {
         division.push(PartReport { address: address_of(store, *beneficiary).await?, weight: weight.get() });
     }
+    let page = store.page_audience(account.id).await?.into();
     let (Account { id: account, name, address, .. }, mines_for) = (account, settings.reward.into());
-    Ok(AccountReport { account, name, address, mines_for, donation, division })
+    Ok(AccountReport { account, name, address, mines_for, donation, division, page })
 }
 
 /// Stores what an account asks for from now on. An address that was not known becomes an account.
@@ -327,11 +365,23 @@ pub(super) async fn set_account(
         // All to itself is no division.
         after.wishes.division = if weights.keys().eq([&account]) { BTreeMap::new() } else { weights };
     }
-    let already = after == before;
-    if !already {
+    let was_so = after == before;
+    if !was_so {
         store.append_settings(account, ShareSeq::new(newest_cut.get() + 1), &after).await?;
     }
+    let page_changed = show_page_to(store, account, changes.page).await?;
+    let already = was_so && !page_changed;
     Ok(AccountChange { account: show_account(store, user).await?, already })
+}
+
+/// Says who may see an account's page, if that is to change. Returns whether it did.
+async fn show_page_to(store: &dyn Store, account: AccountId, page: Option<PageFor>) -> Result<bool, Refusal> {
+    let Some(wanted) = page.map(Audience::from) else { return Ok(false) };
+    if store.page_audience(account).await? == wanted {
+        return Ok(false);
+    }
+    store.set_page_audience(account, wanted, Timestamp::now().as_millisecond()).await?;
+    Ok(true)
 }
 
 /// Changes of which every address and number was looked at, so that nothing is stored of a request with a wrong one.
@@ -343,7 +393,7 @@ struct Wanted {
 
 impl Wanted {
     fn check(network: Network, changes: &AccountChanges) -> Result<Wanted, Refusal> {
-        let AccountChanges { mines_for, donation, division } = changes;
+        let AccountChanges { mines_for, donation, division, page: _ } = changes;
         let donation = match donation {
             Some(Donation { basis_points, .. }) if *basis_points > PoolFee::WHOLE_BP => {
                 let whole = PoolFee::WHOLE_BP;
@@ -440,11 +490,28 @@ mod tests {
                 mines_for: MinesFor::Solo,
                 donation: Some(DonationReport { basis_points: 25, address: OTHER.to_owned() }),
                 division: vec![one, other],
+                page: PageFor::Public,
             }
         );
         let (mines_for, division) = (Some(MinesFor::Pool), Some(vec![part(ONE, 7)]));
-        let nothing = set(AccountChanges { mines_for, donation: donation(OTHER, 0), division }).await.unwrap().account;
+        let nothing = AccountChanges { mines_for, donation: donation(OTHER, 0), division, page: None };
+        let nothing = set(nothing).await.unwrap().account;
         assert_eq!((nothing.mines_for, nothing.donation, nothing.division), (MinesFor::Pool, None, Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn page_is_shown_to_whom_it_was_said_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("adit.sqlite")).await.unwrap();
+        let address = ONE.parse().unwrap();
+        let hide = |page| AccountChanges { page: Some(page), ..AccountChanges::default() };
+        for (page, already) in
+            [(PageFor::Public, true), (PageFor::Watchers, false), (PageFor::Watchers, true), (PageFor::Public, false)]
+        {
+            let done = set_account(&store, Network::Regtest, &address, &hide(page), ShareSeq::new(0)).await.unwrap();
+            assert_eq!((done.account.page, done.already), (page, already));
+        }
+        assert_eq!(hide(PageFor::Watchers).to_string(), "shows its page to watchers");
     }
 
     #[tokio::test]
