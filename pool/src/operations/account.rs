@@ -13,6 +13,8 @@ use jiff::Timestamp;
 use payouts::{
     access::Audience,
     account::{Account, AccountId, AccountName, AccountSettings, Naming, User},
+    ledger::LedgerAccount,
+    payout::Restraint,
     scheme::{PoolFee, beneficiary},
     share::{Reward, ShareSeq},
     store::Store,
@@ -181,6 +183,30 @@ pub struct PartReport {
     pub weight: u32,
 }
 
+/// What an account is due, and what is kept back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Balance {
+    /// The account.
+    #[schema(value_type = i64)]
+    pub account: AccountId,
+    /// Its address.
+    pub address: String,
+    /// What is credited to it of blocks that are not mature.
+    pub immature_sat: i64,
+    /// What it is due.
+    pub payable_sat: i64,
+    /// What operators keep back.
+    pub held_sat: i64,
+    /// What may not be paid.
+    pub blocked_sat: i64,
+    /// What it was paid beyond its credits.
+    pub debt_sat: i64,
+    /// From which balance it is paid; the pool's threshold if nothing.
+    pub threshold_sat: Option<u64>,
+    /// `held` or `blocked`, if it is not paid.
+    pub restraint: Option<String>,
+}
+
 /// An account, and whether the request changed what it asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AccountChange {
@@ -334,6 +360,34 @@ pub async fn show_account(store: &dyn Store, user: &User) -> Result<AccountRepor
     let page = store.page_audience(account.id).await?.into();
     let (Account { id: account, name, address, .. }, mines_for) = (account, settings.reward.into());
     Ok(AccountReport { account, name, address, mines_for, donation, division, page })
+}
+
+/// Tells what an account is due, and what is kept back.
+///
+/// # Errors
+///
+/// When the store cannot be read.
+pub async fn balance_of(store: &dyn Store, account: &Account) -> Result<Balance, Refusal> {
+    let Account { id, ref address, .. } = *account;
+    // The ledger counts what is owed as negative.
+    let owed = async |account| Ok::<_, Refusal>(-store.balance(account).await?.to_sat());
+    let mut restraint = None;
+    for kind in Restraint::ALL {
+        if store.restraint(id, kind).await?.is_some_and(|row| row.is_in_force()) {
+            restraint = Some(kind.as_str().to_owned());
+        }
+    }
+    Ok(Balance {
+        account: id,
+        address: address.clone(),
+        immature_sat: owed(LedgerAccount::MinerImmature(id)).await?,
+        payable_sat: owed(LedgerAccount::MinerPayable(id)).await?,
+        held_sat: owed(LedgerAccount::Held(id)).await?,
+        blocked_sat: owed(LedgerAccount::Blocked(id)).await?,
+        debt_sat: store.balance(LedgerAccount::MinerDebt(id)).await?.to_sat(),
+        threshold_sat: store.threshold(id).await?.map(|threshold| threshold.to_sat()),
+        restraint,
+    })
 }
 
 /// Stores what an account asks for from now on. An address that was not known becomes an account.

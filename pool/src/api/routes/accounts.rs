@@ -8,8 +8,8 @@ use bitcoin::{Address, address::NetworkUnchecked};
 use jiff::Timestamp;
 use payouts::{
     account::{Account, AccountId, AccountName, User},
-    ledger::{EntrySeq, LedgerAccount},
-    payout::{BatchId, Restraint},
+    ledger::EntrySeq,
+    payout::BatchId,
     store::{AccountPayment, AccountPosting, Store},
 };
 use serde::{Deserialize, Serialize};
@@ -26,8 +26,8 @@ use crate::{
     operations::{
         Desk, Outcome, Request, Words,
         account::{
-            AccountAdded, AccountChange, AccountChanges, AccountReport, AccountSummary, NameRemoved, find_account,
-            show_account,
+            AccountAdded, AccountChange, AccountChanges, AccountReport, AccountSummary, Balance, NameRemoved,
+            balance_of, find_account, show_account,
         },
         report::{AddressChange, ThresholdSet},
         workers::{WorkersReport, show_workers},
@@ -38,29 +38,6 @@ use crate::{
 const DEFAULT_PERIOD_S: i64 = 86_400;
 /// The longest such stretch.
 const MAX_PERIOD_S: i64 = 366 * 86_400;
-
-/// What an account is due, and what is kept back.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct Balance {
-    /// The account.
-    account: i64,
-    /// Its address.
-    address: String,
-    /// What is credited to it of blocks that are not mature.
-    immature_sat: i64,
-    /// What it is due.
-    payable_sat: i64,
-    /// What operators keep back.
-    held_sat: i64,
-    /// What may not be paid.
-    blocked_sat: i64,
-    /// What it was paid beyond its credits.
-    debt_sat: i64,
-    /// From which balance it is paid; the pool's threshold if nothing.
-    threshold_sat: Option<u64>,
-    /// `held` or `blocked`, if it is not paid.
-    restraint: Option<&'static str>,
-}
 
 /// An output that pays an account.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -245,26 +222,8 @@ pub(super) async fn balance(
     State(store): State<Arc<dyn Store>>,
     Path(account): Path<String>,
 ) -> Result<axum::Json<Balance>, Problem> {
-    let Account { id, address, .. } = find_account(&*store, &user(&account)?).await?;
-    // The ledger counts what is owed as negative.
-    let owed = async |account| Ok::<_, Problem>(-store.balance(account).await?.to_sat());
-    let mut restraint = None;
-    for kind in Restraint::ALL {
-        if store.restraint(id, kind).await?.is_some_and(|row| row.is_in_force()) {
-            restraint = Some(kind.as_str());
-        }
-    }
-    Ok(axum::Json(Balance {
-        account: id.get(),
-        address,
-        immature_sat: owed(LedgerAccount::MinerImmature(id)).await?,
-        payable_sat: owed(LedgerAccount::MinerPayable(id)).await?,
-        held_sat: owed(LedgerAccount::Held(id)).await?,
-        blocked_sat: owed(LedgerAccount::Blocked(id)).await?,
-        debt_sat: store.balance(LedgerAccount::MinerDebt(id)).await?.to_sat(),
-        threshold_sat: store.threshold(id).await?.map(|threshold| threshold.to_sat()),
-        restraint,
-    }))
+    let account = find_account(&*store, &user(&account)?).await?;
+    Ok(axum::Json(balance_of(&*store, &account).await?))
 }
 
 /// What was paid to an account, and what is on its way, newest first.
