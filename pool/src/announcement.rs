@@ -1,8 +1,11 @@
-//! What `adit run` tells a person at the terminal: where miners connect, as a URL, field by field, and as a QR code.
+//! Where miners connect, as people are told: a URL, field by field, and as a QR code, at the terminal and on pages.
 
 use std::{fmt::Write, net::SocketAddr};
 
-use qrcode::{QrCode, render::unicode::Dense1x2};
+use qrcode::{Color, QrCode, render::unicode::Dense1x2};
+
+/// Light modules around a QR code, by which readers find it (ISO/IEC 18004, 6.3.8).
+const QUIET: usize = 4;
 
 /// Says where the pool listens and what miners are to be given, also for devices that have a field for each part.
 pub(crate) fn text(listens_on: SocketAddr, miner_url: &str) -> String {
@@ -25,15 +28,35 @@ pub(crate) fn qr_code(miner_url: &str) -> Option<String> {
     Some(code.render().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build())
 }
 
+/// The URL as a QR code in an image, dark on light whatever is around it; nothing if it is too long.
+pub(crate) fn qr_image(miner_url: &str) -> Option<String> {
+    let code = QrCode::new(miner_url).ok()?;
+    let (width, side) = (code.width(), code.width() + 2 * QUIET);
+    let mut path = String::new();
+    for (at, color) in code.to_colors().into_iter().enumerate() {
+        if color == Color::Dark {
+            let _ = write!(path, "M{} {}h1v1h-1z", QUIET + at % width, QUIET + at / width);
+        }
+    }
+    Some(format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {side} {side}\" shape-rendering=\"crispEdges\"><rect \
+         width=\"{side}\" height=\"{side}\" fill=\"#fff\"/><path d=\"{path}\" fill=\"#000\"/></svg>\n"
+    ))
+}
+
 /// The parts of a miner's URL.
-struct Fields<'a> {
-    host: &'a str,
-    port: &'a str,
-    key: &'a str,
+pub(crate) struct Fields<'a> {
+    /// The host.
+    pub(crate) host: &'a str,
+    /// The port.
+    pub(crate) port: &'a str,
+    /// The key that certificates are signed with.
+    pub(crate) key: &'a str,
 }
 
 impl<'a> Fields<'a> {
-    fn of(miner_url: &'a str) -> Option<Self> {
+    /// Takes a URL apart; nothing if it is none.
+    pub(crate) fn of(miner_url: &'a str) -> Option<Self> {
         let (_, rest) = miner_url.split_once("://")?;
         let (address, key) = rest.split_once('/')?;
         let (host, port) = address.rsplit_once(':')?;
@@ -44,8 +67,6 @@ impl<'a> Fields<'a> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use qrcode::Color;
-
     use super::*;
 
     const URL: &str = "stratum2+tcp://pool.example.org:34254/9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh";
@@ -69,7 +90,6 @@ mod tests {
     /// Reads the characters back: above and below are light where something is printed.
     #[test]
     fn qr_code_has_the_modules_of_the_url_within_a_quiet_zone() {
-        const QUIET: usize = 4;
         let code = QrCode::new(URL).unwrap();
         let (width, modules) = (code.width(), code.to_colors());
         let shown = qr_code(URL).unwrap();
@@ -90,5 +110,16 @@ mod tests {
             }
         }
         assert_eq!(qr_code(&"x".repeat(5_000)), None);
+    }
+
+    #[test]
+    fn image_has_the_dark_modules_of_the_code_and_no_others() {
+        let code = QrCode::new(URL).unwrap();
+        let image = qr_image(URL).unwrap();
+        let dark = code.to_colors().into_iter().filter(|color| *color == Color::Dark).count();
+        assert_eq!(image.matches("h1v1h-1z").count(), dark);
+        // The corner of the pattern by which a code is found.
+        assert!(image.contains(&format!("d=\"M{QUIET} {QUIET}h1")), "{image}");
+        assert_eq!(qr_image(&"x".repeat(5_000)), None);
     }
 }

@@ -19,6 +19,7 @@ pub mod reserve;
 pub mod sale;
 pub mod screening;
 pub mod token;
+pub mod why;
 pub mod workers;
 
 use std::{fmt, net::IpAddr, str::FromStr};

@@ -152,7 +152,7 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
         _ = draining.wait_for(|draining| *draining) => return Ok(()),
     };
 
-    let live_task = tokio::spawn(live.follow(templates.clone(), draining.clone()));
+    let live_task = tokio::spawn(Arc::clone(&live).follow(templates.clone(), draining.clone()));
     let session = store.begin_session().await?;
     let (payer, lists) = open_payer(&config, Arc::clone(&store), wallet_keys, Arc::new(nodes.client())).await?;
     let segments = Segments::of_session(session).context("the pool was started too often")?;
@@ -160,6 +160,7 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     let scheme = scheme(&config.payout)?;
     let books = Books::new(Arc::clone(&store), scheme).with_running_window().await?;
     let books = Arc::new(books);
+    live.open_books(Arc::clone(&books));
     let (share_log, share_log_task) =
         ShareLog::start(Arc::clone(&store), Arc::clone(&books), session, segments.clone(), share_log_metrics);
     let (script, tag) = (payer.wallet().coinbase_script(), config.stratum.pool_tag.clone());

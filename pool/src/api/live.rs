@@ -1,12 +1,13 @@
 //! What the API knows of the running pool beside its books: read-only views, which are there once the pool has them.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use bitcoin::Network;
 use jiff::Timestamp;
+use payouts::books::Books;
 use tokio::sync::watch;
 
 use crate::{
@@ -43,6 +44,7 @@ pub struct Live {
     pub events: Arc<Events>,
     newest: watch::Sender<Option<Seen>>,
     longest: Duration,
+    books: OnceLock<Arc<Books>>,
 }
 
 impl Live {
@@ -51,7 +53,7 @@ impl Live {
         let started_at_ms = Timestamp::now().as_millisecond();
         let (roster, events) = (Arc::default(), Arc::default());
         let (newest, longest) = (watch::Sender::new(None), refresh * LIVE_INTERVALS);
-        Live { metrics, started_at_ms, network, roster, events, newest, longest }
+        Live { metrics, started_at_ms, network, roster, events, newest, longest, books: OnceLock::new() }
     }
 
     /// Takes the roster of the miners' port.
@@ -76,6 +78,17 @@ impl Live {
                 _ = draining.wait_for(|draining| *draining) => return,
             }
         }
+    }
+
+    /// Shows the books from now on.
+    pub fn open_books(&self, books: Arc<Books>) {
+        // There are no others.
+        let _ = self.books.set(books);
+    }
+
+    /// Returns the books; nothing while the pool waits for its node.
+    pub fn books(&self) -> Option<Arc<Books>> {
+        self.books.get().cloned()
     }
 
     /// Returns the newest template, however old it is.

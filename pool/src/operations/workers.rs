@@ -3,7 +3,7 @@
 //! Owns what is told of them, out of the share log. Nothing of it is money: work is a sum of difficulties, rounded.
 
 use payouts::{
-    account::{AccountId, User},
+    account::{Account, AccountId, User},
     share::WorkerTotals,
     store::Store,
 };
@@ -57,7 +57,20 @@ pub async fn show_workers(
     period_ms: i64,
     now_ms: i64,
 ) -> Result<WorkersReport, Refusal> {
-    let account = find_account(store, user).await?;
+    workers_of(store, &find_account(store, user).await?, period_ms, now_ms).await
+}
+
+/// Tells what the workers of an account have done in the last `period_ms` before `now_ms`.
+///
+/// # Errors
+///
+/// When the store cannot be read.
+pub async fn workers_of(
+    store: &dyn Store,
+    account: &Account,
+    period_ms: i64,
+    now_ms: i64,
+) -> Result<WorkersReport, Refusal> {
     let since_ms = now_ms.saturating_sub(period_ms);
     let totals = store.worker_totals(account.id, since_ms).await?;
     let kept_since_ms = store.shares_kept_since().await?.unwrap_or(now_ms);
@@ -69,7 +82,7 @@ pub async fn show_workers(
         WorkerReport { worker, work, shares: count, last_share_at_ms: last_at_ms, hash_rate }
     };
     let workers = totals.into_iter().map(report).collect();
-    Ok(WorkersReport { account: account.id, address: account.address, from_ms, to_ms: now_ms, workers })
+    Ok(WorkersReport { account: account.id, address: account.address.clone(), from_ms, to_ms: now_ms, workers })
 }
 
 #[cfg(test)]

@@ -32,7 +32,6 @@ pub(super) const EVENTS: &str = "/events";
 /// All pages and forms that take a log-in.
 pub(super) const DOORS: &[Door] = &[
     page("/", "/api/v1/pool"),
-    form("/log-out", Method::GET, "/api/v1/pool"),
     page(EVENTS, "/api/v1/events"),
     page("/blocks", "/api/v1/blocks"),
     page("/blocks/{hash}", "/api/v1/blocks/{hash}"),
@@ -46,8 +45,14 @@ pub(super) const DOORS: &[Door] = &[
     form("/payouts/{batch}/psbt", Method::POST, "/api/v1/payouts/batches/{batch}/psbt"),
 ];
 
+/// Where sessions end, also those of watchers, who see no page that stands in the table.
+const LOG_OUT: &str = "/log-out";
+
 /// Returns the least role for a page or form; none for what does not stand in the table, which nobody may use.
 pub(super) fn role_for(method: &Method, path: &str) -> Option<Role> {
+    if path == LOG_OUT && method == Method::POST {
+        return Some(Role::Watcher);
+    }
     let method = if method == Method::HEAD { &Method::GET } else { method };
     let door = DOORS.iter().find(|door| door.method == *method && door.path == path)?;
     // A page of the dashboard shows more than one account.

@@ -16,6 +16,10 @@ use crate::{
 
 /// The pages that are always a step away: path, title.
 const WAYS: [(&str, &str); 3] = [("/", "Pool"), ("/blocks", "Blocks"), ("/payouts", "Payouts")];
+/// The pages that are always a step away for whoever sees no dashboard.
+const WAYS_OF_MINERS: [(&str, &str); 2] = [("/", "Mining page"), ("/connect", "Connect")];
+/// And for whoever is not logged in.
+const WAY_IN: (&str, &str) = ("/log-in", "Log in");
 
 /// What is around a page.
 #[derive(Clone, Debug)]
@@ -59,14 +63,27 @@ impl Frame {
     /// The frame of a page for somebody who is logged in. `path` is the way that it belongs to.
     pub(super) fn new(pages: &Pages, viewer: &Viewer, path: &str, title: impl Into<String>) -> Frame {
         let role = viewer.role();
-        let ways = WAYS.into_iter().filter(|(path, _)| doors::may(role, &Method::GET, path));
+        let sees_all = role >= Role::Viewer;
+        let of_operators = WAYS.into_iter().filter(|(path, _)| sees_all && doors::may(role, &Method::GET, path));
+        let ways = of_operators.chain(WAYS_OF_MINERS.into_iter().filter(|_| !sees_all));
         let label = viewer.token.label.clone();
         Frame {
             who: Some(Who { label, role, form_key: viewer.cookie.form_key() }),
-            ways: ways.map(|(to, title)| Way { path: to, title, is_here: to == path }).collect(),
+            ways: ways.map(|way| Way::new(way, path)).collect(),
             notice: pages.sessions.take_notice(&viewer.cookie),
             is_live: true,
             ..Frame::bare(pages, title)
+        }
+    }
+
+    /// The frame of a page that takes no log-in.
+    pub(super) fn open(pages: &Pages, viewer: Option<&Viewer>, path: &str, title: impl Into<String>) -> Frame {
+        match viewer {
+            Some(viewer) => Frame { is_live: false, ..Frame::new(pages, viewer, path, title) },
+            None => {
+                let ways = WAYS_OF_MINERS.into_iter().chain([WAY_IN]).map(|way| Way::new(way, path));
+                Frame { ways: ways.collect(), ..Frame::bare(pages, title) }
+            }
         }
     }
 
@@ -96,6 +113,12 @@ impl Frame {
     /// Returns what forms hold beside the cookie.
     pub(super) fn form_key(&self) -> &str {
         self.who.as_ref().map_or("", |who| &who.form_key)
+    }
+}
+
+impl Way {
+    fn new((path, title): (&'static str, &'static str), here: &str) -> Way {
+        Way { path, title, is_here: path == here }
     }
 }
 
@@ -129,6 +152,16 @@ pub(crate) fn not_found() -> Response {
     let mut response = problem(StatusCode::NOT_FOUND, None, "Not found", "There is nothing at this address.");
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     response
+}
+
+/// There is no such miner, or nothing of his that is asked for.
+pub(super) fn missing(pages: &Pages, status: StatusCode, title: &'static str, text: impl Into<String>) -> Response {
+    problem(status, Some(Frame::open(pages, None, "", title)), title, capitalised(&text.into()))
+}
+
+/// A miner's page is hidden from whoever is logged in.
+pub(super) fn hidden(pages: &Pages, viewer: &Viewer, text: &str) -> Response {
+    problem(StatusCode::FORBIDDEN, Some(still(pages, viewer)), "Not allowed", text)
 }
 
 /// The role of whoever is logged in does not do.

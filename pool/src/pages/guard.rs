@@ -9,10 +9,13 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
-use payouts::access::{Digest, Role, Token};
+use payouts::{
+    access::{Digest, Grant, Role, Token},
+    account::AccountId,
+};
 use tracing::warn;
 
-use super::{Pages, doors, fields::Fields, frame, session::Cookie};
+use super::{Pages, doors, fields::Fields, frame, miners, routes::start, session::Cookie};
 use crate::operations::{Actor, Refusal, Words};
 
 /// The cookie of a session.
@@ -68,6 +71,8 @@ pub(super) async fn admit(
     let is_form = request.method() == Method::POST;
     let viewer = match viewer(&pages, request.headers()).await {
         Ok(Some(viewer)) => viewer,
+        // Whoever comes in by the front door may be a miner.
+        Ok(None) if path.as_str() == "/" => return start::show(&pages),
         Ok(None) => return to_log_in(&uri, is_form),
         Err(refusal) => return frame::refused(None, &pages, &refusal),
     };
@@ -75,6 +80,9 @@ pub(super) async fn admit(
         return frame::not_found();
     };
     if viewer.role() < least {
+        if let ("/", Grant::Watch(account)) = (path.as_str(), viewer.token.grant) {
+            return to_own_page(&pages, account).await;
+        }
         return frame::forbidden(&pages, &viewer, least);
     }
     let (mut parts, body) = request.into_parts();
@@ -151,8 +159,16 @@ fn attributes(has_tls: bool) -> &'static str {
     if has_tls { "; HttpOnly; SameSite=Strict; Secure" } else { "; HttpOnly; SameSite=Strict" }
 }
 
+/// A watcher's front door is the page of his account.
+async fn to_own_page(pages: &Pages, account: AccountId) -> Response {
+    match miners::own_page(pages, account).await {
+        Ok(path) => Redirect::to(&path).into_response(),
+        Err(refusal) => frame::refused(None, pages, &refusal),
+    }
+}
+
 /// Whoever wants to see something is led there after the log-in; a form would have to be filled in again.
-fn to_log_in(uri: &Uri, is_form: bool) -> Response {
+pub(super) fn to_log_in(uri: &Uri, is_form: bool) -> Response {
     let wanted = uri.path_and_query().map_or("/", |wanted| wanted.as_str());
     if is_form || wanted == "/" {
         return Redirect::to("/log-in").into_response();

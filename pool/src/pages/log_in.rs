@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use jiff::Timestamp;
-use payouts::{access::Grant, store::Store};
+use payouts::store::Store;
 use tracing::{info, warn};
 
 use super::{
@@ -67,10 +67,6 @@ pub(super) async fn enter(State(pages): State<Pages>, headers: HeaderMap, body: 
             let kept = guard::keep_session(&cookie, pages.about.has_tls);
             ([(header::SET_COOKIE, kept)], Redirect::to(next(fields.text("next")))).into_response()
         }
-        Ok(Opened::Account) => {
-            let why = "This token sees one account alone, by the API: /api/docs says how.";
-            form_page(&pages, &headers, fields.text("next"), Some(why))
-        }
         Ok(Opened::Nothing) => {
             form_page(&pages, &headers, fields.text("next"), Some("No token in force is like this one."))
         }
@@ -86,10 +82,8 @@ pub(super) async fn leave(State(pages): State<Pages>, Extension(viewer): Extensi
 
 /// What a token opens.
 enum Opened {
-    /// The dashboard.
+    /// The dashboard, or to a watcher the page of his account.
     Session(Cookie),
-    /// The account that a watcher sees, which has no page.
-    Account,
     Nothing,
 }
 
@@ -101,9 +95,6 @@ async fn open(pages: &Pages, secret: &str) -> Result<Opened, Refusal> {
         info!("a log-in was refused");
         return Ok(Opened::Nothing);
     };
-    if let Grant::Watch(_) = token.grant {
-        return Ok(Opened::Account);
-    }
     let (store, id): (Arc<dyn Store>, _) = (Arc::clone(&pages.store), token.id);
     tokio::spawn(async move {
         if let Err(error) = store.note_token_use(id, Timestamp::now().as_millisecond()).await {

@@ -11,7 +11,9 @@ mod fields;
 mod frame;
 mod guard;
 mod health;
+mod kept;
 mod log_in;
+mod miners;
 mod routes;
 mod session;
 mod show;
@@ -44,6 +46,7 @@ pub struct Pages {
     live: Arc<Live>,
     sessions: Arc<Sessions>,
     about: Arc<About>,
+    figures: Arc<routes::Figures>,
 }
 
 /// What pages say of the pool that does not change while it runs.
@@ -67,13 +70,14 @@ impl Pages {
     /// Brings together what pages show and where they hand in requests.
     pub fn new(store: Arc<dyn Store>, desk: Desk, live: Arc<Live>, about: About) -> Pages {
         let sessions = Arc::new(Sessions::new(session::IDLE, session::LONGEST));
-        Pages { store, desk, live, sessions, about: Arc::new(about) }
+        Pages { store, desk, live, sessions, about: Arc::new(about), figures: Arc::default() }
     }
 
     /// Returns the pages as something that answers requests.
     pub fn router<S: Clone + Send + Sync + 'static>(self) -> Router<S> {
         routes::guarded()
             .route_layer(middleware::from_fn_with_state(self.clone(), guard::admit))
+            .merge(routes::of_miners().route_layer(middleware::from_fn_with_state(self.clone(), miners::admit)))
             .merge(routes::open())
             .layer(middleware::from_fn(add_headers))
             .merge(Router::new().route("/assets/{*file}", get(assets::serve)))

@@ -8,7 +8,7 @@ use axum::{
     http::{Method, StatusCode},
 };
 use payouts::{
-    access::{Added, Grant, NewToken, TokenId},
+    access::{Added, Audience, Grant, NewToken, TokenId},
     store::{AccessStore, sqlite::SqliteStore},
 };
 use tempfile::TempDir;
@@ -21,6 +21,10 @@ use crate::{
 };
 
 const ADDRESS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+/// An address that is no account.
+const STRANGER: &str = "bcrt1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3qzf4jry";
+/// The pages of a miner, behind his own path.
+const MINERS_PAGES: [&str; 7] = ["", "/payouts", "/payouts/7", "/blocks", "/blocks/00", "/work/7", "/statements"];
 
 /// The pages of a pool without a node, whose desk knows nothing of what it is asked about.
 struct Fixture {
@@ -162,16 +166,6 @@ async fn wrong_token_opens_nothing_and_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn watcher_is_sent_to_the_api_and_gets_no_session() {
-    let fixture = Fixture::new(false).await;
-    let account = fixture.store.find_account(ADDRESS).await.unwrap().unwrap().id;
-    let (_, token) = fixture.token("watcher", Grant::Watch(account)).await;
-    let (got, session) = fixture.log_in(&token, "/").await;
-    assert_eq!(session, "");
-    assert!(got.html.contains("sees one account alone") && !got.html.contains(&token), "{}", got.html);
-}
-
-#[tokio::test]
 async fn session_ends_with_its_token_and_with_the_log_out() {
     let fixture = Fixture::new(false).await;
     let (id, token) = fixture.token("alice", Grant::View).await;
@@ -191,7 +185,8 @@ async fn every_page_and_form_is_open_to_the_roles_of_the_api_and_to_nobody_else(
     let fixture = Fixture::new(false).await;
     for (name, grant) in [("viewer", Grant::View), ("operator", Grant::Operate), ("admin", Grant::Administer)] {
         let (_, token) = fixture.token(name, grant).await;
-        for door in doors::DOORS.iter().filter(|door| door.path != "/log-out") {
+        // The front door opens for everybody, on a page that suits him.
+        for door in doors::DOORS.iter().filter(|door| door.path != "/") {
             let (_, session) = fixture.log_in(&token, "/").await;
             let key = form_key(&fixture.get("/blocks", &session).await.html);
             let path = path_of(door.path);
@@ -256,7 +251,9 @@ async fn pages_load_nothing_from_elsewhere_and_run_nothing_inline() {
     let (_, token) = fixture.token("alice", Grant::Administer).await;
     let (_, session) = fixture.log_in(&token, "/").await;
     let pages = doors::DOORS.iter().filter(|door| door.method == Method::GET);
-    let paths = pages.map(|door| path_of(door.path)).chain(["/log-in".to_owned()]);
+    let open = ["/log-in", "/connect", "/m/nobody"].map(str::to_owned);
+    let miners = MINERS_PAGES.map(|page| format!("/m/{ADDRESS}{page}")).into_iter().chain([format!("/m/{STRANGER}")]);
+    let paths = pages.map(|door| path_of(door.path)).chain(open).chain(miners);
     for path in paths {
         for cookies in [session.as_str(), ""] {
             let Got { html, policy, .. } = fixture.get(&path, cookies).await;
@@ -276,4 +273,127 @@ async fn asset_is_served_as_what_it_is() {
     let got = fixture.get("/assets/live.js", "").await;
     assert!(got.status.is_success() && got.html.contains("data-part"), "{}", got.html);
     assert_eq!(fixture.get("/assets/../Cargo.toml", "").await.status, 404);
+}
+
+#[tokio::test]
+async fn front_door_leads_miners_to_their_page_and_operators_to_the_log_in() {
+    let fixture = Fixture::new(false).await;
+    let got = fixture.get("/", "").await;
+    assert!(got.status.is_success() && got.html.contains("action=\"/m\"") && got.html.contains("href=\"/log-in\""));
+    for (named, status, location) in [
+        (ADDRESS, 303, format!("/m/{ADDRESS}")),
+        (&ADDRESS.to_ascii_uppercase(), 303, format!("/m/{ADDRESS}")),
+        ("Farm", 303, "/m/farm".to_owned()),
+        ("", 303, "/".to_owned()),
+        ("%2F%2Fevil.example", 404, String::new()),
+    ] {
+        let got = fixture.get(&format!("/m?address={named}"), "").await;
+        assert_eq!((got.status.as_u16(), got.location), (status, location), "{named}");
+    }
+}
+
+#[tokio::test]
+async fn miners_page_takes_no_log_in() {
+    let fixture = Fixture::new(false).await;
+    for page in MINERS_PAGES {
+        let got = fixture.get(&format!("/m/{ADDRESS}{page}"), "").await;
+        assert!([200, 404].contains(&got.status.as_u16()), "{page}: {} {}", got.status, got.html);
+    }
+    let got = fixture.get(&format!("/m/{ADDRESS}"), "").await;
+    for text in [&format!("{ADDRESS}.rig1"), "100\u{202f}000 sat", "To be expected", "0.00000000 BTC"] {
+        assert!(got.html.contains(text), "{text} is not in {}", got.html);
+    }
+}
+
+#[tokio::test]
+async fn address_without_a_share_shows_how_to_connect() {
+    let fixture = Fixture::new(false).await;
+    let got = fixture.get(&format!("/m/{STRANGER}?worker=shed"), "").await;
+    assert_eq!(got.status, 200);
+    assert!(got.html.contains("No share has come") && got.html.contains(&format!("{STRANGER}.shed")), "{}", got.html);
+    let got = fixture.get(&format!("/m/{STRANGER}/payouts"), "").await;
+    assert!(got.status == 404 && got.html.contains("No share has come"), "{}", got.html);
+    assert!(fixture.store.find_account(STRANGER).await.unwrap().is_none(), "looking makes no account");
+}
+
+#[tokio::test]
+async fn whoever_can_be_no_miner_has_no_page_and_is_told_why() {
+    let fixture = Fixture::new(false).await;
+    for (named, why) in [
+        ("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", "address of another network; this pool is on regtest"),
+        ("bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt081", "neither an address nor the name"),
+        ("farm", "No account of this pool is called farm"),
+        ("%3Cscript%3E", "neither an address nor the name"),
+    ] {
+        let got = fixture.get(&format!("/m/{named}"), "").await;
+        assert!(got.status == 404 && got.html.contains(why) && !got.html.contains("<script>"), "{named}: {}", got.html);
+    }
+}
+
+#[tokio::test]
+async fn hidden_page_is_seen_by_its_watchers_and_by_those_who_see_all() {
+    let fixture = Fixture::new(false).await;
+    let own = fixture.store.find_account(ADDRESS).await.unwrap().unwrap().id;
+    let stranger: bitcoin::Address<bitcoin::address::NetworkUnchecked> = STRANGER.parse().unwrap();
+    let other = fixture.store.account(stranger.assume_checked_ref()).await.unwrap();
+    fixture.store.name_account(own, Some(&"farm".parse().unwrap())).await.unwrap();
+    fixture.store.set_page_audience(own, Audience::Watchers, 1).await.unwrap();
+    let mut sessions = Vec::new();
+    for (label, grant) in [("own", Grant::Watch(own)), ("other", Grant::Watch(other)), ("viewer", Grant::View)] {
+        let (_, token) = fixture.token(label, grant).await;
+        sessions.push(fixture.log_in(&token, "/").await.1);
+    }
+    for path in MINERS_PAGES.map(|page| format!("/m/{ADDRESS}{page}")).into_iter().chain(["/m/farm".to_owned()]) {
+        let nobody = fixture.get(&path, "").await;
+        assert!(nobody.status == 303 && nobody.location.starts_with("/log-in?next=%2Fm%2F"), "{path}");
+        let statuses = [&sessions[0], &sessions[1], &sessions[2]].map(|session| fixture.get(&path, session));
+        let [own, other, viewer] = futures_util::future::join_all(statuses).await.try_into().ok().unwrap();
+        assert!([200, 404].contains(&own.status.as_u16()), "{path}: {}", own.html);
+        assert!(other.status == 403 && !other.html.contains("rig1"), "{path}: {}", other.html);
+        assert!([200, 404].contains(&viewer.status.as_u16()), "{path}: {}", viewer.html);
+    }
+    // One page is hidden, and no other.
+    assert_eq!(fixture.get(&format!("/m/{STRANGER}"), "").await.status, 200);
+    fixture.store.set_page_audience(own, Audience::Public, 2).await.unwrap();
+    assert_eq!(fixture.get(&format!("/m/{ADDRESS}"), "").await.status, 200);
+}
+
+#[tokio::test]
+async fn watcher_is_at_home_on_the_page_of_the_account_and_sees_no_dashboard() {
+    let fixture = Fixture::new(false).await;
+    let own = fixture.store.find_account(ADDRESS).await.unwrap().unwrap().id;
+    let (_, token) = fixture.token("watcher", Grant::Watch(own)).await;
+    let (got, session) = fixture.log_in(&token, "").await;
+    assert_eq!((got.location.as_str(), session.is_empty()), ("/", false));
+    let home = fixture.get("/", &session).await;
+    assert_eq!((home.status.as_u16(), home.location), (303, format!("/m/{ADDRESS}")));
+    for door in doors::DOORS.iter().filter(|door| door.path != "/") {
+        let got = fixture.ask(door.method.clone(), &path_of(door.path), &session, &[]).await;
+        assert_eq!(got.status, 403, "{door:?}");
+    }
+    let page = fixture.get(&format!("/m/{ADDRESS}"), &session).await;
+    assert!(!page.html.contains("href=\"/payouts\""), "a way that leads nowhere: {}", page.html);
+    let key = form_key(&page.html);
+    let got = fixture.ask(Method::POST, "/log-out", &session, &[("form_key", &key)]).await;
+    assert_eq!((got.status.as_u16(), got.location.as_str()), (303, "/log-in"));
+    assert_eq!(fixture.get("/", &session).await.status, 200, "the front door of whoever is not logged in");
+}
+
+#[tokio::test]
+async fn ledger_of_a_month_is_a_table() {
+    let fixture = Fixture::new(false).await;
+    let got = fixture.get(&format!("/m/{ADDRESS}/ledger.csv?year=2026&month=10"), "").await;
+    assert_eq!(
+        (got.status.as_u16(), got.html.as_str()),
+        (200, "time_utc,entry,line,kind,key,account,movement_sat\r\n")
+    );
+    assert_eq!(fixture.get(&format!("/m/{ADDRESS}/ledger.csv?year=2026&month=13"), "").await.status, 422);
+    assert_eq!(fixture.get(&format!("/m/{STRANGER}/ledger.csv?year=2026"), "").await.status, 404);
+}
+
+#[tokio::test]
+async fn code_of_the_url_is_an_image_of_our_own() {
+    let fixture = Fixture::new(false).await;
+    let got = fixture.get("/connect/qr.svg", "").await;
+    assert!(got.status.is_success() && got.html.starts_with("<svg"), "{}", got.html);
 }

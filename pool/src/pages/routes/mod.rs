@@ -4,7 +4,9 @@
 mod blocks;
 mod events;
 mod home;
+mod miner;
 mod payouts;
+pub(super) mod start;
 
 use std::collections::HashMap;
 
@@ -15,6 +17,7 @@ use axum::{
 };
 use jiff::Timestamp;
 
+pub(super) use self::miner::Figures;
 use super::{Pages, doors, log_in};
 use crate::operations::Refusal;
 
@@ -41,7 +44,16 @@ pub(super) fn guarded() -> Router<Pages> {
 
 /// The pages that are anybody's.
 pub(super) fn open() -> Router<Pages> {
-    Router::new().route("/log-in", get(log_in::show).post(log_in::enter))
+    Router::new()
+        .route("/log-in", get(log_in::show).post(log_in::enter))
+        .route("/connect", get(miner::connect::show))
+        .route("/connect/qr.svg", get(miner::connect::qr))
+        .route("/m", get(start::find))
+}
+
+/// The pages of one miner, which are anybody's unless he hides them.
+pub(super) fn of_miners() -> Router<Pages> {
+    miner::routes()
 }
 
 fn now_ms() -> i64 {

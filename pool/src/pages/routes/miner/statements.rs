@@ -1,0 +1,191 @@
+//! What a miner takes home for his own books: the ledger's lines about him, as a table of a month or a year.
+
+use std::fmt::Write;
+
+use askama::Template;
+use axum::{
+    Extension,
+    body::{Body, Bytes},
+    extract::{RawQuery, State},
+    http::header,
+    response::{IntoResponse, Response},
+};
+use futures_util::stream;
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use payouts::{account::AccountId, ledger::EntrySeq, store::AccountPosting};
+use tracing::warn;
+
+use super::{super::now_ms, Nav};
+use crate::{
+    operations::{Refusal, RefusalCode},
+    pages::{
+        Pages,
+        fields::Fields,
+        frame::{self, Frame},
+        miners::Miner,
+    },
+};
+
+/// Lines that are read from the store at a time.
+const LINES: u32 = 1_000;
+/// The first line of a table.
+const HEADER: &str = "time_utc,entry,line,kind,key,account,movement_sat\r\n";
+/// Years that are offered.
+const MOST_YEARS: i16 = 20;
+
+#[derive(Template)]
+#[template(path = "miner_statements.html")]
+struct Statements {
+    frame: Frame,
+    nav: Nav,
+    years: Vec<YearLine>,
+}
+
+/// A year in which something was booked, and its months.
+struct YearLine {
+    year: i16,
+    /// Each with its name.
+    months: Vec<(i8, String)>,
+}
+
+/// The page with the choice.
+pub(super) async fn show(State(pages): State<Pages>, Extension(miner): Extension<Miner>) -> Response {
+    let contents = async {
+        let account = miner.known()?.id;
+        let first = pages.store.postings_between(account, 0, i64::MAX, None, 1).await?;
+        let now_ms = now_ms();
+        Ok::<_, Refusal>(Statements {
+            frame: Frame::open(&pages, miner.viewer.as_ref(), "/m", "Statements"),
+            nav: Nav::new(&miner, "statements"),
+            years: first.first().map(|first| years(first.at_ms, now_ms)).unwrap_or_default(),
+        })
+    };
+    match contents.await {
+        Ok(page) => frame::page(&page),
+        Err(refusal) => frame::refused(miner.viewer.as_ref(), &pages, &refusal),
+    }
+}
+
+/// The years from one time to another, the newest first.
+fn years(from_ms: i64, to_ms: i64) -> Vec<YearLine> {
+    let date = |ms: i64| Timestamp::from_millisecond(ms).unwrap_or_default().to_zoned(TimeZone::UTC).date();
+    let (first, last) = (date(from_ms), date(to_ms));
+    let oldest = first.year().max(last.year() - MOST_YEARS + 1);
+    let year = |year: i16| {
+        let begin = if year == first.year() { first.month() } else { 1 };
+        let end = if year == last.year() { last.month() } else { 12 };
+        YearLine { year, months: (begin..=end).map(|month| (month, format!("{year:04}-{month:02}"))).collect() }
+    };
+    (oldest..=last.year()).rev().map(year).collect()
+}
+
+/// The table of a month or a year, written while it is read: however long it is, little of it is in memory.
+pub(super) async fn ledger(
+    State(pages): State<Pages>,
+    Extension(miner): Extension<Miner>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let fields = Fields::read(query.unwrap_or_default().as_bytes());
+    let wanted = miner.known().map(|account| account.id).and_then(|account| Ok((account, Stretch::read(&fields)?)));
+    match wanted {
+        Ok((account, stretch)) => table(&pages, &miner, account, stretch),
+        Err(refusal) => frame::refused(miner.viewer.as_ref(), &pages, &refusal),
+    }
+}
+
+fn table(pages: &Pages, miner: &Miner, account: AccountId, stretch: Stretch) -> Response {
+    let name = format!("attachment; filename=\"ledger_{}_{}.csv\"", miner.user, stretch.label);
+    let store = pages.store.clone();
+    let begin = Some((stretch, None::<(EntrySeq, u32)>, true));
+    let lines = stream::unfold(begin, move |place| {
+        let store = store.clone();
+        async move {
+            let (stretch, after, is_first) = place?;
+            let page = match store.postings_between(account, stretch.from_ms, stretch.until_ms, after, LINES).await {
+                Ok(page) => page,
+                Err(error) => {
+                    // The table breaks off, which whoever reads it is told by the connection.
+                    warn!(%error, "a statement could not be read to its end");
+                    return Some((Err(error), None));
+                }
+            };
+            let next =
+                (page.len() == LINES as usize).then(|| page.last().map(|last| (last.entry, last.line))).flatten();
+            let mut text = if is_first { HEADER.to_owned() } else { String::new() };
+            page.iter().for_each(|posting| write_line(&mut text, posting));
+            let place = next.map(|next| (stretch, Some(next), false));
+            Some((Ok(Bytes::from(text)), place))
+        }
+    });
+    let headers = [(header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()), (header::CONTENT_DISPOSITION, name)];
+    (headers, Body::from_stream(lines)).into_response()
+}
+
+/// Writes a line of the ledger. What the pool owes more is above zero here. None of the texts has a comma or a quote.
+fn write_line(text: &mut String, posting: &AccountPosting) {
+    let at = Timestamp::from_millisecond(posting.at_ms).unwrap_or_default();
+    let account = posting.account.to_string();
+    let account = account.split(':').next().unwrap_or_default();
+    let AccountPosting { entry, line, kind, key, amount, .. } = posting;
+    let _ = write!(text, "{at},{entry},{line},{kind},{key},{account},{}\r\n", -amount.to_sat());
+}
+
+/// A month or a year of UTC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stretch {
+    label: String,
+    from_ms: i64,
+    until_ms: i64,
+}
+
+impl Stretch {
+    fn read(fields: &Fields) -> Result<Stretch, Refusal> {
+        let (year, month) = (fields.required::<i16>("year")?, fields.optional::<i8>("month")?);
+        let wrong = || Refusal::new(RefusalCode::Invalid, "there is no such month");
+        let begin = Date::new(year, month.unwrap_or(1), 1).map_err(|_| wrong())?;
+        let end = match month {
+            None | Some(12) => Date::new(year.saturating_add(1), 1, 1),
+            Some(month) => Date::new(year, month + 1, 1),
+        };
+        let ms = |date: Date| {
+            let begin = date.to_zoned(TimeZone::UTC);
+            begin.map(|begin| begin.timestamp().as_millisecond()).map_err(|_| wrong())
+        };
+        let label = match month {
+            Some(month) => format!("{year:04}-{month:02}"),
+            None => format!("{year:04}"),
+        };
+        Ok(Stretch { label, from_ms: ms(begin)?, until_ms: ms(end.map_err(|_| wrong())?)? })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn stretch(query: &str) -> Result<Stretch, Refusal> {
+        Stretch::read(&Fields::read(query.as_bytes()))
+    }
+
+    #[test]
+    fn month_and_year_are_those_of_utc() {
+        let month = stretch("year=2026&month=12").unwrap();
+        assert_eq!((month.label.as_str(), month.from_ms), ("2026-12", 1_796_083_200_000));
+        assert_eq!(month.until_ms - month.from_ms, 31 * 86_400_000);
+        let year = stretch("year=2024").unwrap();
+        assert_eq!((year.label.as_str(), year.until_ms - year.from_ms), ("2024", 366 * 86_400_000));
+        assert_eq!(stretch("year=2026&month=2").unwrap().until_ms, stretch("year=2026&month=3").unwrap().from_ms);
+        for wrong in ["", "year=x", "year=2026&month=13", "year=2026&month=0", "year=9999", "year=32767"] {
+            assert_eq!(stretch(wrong).unwrap_err().code, RefusalCode::Invalid, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn months_are_offered_from_the_first_on_in_which_something_was_booked() {
+        let offered = years(1_700_000_000_000, 1_706_000_000_000);
+        let said: Vec<_> = offered.iter().flat_map(|line| line.months.iter().map(|(_, name)| name.as_str())).collect();
+        assert_eq!(said, ["2024-01", "2023-11", "2023-12"]);
+        assert_eq!(years(0, 1_706_000_000_000).len(), MOST_YEARS as usize);
+    }
+}
