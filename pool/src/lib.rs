@@ -18,6 +18,7 @@ pub mod mining;
 pub mod operations;
 pub mod pages;
 pub mod probe;
+pub mod register;
 pub mod reload;
 mod screening;
 mod server;

@@ -276,6 +276,11 @@ impl Periods {
         self.known.iter().filter(move |((of, _), _)| of == name).map(|(_, known)| known)
     }
 
+    /// Returns all declared periods, in the order of their profiles' names.
+    pub fn iter(&self) -> impl Iterator<Item = &KnownPeriod> {
+        self.known.values()
+    }
+
     /// Returns the declared period of a profile that has what was booked at a time; a closed one before others.
     pub fn containing(&self, name: &str, at_ms: i64) -> Option<&KnownPeriod> {
         let known = self.known.iter().filter(|((of, _), known)| of == name && known.declared.contains(at_ms));

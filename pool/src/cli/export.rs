@@ -9,6 +9,7 @@ use std::{
     fs::{self, File},
     io::{self, BufWriter, Read as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context, bail, ensure};
@@ -16,10 +17,10 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use payouts::{
     export::{
-        bookkeeping::{self, VerifiedExports, Wanted, Written},
+        bookkeeping::{self, VerifiedExports, Wanted},
         journal::JournalSeq,
         owner,
-        party::{Party, PartyId, Vault},
+        party::Vault,
         report::{
             blocked_property::BLOCKED_PROPERTY_FILE,
             manifest::{MANIFEST_BYTES, MANIFEST_FILE, Manifest},
@@ -43,10 +44,12 @@ use super::{
     table::{Align, Table},
     value,
 };
-use crate::{config::Config, store};
+use crate::{
+    config::Config,
+    register::{Gathered, Made, Opened, SOFTWARE, Wish},
+    store,
+};
 
-/// The version that reports name.
-const SOFTWARE: &str = concat!("adit ", env!("CARGO_PKG_VERSION"));
 /// Rows of the journal that are read at a time.
 const JOURNAL_PAGE: u32 = 1_000;
 /// What the files of a CARF draft and of the sales, which name buyers, begin with.
@@ -173,32 +176,18 @@ fn book(prices: &[PathBuf], rates: &[PathBuf]) -> anyhow::Result<PriceBook> {
 async fn report(arguments: ReportArguments) -> anyhow::Result<String> {
     let ReportArguments { config, profile, period, out } = arguments;
     let config = Config::load(&config.config)?;
-    let profile = profile_of(&config, profile.as_deref())?;
+    let profile = Arc::new(profile_of(&config, profile.as_deref())?);
     let store = store::open_read_only(&config.store).await?;
-    let opened = Opened::read(&config, &*store).await?;
-    let wanted = Wanted {
-        profile: &profile,
-        period,
-        software_version: SOFTWARE,
-        generated_at_ms: Timestamp::now().as_millisecond(),
-        parties: &opened.parties,
-        as_of: None,
-    };
+    let opened = Opened::read(&*store, config.export.party_key()?).await?;
     // All that can be refused is refused before anything is written.
-    let mut reports = bookkeeping::gather(&*store, &wanted).await?;
-    let mut warnings = std::mem::take(&mut reports.warnings);
-    warnings.extend(opened.warning());
-    let declared = reports.declared.take();
+    let wish = Wish { profile: Arc::clone(&profile), period, edition: None };
+    let gathered = Gathered::read(&*store, &opened, &wish).await?;
     make_empty(&out)?;
     let mut create = |name: &str| -> io::Result<Box<dyn io::Write>> {
         Ok(Box::new(BufWriter::new(File::create_new(out.join(name))?)))
     };
-    let Written { manifest, faults, gaps } =
-        reports.write(&mut create).with_context(|| format!("the reports in {} are not whole", out.display()))?;
-    if let Some(known) = declared {
-        warnings.push(periods::note(&known, &fs::read(out.join(MANIFEST_FILE))?)?);
-    }
-    warnings.extend(gaps.iter().map(|gap| format!("the CARF draft lacks {} of party {}", gap.what, gap.party)));
+    let Made { manifest, faults, notes, .. } =
+        gathered.write(&mut create).with_context(|| format!("the reports in {} are not whole", out.display()))?;
     let due = profile.due(period);
     let mut text = format!(
         "Wrote {} files and {MANIFEST_FILE} to {}: {period} by profile {}, due {due}.\n",
@@ -206,8 +195,8 @@ async fn report(arguments: ReportArguments) -> anyhow::Result<String> {
         out.display(),
         profile.id(),
     );
-    for warning in warnings {
-        let _ = writeln!(text, "Note: {warning}.");
+    for note in notes {
+        let _ = writeln!(text, "Note: {note}.");
     }
     ensure!(
         faults.is_empty(),
@@ -286,7 +275,7 @@ async fn verify_dir(
     );
 
     let profile = profile_by_hash(config, profile, &manifest)?;
-    let opened = Opened::read(config, store).await?;
+    let opened = Opened::read(store, config.export.party_key()?).await?;
     let wanted = Wanted {
         profile: &profile,
         period: manifest.period.label.parse()?,
@@ -348,33 +337,6 @@ async fn parties_changed(store: &dyn Store, mut after: JournalSeq) -> anyhow::Re
     }
 }
 
-/// What is known of parties, as far as it could be opened.
-struct Opened {
-    parties: BTreeMap<PartyId, Party>,
-    has_key: bool,
-    sealed: usize,
-}
-
-impl Opened {
-    async fn read(config: &Config, store: &dyn Store) -> anyhow::Result<Opened> {
-        let sealed = store.parties().await?;
-        let Some(key) = config.export.party_key()? else {
-            return Ok(Opened { parties: BTreeMap::new(), has_key: false, sealed: sealed.len() });
-        };
-        let vault = Vault::new(&key);
-        let mut parties = BTreeMap::new();
-        for (id, bytes) in &sealed {
-            parties.insert(*id, vault.open(*id, bytes)?.0);
-        }
-        Ok(Opened { parties, has_key: true, sealed: sealed.len() })
-    }
-
-    fn warning(&self) -> Option<String> {
-        let is_sealed = !self.has_key && self.sealed > 0;
-        is_sealed.then(|| format!("the data of {} parties stays sealed: export.party_key_file is not set", self.sealed))
-    }
-}
-
 /// Returns the profile that a command names, or that of the settings.
 fn profile_of(config: &Config, named: Option<&str>) -> anyhow::Result<CountryProfile> {
     let Some(named) = named else { return Ok((*config.export.profile).clone()) };
@@ -417,7 +379,7 @@ fn make_empty(folder: &Path) -> anyhow::Result<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::{num::NonZeroU32, sync::Arc};
+    use std::num::NonZeroU32;
 
     use bitcoin::{Address, Amount, BlockHash, CompactTarget, Network, OutPoint, PubkeyHash, Txid, hashes::Hash as _};
     use payouts::{

@@ -43,6 +43,13 @@ impl ExportConfig {
         Ok(Self { profile: Arc::new(profile), profile_name: name, party_key_file })
     }
 
+    /// That of a pool whose operator has set nothing.
+    #[cfg(test)]
+    pub(crate) fn unset() -> Self {
+        let profile = CountryProfile::shipped(CountryProfile::DEFAULT).expect("it comes with the pool");
+        Self { profile: Arc::new(profile), profile_name: CountryProfile::DEFAULT.to_owned(), party_key_file: None }
+    }
+
     fn read_profile(path: PathBuf) -> Result<CountryProfile, ConfigError> {
         let file = File::open(&path).map_err(|source| ConfigError::UnreadableFile {
             key: PROFILE,

@@ -41,6 +41,7 @@ use crate::{
         },
         valued::ValueKey,
     },
+    hash_chain::ChainHash,
     ledger::{EntryKind, EntrySeq},
     payout::RestraintRow,
     store::{Store, StoreError},
@@ -391,6 +392,35 @@ async fn latest(
         return Err(BookkeepingError::ClosedByAnother { period, profile, sha256 });
     }
     Ok((declared.as_of.clone(), Some(known)))
+}
+
+/// Returns the marks of these records of ledger, register and journal: up to them, records are read.
+///
+/// # Errors
+///
+/// If the store fails, or has no such record.
+pub async fn marks(
+    store: &dyn Store,
+    ledger: EntrySeq,
+    register: RowSeq,
+    journal: JournalSeq,
+) -> Result<AsOf, BookkeepingError> {
+    let entries = store.entries(EntrySeq::new(ledger.get() - 1), 1).await?;
+    let rows = store.register_rows(RowSeq::new(register.get() - 1), 1).await?;
+    let events = store.journal_rows(JournalSeq::new(journal.get() - 1), 1).await?;
+    Ok(AsOf {
+        ledger: mark("ledger", ledger.get(), entries.first().map(|entry| (entry.seq.get(), entry.hash)))?,
+        register: mark("register", register.get(), rows.first().map(|row| (row.seq.get(), row.hash)))?,
+        journal: mark("journal", journal.get(), events.first().map(|row| (row.seq.get(), row.hash)))?,
+    })
+}
+
+fn mark(chain: &'static str, seq: i64, found: Option<(i64, ChainHash)>) -> Result<ChainMark, BookkeepingError> {
+    match found {
+        _ if seq == 0 => Ok(ChainMark { seq, hash: ChainHash::ORIGIN.to_string() }),
+        Some((found, hash)) if found == seq => Ok(ChainMark { seq, hash: hash.to_string() }),
+        _ => Err(BookkeepingError::OtherRecords { chain, seq }),
+    }
 }
 
 /// Returns the ends of the three chains at one moment.

@@ -25,7 +25,7 @@ mod worth;
 mod writing;
 
 pub use declaring::{Declarable, DeclareError, PeriodRefused, check_declarable, close_period, declare_period, periods};
-pub use gather::{Reports, Wanted, check_marks, gather};
+pub use gather::{Reports, Wanted, check_marks, gather, marks};
 pub use sales::SaleFault;
 pub use states::{RecordStates, record_states};
 pub use verify::{VerifiedExports, VerifyError, verify};

@@ -1,6 +1,6 @@
 //! `adit export declare`, `close` and `periods`: their arguments, and what is printed.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context, ensure};
 use clap::Args;
@@ -8,11 +8,9 @@ use jiff::Timestamp;
 use payouts::{
     export::{
         bookkeeping,
-        closing::{KnownPeriod, PeriodDeclared},
         report::reconciliation::RECONCILIATION_FILE,
-        rules::{period::Period, profile::CountryProfile, source_file::FileHash},
+        rules::{period::Period, profile::CountryProfile},
     },
-    ledger::EntrySeq,
     store::Store,
 };
 
@@ -26,6 +24,7 @@ use crate::{
     },
     config::Config,
     operations::{Request, Words, period::PeriodChange},
+    register::{self, PeriodStanding},
     store,
 };
 
@@ -117,15 +116,8 @@ pub(super) async fn periods(arguments: PeriodsArguments) -> anyhow::Result<Strin
     Ok(table(&*store, &profile, Timestamp::now().as_millisecond()).await?.to_string())
 }
 
-/// Returns all periods of a profile, from the first that something was booked in to that of now.
+/// Returns all periods of a profile.
 async fn table(store: &dyn Store, profile: &CountryProfile, now_ms: i64) -> anyhow::Result<Table> {
-    let head = store.journal_head().await?;
-    let known = bookkeeping::periods(store, head.seq).await?;
-    let mut all: BTreeSet<Period> = known.of_profile(profile.name()).map(|known| known.declared.period).collect();
-    let current = profile.period_at(now_ms)?;
-    let first = store.entries(EntrySeq::new(0), 1).await?;
-    let first = first.first().map_or(Ok(current), |entry| profile.period_at(entry.at_ms.min(now_ms)))?;
-    all.extend(std::iter::successors(Some(first), |period| period.next()).take_while(|period| *period <= current));
     let mut table = Table::new([
         ("PERIOD", Align::Left),
         ("STATE", Align::Left),
@@ -135,50 +127,22 @@ async fn table(store: &dyn Store, profile: &CountryProfile, now_ms: i64) -> anyh
         ("DECLARED", Align::Left),
         ("CLOSED", Align::Left),
     ]);
-    for period in all {
-        let declared = known.of(profile.name(), period);
-        let due = profile.due(period);
-        let state = match declared {
-            Some(KnownPeriod { closed_at: Some(_), .. }) => "CLOSED",
-            Some(_) => "DECLARED",
-            None if now_ms < period.end_ms(profile.zone()) => "OPEN",
-            None if profile.zone().day(now_ms)? > due => "OVERDUE",
-            None => "OVER",
-        };
+    for PeriodStanding { period, state, due, declaration, closed_at_ms, .. } in
+        register::of_profile(store, profile, now_ms).await?
+    {
         let time = |at_ms: Option<i64>| at_ms.map_or_else(|| Ok(String::new()), utc);
+        let declared = declaration.as_ref();
         table.push([
             period.to_string(),
-            state.to_owned(),
-            due.to_string(),
-            declared.map(|known| known.declared.declaration.clone()).unwrap_or_default(),
-            declared.map(|known| known.declared.authority.clone()).unwrap_or_default(),
-            time(declared.map(|known| known.declared_at.at_ms))?,
-            time(declared.and_then(|known| known.closed_at).map(|place| place.at_ms))?,
+            state.as_str().to_owned(),
+            due.unwrap_or_default(),
+            declared.map(|it| it.declaration.clone()).unwrap_or_default(),
+            declared.map(|it| it.authority.clone()).unwrap_or_default(),
+            time(declared.map(|it| it.at_ms))?,
+            time(closed_at_ms)?,
         ]);
     }
     Ok(table)
-}
-
-/// Returns what a reader of reports should know of the period's declaration. `manifest` is that of the reports, as it was
-/// written.
-pub(super) fn note(known: &KnownPeriod, manifest: &[u8]) -> anyhow::Result<String> {
-    let PeriodDeclared { period, declaration, authority, manifest_sha256, .. } = &known.declared;
-    let at = utc(known.declared_at.at_ms)?;
-    let declared = format!("declared as {declaration} to {authority} on {at}");
-    Ok(match known.closed_at {
-        None => format!(
-            "{period} was {declared}: what came on record since then is in these files, which can be declared again until the \
-             period is closed"
-        ),
-        Some(_) if FileHash::of(manifest) == *manifest_sha256 => format!(
-            "{period} is closed: these are the files that were {declared}, byte by byte, made again from the records of then; \
-             what is corrected since is in the reports of the open period"
-        ),
-        Some(_) => format!(
-            "{period} is closed: these files are made from the records that were {declared}, but are not the same, because the \
-             software is of another version or what is known of parties is not what it was; the declared ones count"
-        ),
-    })
 }
 
 /// The text for a period that was declared.
