@@ -188,6 +188,11 @@ pub enum Request {
     },
     /// The parties that are known.
     Parties,
+    /// What is known of a party.
+    Party {
+        /// Which.
+        party: PartyId,
+    },
     /// Make a party known, or known better.
     SetParty {
         /// Which; a new one if there is none.
@@ -288,6 +293,7 @@ impl Request {
                 | Request::Screening
                 | Request::Screen { .. }
                 | Request::Parties
+                | Request::Party { .. }
                 | Request::Sales
                 | Request::Metrics
                 | Request::Bans
@@ -338,6 +344,7 @@ impl fmt::Display for Request {
             Request::Review(ReviewRequest { account, by, .. }) => write!(f, "screening release {account} by {by}"),
             Request::AcceptList { list, by, .. } => write!(f, "accept list {list} by {by}"),
             Request::Parties => f.write_str("parties"),
+            Request::Party { party } => write!(f, "show party {party}"),
             Request::SetParty { party: None, by, .. } => write!(f, "new party by {by}"),
             Request::SetParty { party: Some(party), by, .. } => write!(f, "party {party} by {by}"),
             Request::EraseParty { party, by, .. } => write!(f, "erase party {party} by {by}"),

@@ -65,6 +65,7 @@ pub(super) fn text(outcome: &Outcome) -> anyhow::Result<String> {
         Outcome::Reviewed(report) => screening::reviewed(report),
         Outcome::ListAccepted(report) => screening::accepted(report),
         Outcome::Parties(parties) => screening::parties(parties),
+        Outcome::Party(party) => toml::to_string(party.as_ref())?,
         Outcome::PartySet(party) => format!("Party {party} is known.\n"),
         Outcome::PartyErased(party) => format!("What was known of party {party} is erased.\n"),
         Outcome::AddressOwned(address) => format!("The owner of {address} is on record.\n"),

@@ -53,6 +53,9 @@ pub enum PartyCommand {
     /// List the parties that are known
     #[command(after_help = example("adit party list"))]
     List(CommonArguments),
+    /// Print what is known of a party, as the TOML file by which it is set
+    #[command(after_help = example("adit party show 3"))]
+    Show(ShowArguments),
     /// Make a party known, or known better, from a TOML file
     #[command(after_help = example("adit party set example.toml --by alice"))]
     Set(SetArguments),
@@ -126,6 +129,17 @@ pub enum Reason {
     Authorised,
     /// What was missing of the owner is known now
     DataComplete,
+}
+
+/// Which party.
+#[derive(Clone, Debug, Args)]
+pub struct ShowArguments {
+    /// What all commands take.
+    #[command(flatten)]
+    pub common: CommonArguments,
+    /// The number of the party
+    #[arg(value_name = "PARTY", value_parser = party_id)]
+    pub party: PartyId,
 }
 
 /// Which party, and what is known of it.
@@ -228,6 +242,7 @@ pub async fn screening(command: ScreeningCommand) -> anyhow::Result<String> {
 pub async fn party(command: PartyCommand) -> anyhow::Result<String> {
     let (common, request) = match command {
         PartyCommand::List(common) => (common, Request::Parties),
+        PartyCommand::Show(ShowArguments { common, party }) => (common, Request::Party { party }),
         PartyCommand::Set(SetArguments { common, file, party, by }) => {
             let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
             let data: Party = toml::from_str(&text).with_context(|| format!("{} is no party", file.display()))?;

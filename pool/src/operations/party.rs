@@ -12,12 +12,13 @@ use payouts::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Refusal, Words, account::find_account};
+use super::{Refusal, RefusalCode, Words, account::find_account};
 
 /// A party as an operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PartyReport {
     /// Its number.
+    #[schema(value_type = i64)]
     pub party: PartyId,
     /// `natural` or `legal`.
     pub kind: String,
@@ -64,6 +65,19 @@ pub(super) fn list(payer: &Payer) -> Vec<PartyReport> {
         accounts: owners.accounts_of(id).count(),
     };
     owners.parties().map(report).collect()
+}
+
+/// Tells what is known of a party.
+pub(super) fn show(payer: &Payer, id: PartyId) -> Result<Party, Refusal> {
+    let known = payer.screening().owners().party(id);
+    let known = known.ok_or_else(|| Refusal::new(RefusalCode::NotFound, format!("there is no party {id}")))?;
+    if known.is_erased {
+        return Err(Refusal::new(RefusalCode::NotFound, format!("what was known of party {id} is erased")));
+    }
+    payer.party(id).cloned().ok_or_else(|| {
+        let reason = format!("what is known of party {id} is sealed: set export.party_key_file");
+        Refusal::new(RefusalCode::Conflict, reason)
+    })
 }
 
 /// Makes a party known, or known better.

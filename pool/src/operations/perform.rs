@@ -121,6 +121,7 @@ impl Operator<'_> {
                 Ok(Outcome::ListAccepted(screening::accept(self.payer, list, by, text).await?))
             }
             Request::Parties => Ok(Outcome::Parties(party::list(self.payer))),
+            Request::Party { party } => Ok(Outcome::Party(Box::new(party::show(self.payer, *party)?))),
             Request::SetParty { party, data, by } => {
                 Ok(Outcome::PartySet(party::set(self.payer, *party, data, by).await?))
             }

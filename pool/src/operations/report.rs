@@ -4,7 +4,10 @@
 use bitcoin::{BlockHash, Txid};
 use payouts::{
     account::AccountId,
-    export::{party::PartyId, valued::Kept},
+    export::{
+        party::{Party, PartyId},
+        valued::Kept,
+    },
     payout::{
         AttemptStage, Batch, BatchApproval, BatchEvent, BatchId, BatchState, ConfirmationBlock, LedgerTotals,
         OpenBatch, PaidOutput, PayoutStatus, Preview, PreviewOutput, RestraintRow, WaitsFor,
@@ -73,6 +76,8 @@ pub enum Outcome {
     ListAccepted(AcceptReport),
     /// The parties that are known.
     Parties(Vec<PartyReport>),
+    /// What is known of a party.
+    Party(Box<Party>),
     /// The party is known.
     PartySet(PartyId),
     /// What was known of the party is erased.

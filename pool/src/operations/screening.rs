@@ -9,7 +9,7 @@ use payouts::{
     export::{
         party::PartyKind,
         screened::{Evidence, Finding, ReviewReason},
-        screening::{self, Owner, list},
+        screening::{self, ListStanding, Owner, list},
     },
     payout::{Payer, Review},
     store::Store,
@@ -36,6 +36,8 @@ pub struct ListReport {
     pub source: String,
     /// `usable`, or why it is not.
     pub standing: String,
+    /// Whether it is much smaller than the one before, which two operators can accept.
+    pub is_shrunken: bool,
     /// When its file was written, in milliseconds since 1970 UTC; nothing without a file.
     pub fetched_at_ms: Option<i64>,
     /// The date that it bears.
@@ -124,6 +126,7 @@ pub(super) fn report(payer: &Payer) -> ScreeningReport {
     let list = |read: &payouts::export::lists::ReadList| ListReport {
         source: read.source.to_string(),
         standing: read.standing(now_ms).to_string(),
+        is_shrunken: matches!(read.standing(now_ms), ListStanding::Shrunken { .. }),
         fetched_at_ms: read.content.as_ref().map(|_| read.fetched_at_ms),
         publication_date: read.list().and_then(|list| list.publication_date).map(|date| date.to_string()),
         entry_count: read.list().map_or(0, |list| list.entry_count),
