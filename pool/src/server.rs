@@ -47,6 +47,7 @@ use crate::{
     mining::extranonce::ExtranonceSpace,
     operations::{Desk, Order, Port, Refusal, RefusalCode, open_payer, token},
     pages::{self, About, Pages},
+    register::Register,
     reload::{Loaded, Outlets, Reloader, SetLog},
     service, store,
     stratum::{
@@ -140,7 +141,8 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     let live = Arc::new(live);
     let source = Source { metrics: Arc::clone(&port_metrics), roster: Arc::clone(&roster), store: Arc::clone(&store) };
     let events_task = tokio::spawn(source.tell(Arc::clone(&live.events), draining.clone()));
-    let app = App::new(Arc::clone(&store), desk.clone(), Arc::clone(&live), &config.api);
+    let register = Arc::new(Register::new(Arc::clone(&store), config.export.clone()));
+    let app = App::new(Arc::clone(&store), desk.clone(), Arc::clone(&live), register, &config.api);
     let pages = Pages::new(Arc::clone(&store), desk.clone(), Arc::clone(&live), about(&config, &miner_url));
     announce_api(&api_port.url()?);
     let api_task = tokio::spawn(api_port.serve(app.router(pages.router(), pages::not_found), draining.clone()));

@@ -1,8 +1,12 @@
 //! What a request holds, as handlers take it: whatever cannot be read is told as a problem.
 
-use axum::extract::{FromRequest, FromRequestParts};
+use axum::{
+    extract::{FromRef, FromRequest, FromRequestParts},
+    http::request::Parts,
+};
 
-use super::problem::Problem;
+use super::{auth::Caller, problem::Problem};
+use crate::operations::{Desk, Outcome, Request, Words};
 
 /// The body, as JSON.
 #[derive(Debug, FromRequest)]
@@ -18,3 +22,35 @@ pub(super) struct Query<T>(pub(super) T);
 #[derive(Debug, FromRequestParts)]
 #[from_request(via(axum::extract::Path), rejection(Problem))]
 pub(super) struct Path<T>(pub(super) T);
+
+/// Whoever asks, at the desk: what he asks for is his, on record.
+#[derive(Debug)]
+pub(super) struct Asker {
+    desk: Desk,
+    caller: Caller,
+}
+
+impl Asker {
+    /// Hands in a request, and waits for what becomes of it.
+    pub(super) async fn ask(&self, request: Request) -> Result<Outcome, Problem> {
+        Ok(self.desk.ask(&self.caller.actor(), request).await?)
+    }
+
+    /// Who does something, for the record: what his token is called.
+    pub(super) fn by(&self) -> Result<Words, Problem> {
+        self.caller.label.parse().map_err(|error| Problem::failed(format!("the token's label {error}")))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Asker
+where
+    Desk: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Asker, Problem> {
+        let caller = parts.extensions.get::<Caller>().cloned();
+        let caller = caller.ok_or_else(|| Problem::failed("nobody asks"))?;
+        Ok(Asker { desk: Desk::from_ref(state), caller })
+    }
+}

@@ -33,7 +33,7 @@ use tracing::error;
 
 use self::{auth::Uses, idempotency::UnderWay, limits::RequestRates, problem::Problem};
 pub use self::{listener::ApiPort, live::Live};
-use crate::{config::ApiConfig, operations::Desk};
+use crate::{config::ApiConfig, operations::Desk, register::Register};
 
 /// What handlers take from: each takes only the part that it needs.
 #[derive(Clone, Debug, FromRef)]
@@ -41,6 +41,7 @@ pub struct App {
     store: Arc<dyn Store>,
     desk: Desk,
     live: Arc<Live>,
+    register: Arc<Register>,
     uses: Arc<Uses>,
     rates: Arc<RequestRates>,
     under_way: Arc<UnderWay>,
@@ -48,9 +49,9 @@ pub struct App {
 
 impl App {
     /// Brings together what the API shows and where it hands in requests.
-    pub fn new(store: Arc<dyn Store>, desk: Desk, live: Arc<Live>, config: &ApiConfig) -> App {
+    pub fn new(store: Arc<dyn Store>, desk: Desk, live: Arc<Live>, register: Arc<Register>, config: &ApiConfig) -> App {
         let rates = Arc::new(RequestRates::new(config.requests_per_second));
-        App { store, desk, live, uses: Arc::default(), rates, under_way: Arc::default() }
+        App { store, desk, live, register, uses: Arc::default(), rates, under_way: Arc::default() }
     }
 
     /// Returns the API as something that answers requests, with the pages beside it, and the page for where there is

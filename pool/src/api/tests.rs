@@ -1,6 +1,8 @@
 //! Who may do what, asked of every route in the document with every kind of token; and what is true of all answers.
 #![allow(clippy::unwrap_used)]
 
+mod exports;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
@@ -18,15 +20,15 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::{
-    config::Config,
+    config::{Config, ExportConfig},
     metrics::Metrics,
-    operations::{Port, Refusal, RefusalCode, token::TokenSecret},
+    operations::{Port, Refusal, RefusalCode, period, token::TokenSecret},
 };
 
 const OWN: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 const OTHER: &str = "bcrt1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3qzf4jry";
 
-/// The API of a pool without a node, whose desk knows nothing of what it is asked about.
+/// The API of a pool without a node, whose desk knows of periods, and nothing else of what it is asked about.
 pub(super) struct Fixture {
     pub(super) router: Router,
     pub(super) live: Arc<Live>,
@@ -43,14 +45,19 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::open(&folder.path().join("adit.sqlite")).await.unwrap());
         let (desk, mut orders) = Desk::open(Port::closed(), Arc::clone(&store) as Arc<dyn Store>);
+        let books = Arc::clone(&store);
         tokio::spawn(async move {
             while let Some(order) = orders.recv().await {
-                order.answer(Err(Refusal::new(RefusalCode::NotFound, "there is no such thing")));
+                let done = period::perform_with_store(&*books, &order.request).await;
+                let unknown = || Err(Refusal::new(RefusalCode::NotFound, "there is no such thing"));
+                order.answer(done.unwrap_or_else(unknown));
             }
         });
         let live = Arc::new(Live::new(Arc::new(Metrics::new()), bitcoin::Network::Regtest, Duration::from_secs(30)));
         let config = ApiConfig { listen: ([127, 0, 0, 1], 0).into(), tls: None, requests_per_second };
-        let app = App::new(Arc::clone(&store) as Arc<dyn Store>, desk, Arc::clone(&live), &config);
+        let export = ExportConfig::unset();
+        let register = Arc::new(Register::new(Arc::clone(&store) as Arc<dyn Store>, export));
+        let app = App::new(Arc::clone(&store) as Arc<dyn Store>, desk, Arc::clone(&live), register, &config);
         for address in [OWN, OTHER] {
             let address: bitcoin::Address<bitcoin::address::NetworkUnchecked> = address.parse().unwrap();
             store.account(address.assume_checked_ref()).await.unwrap();

@@ -1,10 +1,9 @@
-//! The ledger, the reserve, and the register of what left.
+//! The ledger and the reserve.
 
 use std::sync::Arc;
 
 use axum::{Extension, extract::State};
 use payouts::{
-    export::register::{RegisterRow, RowSeq},
     ledger::{Entry, EntrySeq},
     store::Store,
 };
@@ -53,42 +52,6 @@ pub(super) struct EntryReport {
     hash: String,
 }
 
-/// A row of the register of paid outputs.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct RecordReport {
-    /// Its place.
-    seq: i64,
-    /// `DELIVERED`, or `REVERSED` when its block left the chain.
-    state: &'static str,
-    /// The output, `txid:vout`.
-    delivery: String,
-    /// What it pays.
-    sat: u64,
-    /// The account.
-    account: i64,
-    /// Its address.
-    address: String,
-    /// The block.
-    block_hash: String,
-    /// The block's height.
-    block_height: u32,
-    /// The ledger entry.
-    entry: i64,
-    /// The coinbases that it came from.
-    lots: Vec<RecordLot>,
-    /// The row's hash, over that of the row before it.
-    hash: String,
-}
-
-/// The part of a paid output that came from one coinbase.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct RecordLot {
-    /// The coinbase output, `txid:vout`.
-    coinbase: String,
-    /// How much.
-    sat: u64,
-}
-
 impl From<Entry> for EntryReport {
     fn from(entry: Entry) -> EntryReport {
         let postings = entry.postings.iter();
@@ -102,25 +65,6 @@ impl From<Entry> for EntryReport {
                 .map(|posting| LedgerBalance { account: posting.account.to_string(), sat: posting.amount.to_sat() })
                 .collect(),
             hash: entry.hash.to_string(),
-        }
-    }
-}
-
-impl From<RegisterRow> for RecordReport {
-    fn from(row: RegisterRow) -> RecordReport {
-        let lots = row.record.lots.iter();
-        RecordReport {
-            seq: row.seq.get(),
-            state: row.state.as_str(),
-            delivery: row.record.delivery.to_string(),
-            sat: row.record.amount.to_sat(),
-            account: row.record.account.get(),
-            lots: lots.map(|lot| RecordLot { coinbase: lot.coinbase.to_string(), sat: lot.amount.to_sat() }).collect(),
-            address: row.record.address,
-            block_hash: row.block.hash.to_string(),
-            block_height: row.block.height,
-            entry: row.entry.get(),
-            hash: row.hash.to_string(),
         }
     }
 }
@@ -161,24 +105,6 @@ pub(super) async fn entries(
     let entries = store.entries(EntrySeq::new(after), limit + 1).await?;
     let listed = Listed::new(entries, limit, |entry| entry.seq.to_string());
     Ok(axum::Json(listed.map(EntryReport::from)))
-}
-
-/// The register of paid outputs: one record for each, traced to its coinbases; oldest first.
-#[utoipa::path(
-    get,
-    path = "/api/v1/exports/records",
-    tag = "exports",
-    params(Page),
-    responses((status = OK, description = "The register", body = Listed<RecordReport>))
-)]
-pub(super) async fn records(
-    State(store): State<Arc<dyn Store>>,
-    Query(page): Query<Page>,
-) -> Result<axum::Json<Listed<RecordReport>>, Problem> {
-    let (limit, after) = (page.limit()?, page.after()?.unwrap_or(0));
-    let rows = store.register_rows(RowSeq::new(after), limit + 1).await?;
-    let listed = Listed::new(rows, limit, |row| row.seq.to_string());
-    Ok(axum::Json(listed.map(RecordReport::from)))
 }
 
 /// The reserve out of which PPS, FPPS and PPS+ pay, and the periods of work that wait for it.

@@ -6,8 +6,10 @@ mod bans;
 mod blocks;
 mod connections;
 mod events;
+mod exports;
 mod health;
 mod ledger;
+mod parties;
 mod payouts;
 mod pool;
 mod sales;
@@ -20,6 +22,7 @@ use ::payouts::{
     account::{AccountId, User},
     store::Store,
 };
+use jiff::Timestamp;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{App, auth::Caller, problem::Problem};
@@ -44,7 +47,6 @@ pub(super) fn add(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
         .routes(routes!(blocks::show))
         .routes(routes!(ledger::balances))
         .routes(routes!(ledger::entries))
-        .routes(routes!(ledger::records))
         .routes(routes!(ledger::reserve))
         .routes(routes!(ledger::fund))
         .routes(routes!(ledger::assign))
@@ -58,7 +60,7 @@ pub(super) fn add(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
         .routes(routes!(tokens::list, tokens::add))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::audit));
-    add_payouts(add_accounts(router))
+    add_exports(add_payouts(add_accounts(router)))
 }
 
 fn add_accounts(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
@@ -86,6 +88,26 @@ fn add_payouts(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
         .routes(routes!(payouts::bump))
         .routes(routes!(payouts::export_psbt))
         .routes(routes!(payouts::import_psbt))
+}
+
+fn add_exports(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
+    router
+        .routes(routes!(exports::records))
+        .routes(routes!(exports::periods))
+        .routes(routes!(exports::declare))
+        .routes(routes!(exports::close))
+        .routes(routes!(exports::reports))
+        .routes(routes!(exports::file))
+        .routes(routes!(parties::list, parties::add))
+        .routes(routes!(parties::show, parties::change, parties::erase))
+        .routes(routes!(parties::own))
+}
+
+/// What a handler answers.
+type Answer<T> = Result<axum::Json<T>, Problem>;
+
+fn now_ms() -> i64 {
+    Timestamp::now().as_millisecond()
 }
 
 /// Takes what the desk has answered out of the outcome that was to be expected.
