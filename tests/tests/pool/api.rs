@@ -23,7 +23,7 @@ impl Api {
         Api { url, token: Some(token), client: reqwest::Client::new() }
     }
 
-    fn with_token(&self, token: Option<&str>) -> Api {
+    pub(crate) fn with_token(&self, token: Option<&str>) -> Api {
         Api { url: self.url.clone(), token: token.map(str::to_owned), client: self.client.clone() }
     }
 
@@ -50,6 +50,18 @@ impl Api {
         let (status, body) = self.get(path).await;
         assert_eq!(status, 200, "{path}: {body}");
         body
+    }
+
+    /// The bytes at a path that must be there.
+    pub(crate) async fn download(&self, path: &str) -> Vec<u8> {
+        let response = self.request(Method::GET, path).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        response.bytes().await.unwrap().to_vec()
+    }
+
+    /// Asks for something by any method.
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
+        self.send(self.request(method, path).json(body)).await
     }
 
     pub(crate) async fn post(&self, path: &str, key: Option<&str>, body: &Value) -> (StatusCode, Value) {

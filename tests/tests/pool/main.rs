@@ -36,6 +36,7 @@ mod postgres;
 mod pps;
 mod practice;
 mod probe;
+mod register_api;
 mod reload;
 mod reorganisation;
 mod reports;

@@ -1,0 +1,132 @@
+//! The export register by the API of a running pool: the same records, periods and files as by commands, and parties, of
+//! whom nobody else hears.
+
+use std::{fs, path::Path};
+
+use jiff::{Timestamp, ToSpan, tz::TimeZone};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    api::Api,
+    payouts::find_blocks,
+    site::{Site, eventually_or},
+};
+
+/// Lets miners earn and be paid, and waits until all of that is on record.
+async fn paid(site: &mut Site) -> Vec<bitcoin::Address> {
+    let addresses = find_blocks(site, 2, 5).await;
+    site.node.mine(100).unwrap();
+    site.settle().await;
+    eventually_or("the payouts to be made", async || {
+        if site.node.mempool().unwrap().is_empty() { Err("no payout is in the mempool") } else { Ok(()) }
+    })
+    .await;
+    site.node.mine(1).unwrap();
+    site.settle().await;
+    addresses
+}
+
+/// Writes the reports of a period by the command, and returns their manifest.
+fn report(site: &Site, period: &str, folder: &Path) -> Value {
+    let arguments = ["export", "report", "--period", period, "--out", folder.to_str().unwrap()];
+    let said = site.pool.ask(&arguments).unwrap();
+    assert!(said.contains("manifest.json"), "{said}");
+    serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap()
+}
+
+/// Asserts that the API hands out the files of a folder, byte for byte.
+async fn same_files(api: &Api, period: &str, folder: &Path, query: &str) {
+    let mut count = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let bytes = api.download(&format!("/api/v1/exports/reports/neutral/{period}/{name}{query}")).await;
+        assert!(bytes == fs::read(&path).unwrap(), "{name} is another file by the API");
+        count += 1;
+    }
+    assert!(count > 3, "{count} files in {}", folder.display());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_and_files_of_the_api_are_those_of_chain_and_command() {
+    let mut site = Site::regtest();
+    let addresses = paid(&mut site).await;
+    let api = Api::of(&site);
+    let records = api.read("/api/v1/exports/records").await;
+    let delivered: std::collections::BTreeMap<String, i64> = records["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|record| (record["delivery"].as_str().unwrap().to_owned(), record["sat"].as_i64().unwrap()))
+        .collect();
+    let on_chain = addresses.iter().flat_map(|address| site.unspent(address)).collect();
+    assert_eq!(delivered, on_chain);
+
+    // This month, from the records and at the time of the command.
+    let folder = site.pool.config_file().parent().unwrap().to_owned();
+    let now = Timestamp::now().to_zoned(TimeZone::UTC);
+    let month = now.strftime("%Y-%m").to_string();
+    let manifest = report(&site, &month, &folder.join("this"));
+    let generated_at: Timestamp = manifest["generated_at"].as_str().unwrap().parse().unwrap();
+    let as_of = ["ledger", "register", "journal"].map(|chain| manifest["as_of"][chain]["seq"].to_string()).join(".");
+    let edition = format!("?edition={}.{as_of}", generated_at.as_millisecond());
+    same_files(&api, &month, &folder.join("this"), &edition).await;
+    let totals = &api.read(&format!("/api/v1/exports/reports?period={month}")).await["totals"];
+    let sum: i64 = delivered.values().sum();
+    assert_eq!((&totals["delivered"], &totals["moved_sat"]), (&json!(delivered.len()), &json!(sum)));
+
+    // The month before: declared and closed by the API, and made again by the command.
+    let last = now.date().first_of_month().checked_sub(1.day()).unwrap().strftime("%Y-%m").to_string();
+    let reports = api.read(&format!("/api/v1/exports/reports?period={last}")).await;
+    let declaration = json!({
+        "period": last,
+        "edition": reports["edition"],
+        "manifest_sha256": reports["manifest_sha256"],
+        "declaration": "D-1",
+        "authority": "Tax Office",
+    });
+    let declared = api.ask(Method::POST, "/api/v1/exports/periods/declare", &declaration).await;
+    assert_eq!((declared.0.as_u16(), &declared.1["already"]), (200, &json!(false)), "{declared:?}");
+    let closed = api.ask(Method::POST, "/api/v1/exports/periods/close", &json!({"period": last})).await;
+    assert_eq!((closed.0.as_u16(), &closed.1["declaration"]), (200, &json!("D-1")), "{closed:?}");
+    report(&site, &last, &folder.join("last"));
+    same_files(&api, &last, &folder.join("last"), "").await;
+    let listed = site.pool.ask(&["export", "periods"]).unwrap();
+    assert!(listed.lines().any(|line| line.starts_with(&last) && line.contains("CLOSED")), "{listed}");
+    let verified = site.pool.ask(&["export", "verify"]).unwrap();
+    assert!(verified.contains("closed periods: 1."), "{verified}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parties_are_known_to_operators_and_in_no_log() {
+    const NAME: &str = "Example Trading LLC";
+    let mut site = Site::regtest();
+    let addresses = paid(&mut site).await;
+    let api = Api::of(&site);
+    let party = json!({"kind": "legal", "legal_name": NAME, "residency": "NO"});
+    let (status, made) = api.ask(Method::POST, "/api/v1/parties", &party).await;
+    assert_eq!((status.as_u16(), &made["party"]), (201, &json!(1)), "{made}");
+    let owner = json!({"party": 1, "proof": "BIP 322"});
+    let path = format!("/api/v1/accounts/{}/owner", addresses[0]);
+    assert_eq!(api.ask(Method::POST, &path, &owner).await.0, 200);
+    let listed = api.read("/api/v1/parties").await;
+    assert_eq!((&listed["items"][0]["legal_name"], &listed["items"][0]["accounts"]), (&json!(NAME), &json!(1)));
+    let moved = json!({"kind": "legal", "legal_name": NAME, "residency": "SE"});
+    assert_eq!(api.ask(Method::PUT, "/api/v1/parties/1", &moved).await.0, 200);
+    assert_eq!(api.read("/api/v1/parties/1").await["residency"], "SE");
+    assert!(site.pool.ask(&["party", "show", "1"]).unwrap().contains("residency = \"SE\""));
+    assert_eq!(api.ask(Method::PUT, "/api/v1/parties/7", &moved).await.0, 404);
+
+    let viewer = site.pool.ask(&["token", "add", "carol", "--role", "viewer"]).unwrap();
+    let viewer = viewer.split_whitespace().find(|word| word.starts_with("adit_")).unwrap();
+    assert_eq!(api.with_token(Some(viewer)).get("/api/v1/parties").await.0, 403);
+    let audit = api.read("/api/v1/audit").await.to_string();
+    assert!(audit.contains("party 1 by ") && !audit.contains(NAME), "{audit}");
+    assert!(!site.pool.log().contains(NAME));
+
+    let reason = json!({"reason": "asked for it"});
+    assert_eq!(api.ask(Method::DELETE, "/api/v1/parties/1", &reason).await.0, 200);
+    assert_eq!(api.get("/api/v1/parties/1").await.0, 404);
+    assert_eq!(api.read("/api/v1/parties").await["items"][0]["is_erased"], json!(true));
+}
