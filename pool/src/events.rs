@@ -68,6 +68,11 @@ impl Events {
         self.follow_for(LONGEST)
     }
 
+    /// Returns what is true while the pool tells of what happens: from its start until it shuts down.
+    pub fn watch_open(&self) -> watch::Receiver<bool> {
+        self.is_open.subscribe()
+    }
+
     fn follow_for(&self, longest: Duration) -> Option<Followed> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
         let (queue, is_open) = (self.queue.subscribe(), self.is_open.subscribe());

@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn every_asset_that_pages_name_is_there() {
-        for file in ["adit.css", "live.js", "icon.svg"] {
+        for file in ["adit.css", "live.js", "device.js", "icon.svg"] {
             assert!(Assets::get(file).is_some() && media_type(file).is_some(), "{file}");
         }
         assert_eq!(media_type("vendor/uPlot.LICENSE"), None);

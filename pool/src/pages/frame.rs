@@ -110,6 +110,11 @@ impl Frame {
         !matches!(self.network, "" | "mainnet")
     }
 
+    /// Whether the page hears of what happens in the pool, which takes a role that sees all of it.
+    pub(super) fn follows_events(&self) -> bool {
+        self.who.as_ref().is_some_and(|who| doors::may(who.role, &Method::GET, doors::EVENTS))
+    }
+
     /// Returns what forms hold beside the cookie.
     pub(super) fn form_key(&self) -> &str {
         self.who.as_ref().map_or("", |who| &who.form_key)

@@ -47,6 +47,7 @@ pub struct Pages {
     sessions: Arc<Sessions>,
     about: Arc<About>,
     figures: Arc<routes::Figures>,
+    tests: routes::Tests,
 }
 
 /// What pages say of the pool that does not change while it runs.
@@ -70,7 +71,15 @@ impl Pages {
     /// Brings together what pages show and where they hand in requests.
     pub fn new(store: Arc<dyn Store>, desk: Desk, live: Arc<Live>, about: About) -> Pages {
         let sessions = Arc::new(Sessions::new(session::IDLE, session::LONGEST));
-        Pages { store, desk, live, sessions, about: Arc::new(about), figures: Arc::default() }
+        Pages {
+            store,
+            desk,
+            live,
+            sessions,
+            about: Arc::new(about),
+            figures: Arc::default(),
+            tests: routes::Tests::default(),
+        }
     }
 
     /// Returns the pages as something that answers requests.

@@ -36,6 +36,11 @@ pub(super) struct Ago {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ends(pub(super) String);
 
+/// A text of ours with code in it, between backticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Marked(pub(super) &'static str);
+
+impl HtmlSafe for Marked {}
 impl HtmlSafe for Number {}
 impl HtmlSafe for Btc {}
 impl HtmlSafe for HashRate {}
@@ -150,6 +155,18 @@ impl fmt::Display for Ends {
     }
 }
 
+impl fmt::Display for Marked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, piece) in self.0.split('`').enumerate() {
+            match at % 2 {
+                0 => write!(f, "{}", Escaped(piece))?,
+                _ => write!(f, "<code>{}</code>", Escaped(piece))?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A text whose signs mean nothing in HTML.
 struct Escaped<'a>(&'a str);
 
@@ -221,6 +238,7 @@ mod tests {
     fn signs_of_html_lose_their_meaning() {
         let shown = Ends("<script>alert('1')</script>\"&".to_owned()).to_string();
         assert!(!shown.contains("<script") && !shown.contains("'1'") && shown.contains("&lt;script&gt;"), "{shown}");
+        assert_eq!(Marked("write `A.B`; <b>").to_string(), "write <code>A.B</code>; &lt;b&gt;");
         assert_eq!(Ends("short".to_owned()).to_string(), "<code title=\"short\">short</code>");
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::{
     body::{Body, to_bytes},
+    extract::ConnectInfo,
     http::{Method, StatusCode},
 };
 use payouts::{
@@ -78,6 +79,7 @@ impl Fixture {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let request = Request::builder().method(method).uri(path).header("cookie", cookies);
         let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let request = request.extension(ConnectInfo(std::net::SocketAddr::from(([127, 0, 0, 1], 9))));
         let request = request.body(Body::from(body)).unwrap();
         let response = self.pages.clone().router::<()>().with_state(()).oneshot(request).await.unwrap();
         let text = |name: &str| {
@@ -396,4 +398,18 @@ async fn code_of_the_url_is_an_image_of_our_own() {
     let fixture = Fixture::new(false).await;
     let got = fixture.get("/connect/qr.svg", "").await;
     assert!(got.status.is_success() && got.html.starts_with("<svg"), "{}", got.html);
+}
+
+#[tokio::test]
+async fn test_of_a_device_begins_where_the_browser_can_load_it_again() {
+    let fixture = Fixture::new(false).await;
+    let begun = fixture.get(&format!("/m/{STRANGER}/test"), "").await;
+    assert!(begun.status == 303 && begun.location.starts_with(&format!("/m/{STRANGER}/test?since=0&at=")));
+    let page = fixture.get(&begun.location, "").await;
+    for text in ["http-equiv=\"refresh\"", "data-events=\"/m/", "First share", &format!("{STRANGER}.rig1")] {
+        assert!(page.html.contains(text), "{text} is not in {}", page.html);
+    }
+    let over = fixture.get(&format!("/m/{STRANGER}/test?since=0&at=0"), "").await;
+    assert!(over.html.contains("The test is over") && !over.html.contains("http-equiv"), "{}", over.html);
+    assert_eq!(fixture.get(&format!("/m/{STRANGER}/test/events?since=0&at=0"), "").await.status, 204);
 }

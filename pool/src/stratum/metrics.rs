@@ -121,6 +121,14 @@ impl RefusedShare {
         }
     }
 
+    /// Returns the code that the miner is told.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::TimeOutOfRange | Self::TooMany => "invalid-share",
+            other => other.name(),
+        }
+    }
+
     /// Tells whether it speaks against the peer. Late shares come with every new tip, and what finds no room in the pool
     /// is the pool's own fault.
     pub fn is_peers_fault(self) -> bool {

@@ -27,6 +27,7 @@ mod job_ahead;
 mod jobs;
 mod limits;
 mod metrics;
+mod miner_pages;
 mod node_outages;
 mod nodes;
 mod outages;

@@ -17,7 +17,7 @@ use axum::{
 };
 use jiff::Timestamp;
 
-pub(super) use self::miner::Figures;
+pub(super) use self::miner::{Figures, Tests};
 use super::{Pages, doors, log_in};
 use crate::operations::Refusal;
 

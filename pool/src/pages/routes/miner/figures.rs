@@ -9,7 +9,10 @@ use payouts::{
 };
 
 use super::super::{home::phase, now_ms};
-use super::expected::{Expected, Prospect};
+use super::{
+    expected::{Expected, Prospect},
+    live::Live,
+};
 use crate::{
     operations::{
         Refusal,
@@ -148,16 +151,18 @@ pub(super) struct Rate {
 /// A worker in a line.
 pub(super) struct WorkerLine {
     pub(super) name: String,
+    /// How many shares were refused on its open channels; nothing if it is not connected.
+    pub(super) refused: Option<Number>,
     pub(super) is_at_work: bool,
     pub(super) recent: HashRate,
     pub(super) day: HashRate,
     pub(super) shares: Number,
-    pub(super) last: Ago,
+    pub(super) last: Option<Ago>,
 }
 
 impl Work {
-    /// Shows what is known.
-    pub(super) fn new(facts: &Facts) -> Work {
+    /// Shows what is known of the last day, and who is connected.
+    pub(super) fn new(facts: &Facts, live: &Live) -> Work {
         let now_ms = facts.now_ms;
         let ago = |at_ms| Ago { at_ms, now_ms };
         let rate = |&(title, id, rate, shares): &(_, _, f64, u64)| Rate {
@@ -166,18 +171,32 @@ impl Work {
             rate: HashRate(rate),
             band: (shares > 0).then(|| Percent((shares as f64).sqrt().recip())),
         };
+        let counted = |count: u64| Number(count.into());
         let worker = |worker: &WorkerFacts| WorkerLine {
             name: worker.name.clone(),
+            refused: live.refused_of(&worker.name).map(counted),
             is_at_work: now_ms - worker.last_share_at_ms < IDLE_MS,
             recent: HashRate(worker.recent_rate),
             day: HashRate(worker.rate),
             shares: Number(worker.shares.into()),
-            last: ago(worker.last_share_at_ms),
+            last: Some(ago(worker.last_share_at_ms)),
         };
+        // Those who are connected and have found nothing yet.
+        let is_new = |name: &&str| facts.workers.iter().all(|worker| worker.name != **name);
+        let idle = |name: &str| WorkerLine {
+            name: name.to_owned(),
+            refused: live.refused_of(name).map(counted),
+            is_at_work: false,
+            recent: HashRate(0.0),
+            day: HashRate(0.0),
+            shares: Number(0),
+            last: None,
+        };
+        let new: Vec<_> = live.workers().filter(is_new).take(MOST_WORKERS).map(idle).collect();
         Work {
             rates: facts.rates.iter().map(rate).collect(),
             last_share: facts.workers.iter().map(|worker| worker.last_share_at_ms).max().map(ago),
-            workers: facts.workers.iter().map(worker).collect(),
+            workers: facts.workers.iter().map(worker).chain(new).collect(),
         }
     }
 }

@@ -3,10 +3,15 @@
 //! Owns the overview. What it is made of is worked out once for all who look, every few seconds at most.
 
 pub(super) mod connect;
+mod device;
 mod expected;
 mod figures;
+mod live;
+mod progress;
 mod statements;
 mod why;
+
+use std::time::Instant;
 
 use askama::Template;
 use axum::{
@@ -16,11 +21,13 @@ use axum::{
     routing::get,
 };
 
-pub(in crate::pages) use self::figures::Figures;
 use self::{
     connect::Connect,
     figures::{Money, Work},
+    live::Live,
 };
+pub(in crate::pages) use self::{device::Tests, figures::Figures};
+use super::now_ms;
 use crate::{
     operations::Refusal,
     pages::{
@@ -40,6 +47,8 @@ pub(super) fn routes() -> Router<Pages> {
         .route("/m/{miner}/blocks", get(why::blocks))
         .route("/m/{miner}/blocks/{hash}", get(why::block))
         .route("/m/{miner}/work/{period}", get(why::work))
+        .route("/m/{miner}/test", get(device::show))
+        .route("/m/{miner}/test/events", get(device::events))
         .route("/m/{miner}/statements", get(statements::show))
         .route("/m/{miner}/ledger.csv", get(statements::ledger))
 }
@@ -64,6 +73,7 @@ struct Overview {
     name: Option<String>,
     address: String,
     figures: Option<(Work, Money)>,
+    live: Live,
     connect: Connect,
 }
 
@@ -77,10 +87,11 @@ async fn show(State(pages): State<Pages>, Extension(miner): Extension<Miner>, Ra
 }
 
 async fn overview(pages: &Pages, miner: &Miner, fields: &Fields) -> Result<Overview, Refusal> {
+    let live = Live::new(pages.live.roster.channels_of(&miner.address), Instant::now(), now_ms());
     let figures = match &miner.account {
         Some(account) => {
             let figures = pages.figures.of(pages, account).await?;
-            Some((Work::new(&figures), Money::new(&figures, pages, account).await?))
+            Some((Work::new(&figures, &live), Money::new(&figures, pages, account).await?))
         }
         None => None,
     };
@@ -95,5 +106,6 @@ async fn overview(pages: &Pages, miner: &Miner, fields: &Fields) -> Result<Overv
         address: miner.address.clone(),
         name,
         figures,
+        live,
     })
 }
