@@ -6,6 +6,7 @@
 
 pub mod account;
 mod audit;
+pub mod connection;
 mod desk;
 pub mod hash_rate;
 mod log;
@@ -39,7 +40,10 @@ use payouts::{
 };
 use serde::{Deserialize, Serialize};
 
-use self::{account::AccountChanges, party::OwnRequest, reserve::GiftSource, sale::SaleStep, screening::ReviewRequest};
+use self::{
+    account::AccountChanges, connection::WantedDifficulty, party::OwnRequest, reserve::GiftSource, sale::SaleStep,
+    screening::ReviewRequest,
+};
 pub use self::{
     audit::{Actor, on_record},
     desk::{Desk, Order},
@@ -274,6 +278,39 @@ pub enum Request {
         /// Only say what would change.
         dry_run: bool,
     },
+    /// End a connection at once.
+    Kick {
+        /// The connection.
+        connection: u64,
+    },
+    /// Have a client connect again.
+    Drain {
+        /// The connection.
+        connection: u64,
+    },
+    /// Give channels another difficulty.
+    SetDifficulty {
+        /// The connection.
+        connection: u64,
+        /// The channel; all of them if there is none.
+        #[serde(default)]
+        channel: Option<u32>,
+        /// The difficulty.
+        difficulty: WantedDifficulty,
+    },
+    /// Write down for a while what is said on a connection.
+    Trace {
+        /// The connection.
+        connection: u64,
+    },
+    /// Ban an address, and end its connections.
+    Ban {
+        /// The address; of IPv6, any of its network.
+        address: IpAddr,
+        /// For how long; as configured if nothing is said.
+        #[serde(default)]
+        seconds: Option<u64>,
+    },
     /// Let a banned address connect again.
     LiftBan {
         /// The address; of IPv6, any of its network.
@@ -393,6 +430,17 @@ impl fmt::Display for Request {
             Request::Bans => f.write_str("bans"),
             Request::Reload { dry_run: false } => f.write_str("reload"),
             Request::Reload { dry_run: true } => f.write_str("what a reload would change"),
+            Request::Kick { connection } => write!(f, "end connection {connection}"),
+            Request::Drain { connection } => write!(f, "have connection {connection} connect again"),
+            Request::SetDifficulty { connection, channel: None, difficulty } => {
+                write!(f, "difficulty {difficulty} for connection {connection}")
+            }
+            Request::SetDifficulty { connection, channel: Some(channel), difficulty } => {
+                write!(f, "difficulty {difficulty} for channel {channel} of connection {connection}")
+            }
+            Request::Trace { connection } => write!(f, "trace connection {connection}"),
+            Request::Ban { address, seconds: None } => write!(f, "ban {address}"),
+            Request::Ban { address, seconds: Some(seconds) } => write!(f, "ban {address} for {seconds} s"),
             Request::LiftBan { address } => write!(f, "lift the ban of {address}"),
         }
     }

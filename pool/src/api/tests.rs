@@ -44,7 +44,9 @@ impl Fixture {
     async fn with_rate(requests_per_second: u32) -> Fixture {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::open(&folder.path().join("adit.sqlite")).await.unwrap());
-        let (desk, mut orders) = Desk::open(Port::closed(), Arc::clone(&store) as Arc<dyn Store>);
+        let port = Port::closed();
+        let roster = Arc::clone(&port.roster);
+        let (desk, mut orders) = Desk::open(port, Arc::clone(&store) as Arc<dyn Store>);
         let books = Arc::clone(&store);
         tokio::spawn(async move {
             while let Some(order) = orders.recv().await {
@@ -53,7 +55,8 @@ impl Fixture {
                 order.answer(done.unwrap_or_else(unknown));
             }
         });
-        let live = Arc::new(Live::new(Arc::new(Metrics::new()), bitcoin::Network::Regtest, Duration::from_secs(30)));
+        let live = Live::new(Arc::new(Metrics::new()), bitcoin::Network::Regtest, Duration::from_secs(30));
+        let live = Arc::new(live.with_roster(roster));
         let config = ApiConfig { listen: ([127, 0, 0, 1], 0).into(), tls: None, requests_per_second };
         let export = ExportConfig::unset();
         let register = Arc::new(Register::new(Arc::clone(&store) as Arc<dyn Store>, export));

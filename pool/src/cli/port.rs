@@ -15,7 +15,7 @@ use crate::{
     control,
     operations::{
         Outcome, Request,
-        port::{BanLifted, BanReport},
+        port::{BanLifted, BanReport, Banned},
     },
 };
 
@@ -25,9 +25,26 @@ pub enum BansCommand {
     /// Print the addresses that are banned
     #[command(after_help = exit::example_for_running("adit bans list"))]
     List(CommonArguments),
+    /// Ban an address, and end its connections
+    #[command(after_help = exit::example_for_running("adit bans add 192.0.2.7 --minutes 60"))]
+    Add(AddArguments),
     /// Let a banned address connect again
     #[command(after_help = exit::example_for_running("adit bans lift 192.0.2.7"))]
     Lift(LiftArguments),
+}
+
+/// Whom to ban.
+#[derive(Clone, Debug, Args)]
+pub struct AddArguments {
+    /// What all commands take.
+    #[command(flatten)]
+    pub common: CommonArguments,
+    /// The address; of IPv6, any of its network
+    #[arg(value_name = "ADDRESS")]
+    pub address: IpAddr,
+    /// For how long; as configured unless something is said
+    #[arg(long, value_name = "MINUTES")]
+    pub minutes: Option<u32>,
 }
 
 /// Whose ban to lift.
@@ -61,6 +78,9 @@ pub async fn metrics(arguments: &ConfigArguments) -> anyhow::Result<String> {
 pub async fn bans(command: BansCommand) -> anyhow::Result<String> {
     let (common, request) = match command {
         BansCommand::List(common) => (common, Request::Bans),
+        BansCommand::Add(AddArguments { common, address, minutes }) => {
+            (common, Request::Ban { address, seconds: minutes.map(|minutes| u64::from(minutes) * 60) })
+        }
         BansCommand::Lift(LiftArguments { common, address }) => (common, Request::LiftBan { address }),
     };
     printed(&ask(&common.config, request).await?, &common)
@@ -81,6 +101,12 @@ pub(super) fn listed(bans: &[BanReport]) -> String {
         table.push([ban.origin.clone(), ban.left_s.to_string()]);
     }
     table.to_string()
+}
+
+/// The text for an address that was banned.
+pub(super) fn banned(banned: &Banned) -> String {
+    let Banned { origin, seconds, ended } = banned;
+    format!("{origin} is banned for {seconds} s; connections that end: {ended}.\n")
 }
 
 /// The text for a ban that was lifted.

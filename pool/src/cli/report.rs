@@ -81,6 +81,8 @@ pub(super) fn text(outcome: &Outcome) -> anyhow::Result<String> {
         Outcome::Metrics(text) => text.clone(),
         Outcome::Reloaded(report) => reload::text(report),
         Outcome::Bans(bans) => port::listed(bans),
+        Outcome::Ordered(ordered) => format!("Connection {} was told.\n", ordered.connection),
+        Outcome::Banned(banned) => port::banned(banned),
         Outcome::BanLifted(lifted) => port::lifted(lifted),
     })
 }

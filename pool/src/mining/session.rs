@@ -294,6 +294,28 @@ impl Session {
         }
     }
 
+    /// Gives a channel, or all of them, a difficulty that the operator wants, within what network and client allow. From
+    /// there it follows the channel's shares again: a difficulty that stayed would soon suit nobody.
+    pub fn set_difficulty(
+        &mut self,
+        channel_id: Option<u32>,
+        difficulty: Difficulty,
+        now: Instant,
+        out: &mut impl Outbox,
+    ) {
+        let Some(job) = self.newest_job.clone() else { return };
+        let all: Vec<u32> = self.channels.keys().copied().collect();
+        for channel_id in all.into_iter().filter(|id| channel_id.is_none_or(|wanted| wanted == *id)) {
+            let channel = self.channels.get_mut(&channel_id).expect("it is one of the keys");
+            if let Some(retarget) = retarget(&self.policy, channel, difficulty, &job, now, out) {
+                self.retargets.push(Retarget { cause: RetargetCause::Operator, ..retarget });
+                if self.kind.takes_jobs() {
+                    self.give_again(channel_id, now, out);
+                }
+            }
+        }
+    }
+
     /// Closes a channel, or all of them if the group is named (SV2 5.3.9). Returns the ids that are gone; an unknown
     /// id closes nothing, since its channel may have been closed already.
     pub fn close(&mut self, close: &CloseChannel) -> Vec<u32> {
@@ -690,6 +712,32 @@ pub(crate) mod tests {
             assert!(matches!(&sent.take()[0], ServerMessage::SetTarget(set) if set.maximum_target == expected));
         }
         assert_eq!(session.channels[&2].difficulty(), given);
+    }
+
+    #[test]
+    fn operators_difficulty_is_given_with_a_job_within_what_the_network_allows() {
+        let (job, now) = (job(1, TIME, HARD), Instant::now());
+        let (mut session, mut sent) = (session(SessionKind::Any), Sent::default());
+        for _ in 0..2 {
+            session.open(request(ChannelWish::Standard), &job, now, &mut sent).unwrap();
+        }
+        sent.take();
+        session.set_difficulty(Some(3), Difficulty::from_log2(20), now, &mut sent);
+        let [ServerMessage::SetTarget(set), ServerMessage::NewMiningJob(given)] = &sent.take()[..] else {
+            panic!("no target and job")
+        };
+        assert_eq!((set.channel_id, set.maximum_target), (3, target(Difficulty::from_log2(20))));
+        assert_eq!(given.channel_id, 3);
+        let difficulty = Difficulty::from_log2(20);
+        let expected = Retarget { channel_id: 3, difficulty, cause: RetargetCause::Operator };
+        assert_eq!(session.take_retargets(), [expected]);
+
+        session.set_difficulty(None, Difficulty::MAX, now, &mut sent);
+        let network = Difficulty::hardest_within(job.template().target);
+        assert_eq!([2, 3].map(|id| session.difficulty(id)), [Some(network); 2]);
+        assert_eq!(session.take_retargets().len(), 2);
+        session.set_difficulty(Some(9), Difficulty::MIN, now, &mut sent);
+        assert_eq!(session.take_retargets(), [], "there is no such channel");
     }
 
     #[test]

@@ -150,7 +150,15 @@ impl Operator<'_> {
                 let done = token::perform(self.store, request).await;
                 done.expect("it does all requests about tokens")
             }
-            Request::Metrics | Request::Bans | Request::Reload { .. } | Request::LiftBan { .. } => Err(no_port()),
+            Request::Metrics
+            | Request::Bans
+            | Request::Reload { .. }
+            | Request::Kick { .. }
+            | Request::Drain { .. }
+            | Request::SetDifficulty { .. }
+            | Request::Trace { .. }
+            | Request::Ban { .. }
+            | Request::LiftBan { .. } => Err(no_port()),
         }
     }
 

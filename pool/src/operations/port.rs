@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
-use super::{Outcome, Refusal, RefusalCode, Request};
+use super::{Outcome, Refusal, RefusalCode, Request, connection};
 use crate::{
     metrics::Metrics,
     reload::Reloader,
@@ -36,6 +36,17 @@ pub struct BanReport {
     pub origin: String,
     /// For how many seconds more.
     pub left_s: u64,
+}
+
+/// An address was banned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Banned {
+    /// The IPv4 address, or the network of an IPv6 address.
+    pub origin: String,
+    /// For how many seconds.
+    pub seconds: u64,
+    /// How many connections of it end.
+    pub ended: usize,
 }
 
 /// What became of a ban.
@@ -76,7 +87,7 @@ impl Port {
                     Ok(Outcome::Reloaded(report))
                 }))
             }
-            _ => None,
+            _ => connection::perform(self, request),
         }
     }
 

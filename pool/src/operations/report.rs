@@ -17,9 +17,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     account::{AccountAdded, AccountChange, NameRemoved},
+    connection::Ordered,
     party::PartyReport,
     period::PeriodChange,
-    port::{BanLifted, BanReport},
+    port::{BanLifted, BanReport, Banned},
     reserve::Given,
     sale::SaleReport,
     screening::{AcceptReport, ReviewReport, ScreenedText, ScreeningReport},
@@ -102,6 +103,10 @@ pub enum Outcome {
     Metrics(String),
     /// The addresses that are banned.
     Bans(Vec<BanReport>),
+    /// The connection was told.
+    Ordered(Ordered),
+    /// The address is banned.
+    Banned(Banned),
     /// The address may connect again.
     BanLifted(BanLifted),
     /// What a reload came to.

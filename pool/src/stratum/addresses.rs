@@ -31,6 +31,8 @@ use crate::{config::Config, metrics::Metrics};
 const MAX_REMEMBERED: usize = 65_536;
 /// How long a connection may be silent before it makes room for others of its own address.
 const SILENCE: Duration = Duration::from_secs(1);
+/// How long an operator's ban lasts where none is configured.
+const UNCONFIGURED_BAN: Duration = Duration::from_secs(3_600);
 /// Strikes that ban an address.
 const STRIKES: u32 = 3;
 /// How long a strike is remembered after the last one.
@@ -373,6 +375,27 @@ impl Addresses {
         let mut banned: Vec<_> = banned.collect();
         banned.sort_unstable();
         banned
+    }
+
+    /// Bans an address, for as long as is configured unless something else is said. Returns what is banned and for how
+    /// long; none if it is never banned.
+    pub fn ban(&self, address: IpAddr, length: Option<Duration>, now: Instant) -> Option<(Origin, Duration)> {
+        let (origin, mut state) = (Origin::of(address), self.state());
+        if state.limits.is_unlimited(address) {
+            return None;
+        }
+        let configured = state.limits.ban;
+        let length = length.unwrap_or(if configured.is_zero() { UNCONFIGURED_BAN } else { configured });
+        let record = state.records.entry(origin).or_default();
+        let is_new = record.connections == 0 && record.remembered_until().is_none();
+        record.banned_until = Some(now + length);
+        if is_new {
+            state.remembered += 1;
+            if state.remembered > MAX_REMEMBERED {
+                state.forget_one();
+            }
+        }
+        Some((origin, length))
     }
 
     /// Lifts the ban of an address and forgets its strikes. Tells whether it was banned.

@@ -209,6 +209,18 @@ impl Channels {
         Ok(())
     }
 
+    /// Gives a channel, or all, the difficulty that an operator wants.
+    pub(super) fn set_difficulty(
+        &mut self,
+        channel_id: Option<u32>,
+        difficulty: Difficulty,
+        now: Instant,
+        out: &mut impl Outbox,
+    ) {
+        self.session.set_difficulty(channel_id, difficulty, now, out);
+        self.note_retargets(now);
+    }
+
     /// Has the channels shown with the difficulties that they were given since.
     fn note_retargets(&mut self, now: Instant) {
         for Retarget { channel_id, difficulty, cause } in self.session.take_retargets() {

@@ -5,23 +5,24 @@
 //! for a moment.
 
 use std::{
-    cell::RefCell,
     convert::Infallible,
     future::{Future, pending, poll_fn},
     io,
     net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Poll, Waker},
     time::{Duration, Instant},
 };
 
 use protocol::{
+    codec::Str0_255,
     connection::{ConnectionError, ServerConfig, ServerConnection, ServerEvent},
+    messages::common::Reconnect,
     noise::ACT_1_LEN,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWriteExt, ReadBuf},
+    io::AsyncWriteExt,
     net::TcpStream,
     sync::{mpsc, watch},
     time::{Sleep, sleep_until, timeout},
@@ -35,7 +36,10 @@ use super::{
     end::{End, FRAME_TIMEOUT},
     limits::{Allowance, InvalidShares, cost},
     metrics::OpenConnection,
+    orders::Order,
+    reading::{discard, poll_read},
     roster::{Opening, Seated},
+    trace::{Outgoing, Trace},
     upstream::{Terms, Upstream},
 };
 use crate::{
@@ -45,7 +49,7 @@ use crate::{
     },
     mining::{
         ahead::Work,
-        session::{Session, SessionKind},
+        session::{Outbox, Session, SessionKind},
     },
 };
 
@@ -60,15 +64,8 @@ const BACKLOG_TIMEOUT: Duration = Duration::from_secs(120);
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Unsent bytes above which no more is read and no newer job is taken.
 const MAX_UNSENT_SIZE: usize = 256 * 1024;
-/// Bytes that one read takes at most.
-const READ_SIZE: usize = 32 * 1024;
 /// Bytes of a peer that are read away after the end.
 const MAX_DISCARDED: usize = 1024 * 1024;
-
-thread_local! {
-    /// What a read goes into, from where it is taken at once: one for each thread, not for each connection.
-    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into());
-}
 
 /// Serves one connection until it ends.
 pub async fn serve(
@@ -128,6 +125,12 @@ struct Connection {
     allowance: Allowance,
     invalid_shares: InvalidShares,
     draining: bool,
+    /// Whether it is drained alone, because an operator wants it.
+    is_moved: bool,
+    /// What an operator has written down for a while.
+    trace: Option<Arc<Trace>>,
+    /// What wakes the task, as it was left with its orders.
+    waker: Option<Waker>,
     /// Goes off at the deadline or before it; none where there is no deadline, as for nearly all connections nearly
     /// always. Kept from turn to turn: to leave the timer's wheel and enter it again takes a lock each time.
     alarm: Option<Pin<Box<Sleep>>>,
@@ -152,6 +155,7 @@ enum Wake {
     Deadline,
     Displaced,
     Drain,
+    Order(Order),
 }
 
 impl Connection {
@@ -185,6 +189,9 @@ impl Connection {
             receipts,
             unsent_since: None,
             draining: false,
+            is_moved: false,
+            trace: None,
+            waker: None,
             alarm: None,
         }
     }
@@ -228,6 +235,7 @@ impl Connection {
             match self.wait(job.as_mut(), drain.as_mut()).await? {
                 Wake::Drain => return Err(End::Drained),
                 Wake::Displaced => return Err(End::Displaced),
+                Wake::Order(Order::Kick | Order::Drain) => return Err(End::Kicked),
                 _ => {}
             }
             if self.asked.bytes > 0 {
@@ -261,7 +269,7 @@ impl Connection {
         self.take_stock()?;
         self.check_deadlines()?;
         match self.draining && self.unacknowledged() == 0 {
-            true => Err(End::Drained),
+            true => Err(if self.is_moved { End::Moved } else { End::Drained }),
             false => Ok(()),
         }
     }
@@ -273,7 +281,8 @@ impl Connection {
             Wake::Job(_) => self.pass_on_job(),
             Wake::Receipts(receipts) => {
                 if let Some(channels) = &mut self.channels {
-                    channels.acknowledge(&receipts, &mut self.protocol);
+                    let mut out = Outgoing { protocol: &mut self.protocol, trace: self.trace.as_deref() };
+                    channels.acknowledge(&receipts, &mut out);
                 }
             }
             Wake::Room(place) => {
@@ -288,6 +297,30 @@ impl Connection {
             }
             Wake::Displaced => return Err(End::Displaced),
             Wake::Drain => self.draining = true,
+            Wake::Order(order) => return self.obey(order),
+        }
+        Ok(())
+    }
+
+    /// Does what an operator wants.
+    fn obey(&mut self, order: Order) -> Result<(), End> {
+        match order {
+            Order::Kick => return Err(End::Kicked),
+            Order::Drain => {
+                if self.channels.is_some() {
+                    // To where it is connected now.
+                    let mut out = Outgoing { protocol: &mut self.protocol, trace: self.trace.as_deref() };
+                    out.send(&Reconnect { new_host: Str0_255::default(), new_port: 0 });
+                }
+                (self.draining, self.is_moved) = (true, true);
+            }
+            Order::SetDifficulty { channel, difficulty } => {
+                if let Some(channels) = &mut self.channels {
+                    let mut out = Outgoing { protocol: &mut self.protocol, trace: self.trace.as_deref() };
+                    channels.set_difficulty(channel, difficulty, Instant::now(), &mut out);
+                }
+            }
+            Order::Trace(trace) => self.trace = Some(trace),
         }
         Ok(())
     }
@@ -329,12 +362,14 @@ impl Connection {
             }
             if has_output { self.socket.poll_write_ready(cx).map_err(End::from) } else { Poll::Pending }
         });
+        let order = poll_fn(|cx| self.seated.seat().orders().poll(&mut self.waker, cx));
         // The socket comes behind all that a peer cannot keep busy: however much it sends, the others have their turn.
         tokio::select! {
             biased;
             receipts = self.receipts.take() => Ok(Wake::Receipts(receipts)),
             jobs = job, if takes_jobs => jobs.map(Wake::Job),
             drained = drain, if !self.draining => drained.map(|()| Wake::Drain),
+            order = order => Ok(Wake::Order(order)),
             earner = earner => earner.map(|(channel_id, earner)| Wake::Earner { channel_id, earner }),
             place = room => place.map(Wake::Room).ok_or(End::Orphaned),
             ready = socket => ready.map(|()| Wake::Socket),
@@ -359,7 +394,8 @@ impl Connection {
 
     fn pass_on_job(&mut self) {
         if let Some(channels) = &mut self.channels {
-            channels.pass_on_job(&self.upstream, &mut self.protocol);
+            let mut out = Outgoing { protocol: &mut self.protocol, trace: self.trace.as_deref() };
+            channels.pass_on_job(&self.upstream, &mut out);
         }
     }
 
@@ -396,7 +432,7 @@ impl Connection {
             }
             self.socket.shutdown().await?;
             let mut left = MAX_DISCARDED;
-            while let Some(size) = self.discard()?
+            while let Some(size) = discard(&self.socket)?
                 && size < left
             {
                 left -= size;
@@ -406,15 +442,6 @@ impl Connection {
         };
         // Whoever does not take them has to do without.
         let _ = timeout(FAREWELL_TIMEOUT, farewell).await;
-    }
-
-    /// Reads away what is there, and tells how much; none at the end.
-    fn discard(&self) -> io::Result<Option<usize>> {
-        match READ_BUFFER.with_borrow_mut(|buffer| self.socket.try_read(buffer)) {
-            Ok(size) => Ok((size > 0).then_some(size)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(0)),
-            Err(error) => Err(error),
-        }
     }
 
     /// Returns when something is due even if nothing happens.
@@ -548,8 +575,12 @@ impl Connection {
             ServerEvent::Message(message) => {
                 self.asked.messages += 1;
                 self.asked.cost += cost(&message);
+                if let Some(trace) = &self.trace {
+                    trace.write(true, &message, now);
+                }
                 let channels = self.channels.as_mut().expect("messages come only after the setup");
-                channels.react(message, now, &self.upstream, &mut self.protocol).await
+                let mut out = Outgoing { protocol: &mut self.protocol, trace: self.trace.as_deref() };
+                channels.react(message, now, &self.upstream, &mut out).await
             }
         }
     }
@@ -565,29 +596,6 @@ async fn changed<T>(mut receiver: watch::Receiver<T>) -> Result<watch::Receiver<
 async fn drained(mut draining: watch::Receiver<bool>) -> Result<(), End> {
     draining.wait_for(|draining| *draining).await.map_err(|_| End::Orphaned)?;
     Ok(())
-}
-
-/// Reads what is there, and returns how many bytes that were. It goes on within the same poll, so that giving up the
-/// wait loses nothing. A read that did not fill the buffer has emptied the socket, and tokio asks it no more until it
-/// hears of more.
-fn poll_read(
-    socket: &mut TcpStream,
-    opening: &mut Opening,
-    protocol: &mut ServerConnection,
-    cx: &mut Context<'_>,
-) -> Poll<Result<u32, End>> {
-    READ_BUFFER.with_borrow_mut(|buffer| {
-        let mut read = ReadBuf::new(buffer);
-        ready!(Pin::new(socket).poll_read(cx, &mut read))?;
-        match read.filled() {
-            [] => Poll::Ready(Err(End::Closed)),
-            bytes => {
-                opening.note(bytes);
-                protocol.receive(bytes);
-                Poll::Ready(Ok(bytes.len() as u32))
-            }
-        }
-    })
 }
 
 #[cfg(test)]

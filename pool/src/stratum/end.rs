@@ -29,6 +29,12 @@ pub enum End {
     /// The peer opened no channel in time.
     #[error("no channel opened within {} s (limits.idle_seconds)", .0.as_secs())]
     NoChannel(Duration),
+    /// An operator ended it.
+    #[error("ended by an operator")]
+    Kicked,
+    /// An operator had the client connect again.
+    #[error("asked by an operator to connect again")]
+    Moved,
     /// It gave way to a connection that had a better right to its place.
     #[error("gave way to another connection")]
     Displaced,
@@ -54,7 +60,7 @@ pub enum End {
 
 impl End {
     /// The names of all ends, as metrics show them.
-    pub const NAMES: [&'static str; 16] = [
+    pub const NAMES: [&'static str; 18] = [
         "closed",
         "shutdown",
         "socket",
@@ -71,6 +77,8 @@ impl End {
         "stalled",
         "store",
         "orphaned",
+        "kicked",
+        "moved",
     ];
 
     /// Returns the place of its name among all.
@@ -92,6 +100,8 @@ impl End {
             Self::SlowFrame => 12,
             Self::Store(_) => 14,
             Self::Orphaned => 15,
+            Self::Kicked => 16,
+            Self::Moved => 17,
         }
     }
 
@@ -125,6 +135,8 @@ mod tests {
             (ConnectionError::OutputFull { max: 1 }.into(), "stalled"),
             (End::Stalled, "stalled"),
             (End::Orphaned, "orphaned"),
+            (End::Kicked, "kicked"),
+            (End::Moved, "moved"),
         ] {
             assert_eq!(End::NAMES[end.index()], name, "{end}");
         }

@@ -30,11 +30,18 @@ pub use self::{
     opening::{Opening, Reason, Stage},
     seat::{ConnectionId, Ending, RefusedOpen, Seat, SentError, SetUp},
 };
-use super::{addresses::Refused, end::End};
+use super::{
+    addresses::{Origin, Refused},
+    end::End,
+    orders::Order,
+    trace::Trace,
+};
 use crate::{accounting::share_log::unix_time_ms, mining::difficulty::Difficulty};
 
 /// Connections that were set up and have ended which are remembered, the newest.
 const MAX_ENDED: usize = 256;
+/// Traces of connections that are kept, the newest.
+const MAX_TRACES: usize = 8;
 /// Failures to connect that are remembered, the newest. The same of the same address again counts as one of them.
 const MAX_FAILURES: usize = 256;
 
@@ -56,6 +63,7 @@ struct State {
     ended_count: u64,
     failures: VecDeque<Failure>,
     failure_count: u64,
+    traces: VecDeque<(ConnectionId, Arc<Trace>)>,
 }
 
 /// A connection that came to nothing, or several of one address that did so alike.
@@ -144,6 +152,29 @@ impl Roster {
     /// Returns how many came to nothing since the start.
     pub fn failure_count(&self) -> u64 {
         self.state().failure_count
+    }
+
+    /// Returns what was written down of a connection, if it is one of the last that were traced.
+    pub fn trace(&self, id: ConnectionId) -> Option<Arc<Trace>> {
+        let state = self.state();
+        state.traces.iter().rev().find(|(traced, _)| *traced == id).map(|(_, trace)| Arc::clone(trace))
+    }
+
+    /// Keeps what is written down of a connection from now on, in the place of what was before.
+    pub fn keep_trace(&self, id: ConnectionId, trace: Arc<Trace>) {
+        let mut state = self.state();
+        state.traces.retain(|(traced, _)| *traced != id);
+        if state.traces.len() == MAX_TRACES {
+            state.traces.pop_front();
+        }
+        state.traces.push_back((id, trace));
+    }
+
+    /// Has all connections end that come from somewhere, and returns how many they are.
+    pub fn kick_all(&self, origin: Origin) -> usize {
+        let state = self.state();
+        let there = state.seats.values().filter(|seat| Origin::of(seat.peer().ip()) == origin);
+        there.filter(|seat| seat.orders().give(Order::Kick)).count()
     }
 
     /// Returns what changes whenever a connection arrives, comes further or ends, a channel is opened, refused or closed,

@@ -120,3 +120,48 @@ async fn whoever_comes_to_nothing_is_told_of_in_plain_words() {
     });
     assert_eq!(told.await, ["another_key", "http", "silent", "stratum_v1"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operator_traces_steers_and_ends_connections() {
+    let mut site = Site::signet();
+    site.node.mine(1).unwrap();
+    site.pool.start().unwrap();
+    let api = Api::of(&site);
+    let address = site.new_address();
+    let miner = site.miner_with(standard(&address, 200.0)).await;
+    let channel = async || api.read(&format!("/api/v1/channels?account={address}")).await["items"][0].clone();
+    eventually("a share", async || (channel().await["accepted"].as_u64()? > 0).then_some(())).await;
+    assert_eq!(api.post("/api/v1/connections/1/trace", None, &Value::Null).await.0, 202);
+
+    let before = channel().await["difficulty"].as_f64().unwrap();
+    let body = json!({"difficulty": before / 4.0});
+    let request = api.request(Method::PUT, "/api/v1/connections/1/difficulty").json(&body);
+    assert_eq!(request.send().await.unwrap().status(), 202);
+    let told = async || {
+        let trace = api.read("/api/v1/connections/1/trace").await;
+        let said = |from: &str, what: &str| {
+            let messages = trace["messages"].as_array().unwrap();
+            messages.iter().any(|it| it["from"] == from && it["text"].as_str().unwrap().contains(what))
+        };
+        (said("client", "SubmitSharesStandard") && said("pool", "SetTarget") && said("pool", "SubmitSharesSuccess"))
+            .then_some(())
+    };
+    eventually("both sides in the trace", told).await;
+    assert_eq!(channel().await["difficulty_cause"], "operator");
+
+    assert_eq!(api.post("/api/v1/connections/1/drain", None, &Value::Null).await.0, 202);
+    let ended = async |connection: u32| {
+        let detail = api.read(&format!("/api/v1/connections/{connection}")).await;
+        detail["connection"]["ended"]["code"].as_str().map(str::to_owned)
+    };
+    assert_eq!(eventually("the first to end", async || ended(1).await).await, "moved");
+    let trace = api.read("/api/v1/connections/1/trace").await;
+    assert!(trace.to_string().contains("Reconnect"), "{trace}");
+    drop(miner);
+
+    let _miner = site.miner_with(standard(&address, 40.0)).await;
+    assert_eq!(api.post("/api/v1/connections/2/kick", None, &Value::Null).await.0, 202);
+    assert_eq!(eventually("the second to end", async || ended(2).await).await, "kicked");
+    let (status, problem) = api.post("/api/v1/bans", None, &json!({"address": "127.0.0.1", "seconds": 60})).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (409, &json!("conflict")), "its own machine: {problem}");
+}

@@ -2,19 +2,21 @@
 
 use std::net::IpAddr;
 
-use axum::{Extension, extract::State};
+use axum::{Extension, extract::State, http::StatusCode};
+use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{answered, unexpected};
 use crate::{
     api::{
         auth::Caller,
-        extract::{Path, Query},
+        extract::{Json, Path, Query},
         paging::{Listed, Page},
         problem::Problem,
     },
     operations::{
         Desk, Outcome, Request,
-        port::{BanLifted, BanReport},
+        port::{BanLifted, BanReport, Banned},
     },
 };
 
@@ -38,6 +40,36 @@ pub(super) async fn list(
         }
         other => Err(unexpected(&other)),
     }
+}
+
+/// An address to be banned.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewBan {
+    /// The address; of IPv6, any of its network.
+    #[schema(value_type = String)]
+    address: IpAddr,
+    /// For how many seconds; as configured if nothing.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 31_622_400)]
+    seconds: Option<u64>,
+}
+
+/// Bans an address, and ends its connections.
+#[utoipa::path(
+    post,
+    path = "/api/v1/bans",
+    tag = "connections",
+    request_body = NewBan,
+    responses((status = CREATED, description = "The ban", body = Banned))
+)]
+pub(super) async fn add(
+    State(desk): State<Desk>,
+    Extension(caller): Extension<Caller>,
+    Json(NewBan { address, seconds }): Json<NewBan>,
+) -> Result<(StatusCode, axum::Json<Banned>), Problem> {
+    let outcome = desk.ask(&caller.actor(), Request::Ban { address, seconds }).await?;
+    Ok((StatusCode::CREATED, answered!(outcome, Outcome::Banned)?))
 }
 
 /// Lets a banned address connect again.

@@ -9,6 +9,7 @@ mod events;
 mod exports;
 mod health;
 mod ledger;
+mod orders;
 mod parties;
 mod payouts;
 mod pool;
@@ -41,7 +42,11 @@ pub(super) fn add(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
         .routes(routes!(connections::show))
         .routes(routes!(connections::channels))
         .routes(routes!(connections::workers))
-        .routes(routes!(bans::list))
+        .routes(routes!(orders::kick))
+        .routes(routes!(orders::drain))
+        .routes(routes!(orders::set_difficulty))
+        .routes(routes!(orders::trace, orders::show_trace))
+        .routes(routes!(bans::list, bans::add))
         .routes(routes!(bans::lift))
         .routes(routes!(blocks::list))
         .routes(routes!(blocks::show))

@@ -62,7 +62,9 @@ impl Opening {
     /// Says why a connection ended that had come so far.
     pub fn explain(&self, stage: Stage, end: &End) -> Reason {
         let ended = || Reason::new(End::NAMES[end.index()], end.to_string());
-        if stage == Stage::SetUp || matches!(end, End::Drained | End::Displaced | End::Store(_) | End::Orphaned) {
+        if stage == Stage::SetUp
+            || matches!(end, End::Drained | End::Displaced | End::Kicked | End::Moved | End::Store(_) | End::Orphaned)
+        {
             return ended();
         }
         if let Some(reason) = self.other_protocol() {

@@ -19,6 +19,7 @@ use super::{
     channel::LiveChannel,
     opening::{Reason, Stage},
 };
+use crate::stratum::orders::Orders;
 
 /// Refused requests for a channel that are remembered of a connection.
 const MAX_REFUSED_OPENS: usize = 8;
@@ -53,6 +54,7 @@ pub struct Seat {
     /// In milliseconds after it arrived, and one more, so that none is zero. Written once a read.
     last_frame_ms: AtomicU64,
     story: Mutex<Story>,
+    orders: Orders,
     ending: OnceLock<Ending>,
 }
 
@@ -120,7 +122,13 @@ pub struct Ending {
 impl Seat {
     pub(super) fn new(id: ConnectionId, peer: SocketAddr, now: Instant, now_ms: i64) -> Seat {
         let (last_frame_ms, story, ending) = (AtomicU64::new(0), Mutex::default(), OnceLock::new());
-        Seat { id, peer, arrived: now, arrived_at_ms: now_ms, last_frame_ms, story, ending }
+        let orders = Orders::default();
+        Seat { id, peer, arrived: now, arrived_at_ms: now_ms, last_frame_ms, story, orders, ending }
+    }
+
+    /// Returns where its task is told what to do.
+    pub fn orders(&self) -> &Orders {
+        &self.orders
     }
 
     /// Returns its number.
@@ -246,6 +254,7 @@ impl Seat {
 
     /// Puts an end to it, and returns the channels that were open. A few stay, so that it can be told what it was.
     pub(super) fn end(&self, reason: Reason, now: Instant) -> Vec<Arc<LiveChannel>> {
+        self.orders.end();
         let mut story = self.story();
         let channels = story.channels.clone();
         story.channels.truncate(MAX_LEFT_CHANNELS);
