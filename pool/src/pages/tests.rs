@@ -28,32 +28,35 @@ const STRANGER: &str = "bcrt1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf
 const MINERS_PAGES: [&str; 7] = ["", "/payouts", "/payouts/7", "/blocks", "/blocks/00", "/work/7", "/statements"];
 
 /// The pages of a pool without a node, whose desk knows nothing of what it is asked about.
-struct Fixture {
-    pages: Pages,
+pub(super) struct Fixture {
+    pub(super) pages: Pages,
     store: Arc<SqliteStore>,
     _folder: TempDir,
 }
 
 /// What a browser got.
-struct Got {
-    status: StatusCode,
-    location: String,
+pub(super) struct Got {
+    pub(super) status: StatusCode,
+    pub(super) location: String,
     cookies: Vec<String>,
     policy: String,
-    html: String,
+    pub(super) html: String,
 }
 
 impl Fixture {
-    async fn new(has_tls: bool) -> Fixture {
+    pub(super) async fn new(has_tls: bool) -> Fixture {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::open(&folder.path().join("adit.sqlite")).await.unwrap());
-        let (desk, mut orders) = Desk::open(Port::closed(), Arc::clone(&store) as Arc<dyn Store>);
+        let port = Port::closed();
+        let roster = Arc::clone(&port.roster);
+        let (desk, mut orders) = Desk::open(port, Arc::clone(&store) as Arc<dyn Store>);
         tokio::spawn(async move {
             while let Some(order) = orders.recv().await {
                 order.answer(Err(Refusal::new(RefusalCode::NotFound, "there is no such thing")));
             }
         });
-        let live = Arc::new(Live::new(Arc::new(Metrics::new()), bitcoin::Network::Regtest, Duration::from_secs(30)));
+        let live = Live::new(Arc::new(Metrics::new()), bitcoin::Network::Regtest, Duration::from_secs(30));
+        let live = Arc::new(live.with_roster(roster));
         let about = About {
             miner_url: "stratum2+tcp://pool.example.com:34254/KEY".to_owned(),
             has_tls,
@@ -68,14 +71,14 @@ impl Fixture {
         Fixture { pages, store, _folder: folder }
     }
 
-    async fn token(&self, label: &str, grant: Grant) -> (TokenId, String) {
+    pub(super) async fn token(&self, label: &str, grant: Grant) -> (TokenId, String) {
         let secret = TokenSecret::random();
         let new = NewToken { hash: secret.digest(), label: label.to_owned(), grant, created_at_ms: 1 };
         let Added::Token(id) = self.store.add_token(&new).await.unwrap() else { panic!("{label} is taken") };
         (id, secret.expose().to_owned())
     }
 
-    async fn ask(&self, method: Method, path: &str, cookies: &str, form: &[(&str, &str)]) -> Got {
+    pub(super) async fn ask(&self, method: Method, path: &str, cookies: &str, form: &[(&str, &str)]) -> Got {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let request = Request::builder().method(method).uri(path).header("cookie", cookies);
         let request = request.header("content-type", "application/x-www-form-urlencoded");
@@ -93,12 +96,12 @@ impl Fixture {
         Got { status, location, cookies, policy, html: String::from_utf8(body.to_vec()).unwrap() }
     }
 
-    async fn get(&self, path: &str, cookies: &str) -> Got {
+    pub(super) async fn get(&self, path: &str, cookies: &str) -> Got {
         self.ask(Method::GET, path, cookies, &[]).await
     }
 
     /// Logs in by the form, and returns what a browser sends from then on.
-    async fn log_in(&self, token: &str, next: &str) -> (Got, String) {
+    pub(super) async fn log_in(&self, token: &str, next: &str) -> (Got, String) {
         let form = self.get("/log-in", "").await;
         let own = pair(&form.cookies[0]);
         let key = form_key(&form.html);
@@ -114,7 +117,7 @@ fn pair(cookie: &str) -> String {
     cookie.split(';').next().unwrap().to_owned()
 }
 
-fn form_key(html: &str) -> String {
+pub(super) fn form_key(html: &str) -> String {
     let (_, rest) = html.split_once("name=\"form_key\" value=\"").unwrap();
     rest.split('"').next().unwrap().to_owned()
 }

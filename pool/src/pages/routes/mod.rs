@@ -2,6 +2,7 @@
 //! decides nothing.
 
 mod blocks;
+mod connections;
 mod events;
 mod home;
 mod miner;
@@ -30,6 +31,15 @@ pub(super) fn guarded() -> Router<Pages> {
         .route("/", get(home::show))
         .route("/log-out", post(log_in::leave))
         .route(doors::EVENTS, get(events::follow))
+        .route("/connections", get(connections::list))
+        .route("/connections/ended", get(connections::ended))
+        .route("/connections/{connection}", get(connections::show))
+        .route("/connections/{connection}/kick", post(connections::kick))
+        .route("/connections/{connection}/drain", post(connections::drain))
+        .route("/connections/{connection}/difficulty", post(connections::set_difficulty))
+        .route("/connections/{connection}/trace", post(connections::trace))
+        .route("/bans", get(connections::bans).post(connections::ban))
+        .route("/bans/lift", post(connections::lift))
         .route("/blocks", get(blocks::list))
         .route("/blocks/{hash}", get(blocks::show))
         .route("/payouts", get(payouts::list))
