@@ -682,6 +682,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn connection_that_waits_for_its_peer_hears_what_an_operator_wants() {
+        let outage = Outage::new().await;
+        let limits = Limits { handshake_timeout: 10 * LONG, setup_timeout: 10 * LONG, ..Limits::default() };
+        for order in [Order::Kick, Order::Drain] {
+            for shakes_hands in [false, true] {
+                let (mut client, task) = served(&outage, limits).await;
+                if shakes_hands {
+                    shake_hands(&mut client).await;
+                }
+                while outage.upstream.roster.count() == 0 {
+                    tokio::task::yield_now().await;
+                }
+                let newest = outage.upstream.roster.find(outage.upstream.roster.newest()).unwrap();
+                assert!(newest.orders().give(order.clone()));
+                assert_left(&mut client).await;
+                drop(client);
+                timeout(LONG, task).await.unwrap().unwrap();
+                assert!(!newest.orders().give(Order::Kick), "it has ended");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn client_that_leaves_at_the_pools_certificate_has_probably_pinned_another_key() {
+        let outage = Outage::new().await;
+        let (mut client, task) = served(&outage, Limits::default()).await;
+        shake_hands(&mut client).await;
+        drop(client);
+        timeout(LONG, task).await.unwrap().unwrap();
+        let failures = outage.upstream.roster.failures();
+        assert_eq!(failures[0].reason.code, "another_key", "{failures:?}");
+    }
+
+    #[tokio::test]
     async fn connection_that_waits_for_its_peer_hears_of_the_shutdown() {
         let outage = Outage::new().await;
         let limits = Limits { handshake_timeout: 10 * LONG, setup_timeout: 10 * LONG, ..Limits::default() };
