@@ -12,16 +12,18 @@ use bitcoin::Network;
 use payouts::{
     books::Books,
     crediting::{Crediting, CreditingPolicy, NodeNetwork},
+    payout::Payer,
     scheme::{PoolFee, rule::Scheme},
     share::ShareSeq,
-    wallet::settled_block,
+    store::Store,
+    wallet::{Keys, WalletError, settled_block},
 };
 use tokio::{
     net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tracing::{info, warn};
 
@@ -49,6 +51,7 @@ use crate::{
     pages::{self, About, Pages},
     register::Register,
     reload::{Loaded, Outlets, Reloader, SetLog},
+    screening::ListReader,
     service, store,
     stratum::{
         addresses::{AddressLimits, Addresses},
@@ -60,7 +63,7 @@ use crate::{
     },
     template::{
         LatestTemplate,
-        bitcoind::{OnNewTip, follow_templates, wait_until_ready},
+        bitcoind::{OnNewTip, READY_POLL, follow_templates, wait_until_ready},
         nodes::Nodes,
     },
 };
@@ -148,15 +151,18 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     let api_task = tokio::spawn(api_port.serve(app.router(pages.router(), pages::not_found), draining.clone()));
     // Not yet a task: if the start fails, the socket ends with it.
     let mut served = Box::pin(control.serve(desk, draining.clone()));
-    let templates = tokio::select! {
-        templates = first_template(&nodes, &config) => templates?,
+    let begun = async {
+        let templates = first_template(&nodes, &config).await?;
+        anyhow::Ok((templates, payer_of_a_ready_node(&config, &store, &wallet_keys, &nodes).await?))
+    };
+    let (templates, (payer, lists)) = tokio::select! {
+        begun = begun => begun?,
         () = async { tokio::join!(&mut served, refuse_all(&mut orders)); } => return Ok(()),
         _ = draining.wait_for(|draining| *draining) => return Ok(()),
     };
 
     let live_task = tokio::spawn(Arc::clone(&live).follow(templates.clone(), draining.clone()));
     let session = store.begin_session().await?;
-    let (payer, lists) = open_payer(&config, Arc::clone(&store), wallet_keys, Arc::new(nodes.client())).await?;
     let segments = Segments::of_session(session).context("the pool was started too often")?;
     // Before the first share, so that it has heard of all.
     let scheme = scheme(&config.payout)?;
@@ -260,6 +266,25 @@ async fn first_template(nodes: &Nodes, config: &Config) -> anyhow::Result<watch:
     let mut templates = follow_templates(nodes, config.bitcoind.template_refresh, on_new_tip);
     templates.wait_for(Option::is_some).await.context("templates have ended")?;
     Ok(templates)
+}
+
+/// Opens the payer. A new wallet asks the node for its tip, and the node may have no time for it, just when it was ready: that
+/// is waited for as the node itself is.
+async fn payer_of_a_ready_node(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    keys: &Keys,
+    nodes: &Nodes,
+) -> anyhow::Result<(Payer, ListReader)> {
+    loop {
+        match open_payer(config, Arc::clone(store), keys.clone(), Arc::new(nodes.client())).await {
+            Err(error) if matches!(error.downcast_ref(), Some(WalletError::Node(_))) => {
+                warn!(%error, "the wallet waits for its node");
+                sleep(READY_POLL).await;
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// Tells whoever asks for something that the pool cannot do it yet, as long as it waits for its node.

@@ -3,7 +3,7 @@
 use std::{io, net::Ipv4Addr, time::Duration};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{
         TcpListener, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
@@ -27,7 +27,13 @@ pub enum Answers {
     Held,
     /// They are thrown away, and the connection is cut: the node has done what it was asked to, and nobody knows.
     Lost,
+    /// Requests of this method are answered as a node does that has too much to do; all others are passed on.
+    Busy(&'static str),
 }
+
+/// What a node says that has too many requests waiting.
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 25\r\nConnection: close\r\n\r\n\
+                      Work queue depth exceeded";
 
 #[derive(Clone, Copy, Debug)]
 struct Way {
@@ -88,18 +94,41 @@ impl Drop for NodeProxy {
 async fn pass(client: TcpStream, ways: watch::Receiver<Way>) -> io::Result<()> {
     let to = ways.borrow().to;
     let node = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await?;
-    let (mut from_client, to_client) = client.into_split();
-    let (from_node, mut to_node) = node.into_split();
+    let (from_client, mut to_client) = client.into_split();
+    let (from_node, to_node) = node.into_split();
     tokio::select! {
-        passed = pass_answers(from_node, to_client, ways) => passed,
+        passed = pass_answers(from_node, &mut to_client, ways.clone()) => return passed,
         // A client that closes its side has its answer already, or wants none.
-        asked = copy(&mut from_client, &mut to_node) => asked.map(drop),
+        asked = pass_questions(from_client, to_node, ways) => asked?,
+    }
+    to_client.write_all(BUSY).await
+}
+
+/// Ends with the first question that the node shall have no time for.
+async fn pass_questions(
+    mut from_client: OwnedReadHalf,
+    mut to_node: OwnedWriteHalf,
+    ways: watch::Receiver<Way>,
+) -> io::Result<()> {
+    let mut chunk = vec![0; CHUNK_SIZE];
+    loop {
+        let size = from_client.read(&mut chunk).await?;
+        if size == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let answers = ways.borrow().answers;
+        if let Answers::Busy(method) = answers
+            && String::from_utf8_lossy(&chunk[..size]).contains(method)
+        {
+            return Ok(());
+        }
+        to_node.write_all(&chunk[..size]).await?;
     }
 }
 
 async fn pass_answers(
     mut from_node: OwnedReadHalf,
-    mut to_client: OwnedWriteHalf,
+    to_client: &mut OwnedWriteHalf,
     mut ways: watch::Receiver<Way>,
 ) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK_SIZE];
@@ -111,7 +140,7 @@ async fn pass_answers(
         loop {
             let answers = ways.borrow_and_update().answers;
             match answers {
-                Answers::Pass => break,
+                Answers::Pass | Answers::Busy(_) => break,
                 Answers::Lost => return Ok(()),
                 Answers::Late(delay) => {
                     sleep(delay).await;
@@ -173,5 +202,9 @@ mod tests {
         proxy.set_answers(Answers::Pass);
         proxy.lead_to(node(b'b').await);
         assert_eq!(ask(&proxy).await, b"b");
+        proxy.set_answers(Answers::Busy("!"));
+        assert_eq!(ask(&proxy).await, b"b");
+        proxy.set_answers(Answers::Busy("?"));
+        assert_eq!(ask(&proxy).await, BUSY);
     }
 }

@@ -43,7 +43,7 @@ const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
 /// How often a node that is not ready is asked again.
-const READY_POLL: Duration = Duration::from_secs(1);
+pub const READY_POLL: Duration = Duration::from_secs(1);
 
 /// Waits until a node answers, follows the right network and has all blocks, and says in the log what it waits for.
 ///

@@ -5,17 +5,22 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, thread,
     time::{Duration, Instant},
 };
 
 use bitcoin::{BlockHash, hashes::Hash};
 use bitcoind_regtest::{Chain, Node, NodeOptions};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use protocol::messages::mining::{NewMiningJob, ServerMessage};
 use tests::{
     miner::{Miner, Record},
     node_proxy::{Answers, NodeProxy},
 };
+use tokio::task::block_in_place;
 
 use crate::{
     books::{Block, Books},
@@ -122,6 +127,36 @@ async fn assert_all_booked(site: &Site, books: &Books, records: &[Record]) {
     books.assert_sound().await;
     let verified = site.pool.ask(&["ledger", "verify"]).unwrap();
     assert!(verified.contains("All records are as they were written"), "{verified}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_wallet_waits_for_a_node_that_has_no_time_for_it() {
+    const WAITS: &str = "the wallet waits for its node";
+    let (mut site, proxy) = site_behind_proxy(Chain::Regtest).await;
+    site.node.mine(1).unwrap();
+    // Nobody but a new wallet asks for that.
+    proxy.set_answers(Answers::Busy("getblockcount"));
+    let mut waiting = site.pool.spawn().unwrap();
+    log_says(&site, WAITS).await;
+    kill(Pid::from_raw(waiting.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    let ended = eventually("the waiting pool to end", async || waiting.try_wait().unwrap()).await;
+    assert!(ended.success(), "{ended}");
+
+    let (log, before) = (site.pool.folder().join("log.txt"), site.pool.log().len());
+    let relief = thread::spawn(move || {
+        let begun = Instant::now();
+        while !fs::read_to_string(&log).unwrap()[before..].contains(WAITS) {
+            assert!(begun.elapsed() < PATIENCE, "it does not wait again");
+            thread::sleep(Duration::from_millis(50));
+        }
+        proxy.set_answers(Answers::Pass);
+        proxy
+    });
+    block_in_place(|| site.pool.start()).unwrap();
+    let _proxy = relief.join().unwrap();
+    let address = site.new_address();
+    let miner = site.miner_with(standard(&address, HASHES_PER_SECOND).max_shares(1)).await;
+    miner.wait_for_accepted(1, PATIENCE).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
