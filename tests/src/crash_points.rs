@@ -28,5 +28,9 @@ pub const STEPS: [&str; 18] = [
 /// Further steps, of what an operator says about parties.
 pub const OF_PARTIES: [&str; 2] = ["save party", "erase party"];
 
+/// Further steps, of what is asked for by the API and of who may ask.
+pub const OF_THE_API: [&str; 6] =
+    ["add token", "revoke token", "begin audit", "end audit", "claim answer", "keep answer"];
+
 /// Steps that a death can halve, with `amid` before them too.
 pub const HALVED: [&str; 2] = ["amid keep block", "amid forget block"];

@@ -9,6 +9,7 @@ use crate::{
         Added, Answer, Audience, AuditOutcome, AuditRow, AuditSeq, Claim, Digest, Grant, NewToken, Role, Token, TokenId,
     },
     account::AccountId,
+    crash_point,
     store::{AccessStore, StoreError},
 };
 
@@ -19,7 +20,9 @@ impl AccessStore for Backend {
             let mut session = self.session().await?;
             let mut transaction = begin(&mut session).await?;
             let added = add(&mut transaction, token).await?;
+            crash_point::reach(format_args!("before add token"));
             transaction.commit().await?;
+            crash_point::reach(format_args!("after add token"));
             Ok(added)
         })
         .await
@@ -46,7 +49,10 @@ impl AccessStore for Backend {
             let mut session = self.session().await?;
             let update =
                 sqlx::query("UPDATE api_tokens SET revoked_at_ms = $2 WHERE id = $1 AND revoked_at_ms IS NULL");
-            Ok(update.bind(id.get()).bind(at_ms).execute(&mut *session).await?.rows_affected() > 0)
+            crash_point::reach(format_args!("before revoke token"));
+            let revoked = update.bind(id.get()).bind(at_ms).execute(&mut *session).await?.rows_affected() > 0;
+            crash_point::reach(format_args!("after revoke token"));
+            Ok(revoked)
         })
         .await
     }
@@ -87,7 +93,10 @@ impl AccessStore for Backend {
             let mut session = self.session().await?;
             let insert =
                 sqlx::query_scalar("INSERT INTO audit_log (at_ms, actor, action) VALUES ($1, $2, $3) RETURNING seq");
-            Ok(AuditSeq::new(insert.bind(at_ms).bind(actor).bind(action).fetch_one(&mut *session).await?))
+            crash_point::reach(format_args!("before begin audit"));
+            let seq = insert.bind(at_ms).bind(actor).bind(action).fetch_one(&mut *session).await?;
+            crash_point::reach(format_args!("after begin audit"));
+            Ok(AuditSeq::new(seq))
         })
         .await
     }
@@ -96,7 +105,9 @@ impl AccessStore for Backend {
         in_time(async {
             let mut session = self.session().await?;
             let insert = sqlx::query("INSERT INTO audit_outcomes (seq, at_ms, outcome) VALUES ($1, $2, $3)");
+            crash_point::reach(format_args!("before end audit"));
             insert.bind(seq.get()).bind(at_ms).bind(outcome).execute(&mut *session).await?;
+            crash_point::reach(format_args!("after end audit"));
             Ok(())
         })
         .await
@@ -139,7 +150,9 @@ impl AccessStore for Backend {
             .await?;
             let select = sqlx::query("SELECT * FROM api_answers WHERE token = $1 AND key = $2");
             let claim = claim(&select.bind(token.get()).bind(key).fetch_one(&mut *transaction).await?, request)?;
+            crash_point::reach(format_args!("before claim answer"));
             transaction.commit().await?;
+            crash_point::reach(format_args!("after claim answer"));
             Ok(claim)
         })
         .await
@@ -152,7 +165,9 @@ impl AccessStore for Backend {
                 "UPDATE api_answers SET status = $3, body = $4 WHERE token = $1 AND key = $2 AND status IS NULL",
             );
             let update = update.bind(token.get()).bind(key).bind(i64::from(answer.status)).bind(&answer.body);
+            crash_point::reach(format_args!("before keep answer"));
             update.execute(&mut *session).await?;
+            crash_point::reach(format_args!("after keep answer"));
             Ok(())
         })
         .await
