@@ -8,6 +8,7 @@
 pub mod adit;
 pub mod clock;
 pub mod crash_points;
+pub mod dashboard;
 pub mod foreign;
 pub mod load;
 pub mod miner;

@@ -1,7 +1,7 @@
 //! The demo: everything that the pool does, once, on a private regtest network.
 //!
 //! A node, the pool and three CPU miners; the first share, the first block, a block that all three have earned, its
-//! maturity, the payout, the export records. Then a summary, each line of which was checked against the node, not only
+//! maturity, the payout, the export records, the dashboard. Then a summary, each line of which was checked against the node, not only
 //! against the pool's own word. Ends with a failure if any of it did not come out right.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)]
@@ -11,13 +11,14 @@ mod summary;
 
 use std::{future::Future, process::ExitCode, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use bitcoin::{Address, CompressedPublicKey, FeeRate, KnownHrp, key::rand, secp256k1};
 use bitcoind_regtest::{Coins, Node};
 use clap::Parser;
 use payouts::{AccountId, BlockRecord, SqliteStore, Store, books::BlockPhase, payout::BatchState};
 use tests::{
     adit::Pool,
+    dashboard::Session,
     miner::{ChannelConfig, Miner, MinerConfig, PoolAddress},
 };
 use tokio::{
@@ -89,6 +90,10 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<()> {
     maturity(&node, &store, &workers, &block).await?;
     payout(&store, &workers, &block).await?;
     records(&store, &block).await?;
+    let stage = Stage::begin("dashboard answered, and opened by its token", 1);
+    let session = Session::log_in(&pool.api_url()?, pool.first_token()).await?;
+    ensure!(session.read("/", None).await?.contains("Hash rate"), "the dashboard shows no hash rate");
+    stage.end();
     for worker in &workers {
         worker.miner.limit_hash_rate(worker.channel_id, Some(0.0)).await?;
         worker.miner.wait_for_answers(STAGE_TIMEOUT).await?;
@@ -104,7 +109,9 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<()> {
             worker.miner.limit_hash_rate(worker.channel_id, Some(worker.hash_rate)).await?;
         }
         println!("\nThe miners go on until you press Ctrl-C. Connect your own to\n\n    {address}\n");
-        println!("Config, keys, log and database are in {}", pool.folder().display());
+        println!("Config, keys, log and database are in {}\n", pool.folder().display());
+        println!("Look at it all at {}/ and log in with this token, of role admin:\n", pool.api_url()?);
+        println!("    {}\n", pool.first_token());
         tokio::signal::ctrl_c().await?;
     }
     drop(workers);
