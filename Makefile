@@ -18,7 +18,7 @@ demo: tools
 # stopped after them. cargo-nextest is used where it is installed. Then pools to which everything happens at random; a
 # longer run of those is `cargo run -p tests --bin calamity -- --minutes 60`. NEXTEST_PROFILE=ci gives a test of whole
 # programs that failed a second try, and names it as flaky.
-test: bitcoind postgres faketime xmllint python3
+test: bitcoind postgres faketime xmllint python3 browser
 	$(CARGO) build --workspace --bins
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
 		then target/debug/postgres-test $(CARGO) nextest run --workspace --no-fail-fast; \
@@ -155,6 +155,37 @@ python3:
 	@command -v python3 >/dev/null && python3 -c 'import zoneinfo; zoneinfo.ZoneInfo("Europe/Brussels")' 2>/dev/null || { \
 		as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
 		$$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends python3 tzdata; }
+
+# Installs the browser in which tests look at pages, and the program that steers it; then the script that looks for what bars
+# people from them.
+.PHONY: browser
+browser: axe
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
+		as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
+		$$as_root apt-get update -qq && \
+			$$as_root apt-get install -y -qq --no-install-recommends chromium chromium-driver; }
+
+# Fetches axe-core into the user's cache folder, in the version and with the hash of tests/axe-core.sha256.
+CACHE = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/adit
+AXE = $(notdir $(patsubst %/axe.min.js,%,$(lastword $(shell cat tests/axe-core.sha256))))
+.PHONY: axe
+axe:
+	@mkdir -p "$(CACHE)" && cd "$(CACHE)" && \
+	sha256sum --status --check "$(CURDIR)/tests/axe-core.sha256" 2>/dev/null || { \
+		command -v npm >/dev/null || { \
+			as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
+			$$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends npm; }; \
+		mkdir -p $(AXE) && npm pack --silent $(subst axe-core-,axe-core@,$(AXE)) >/dev/null && \
+		tar --extract --gzip --file $(AXE).tgz --directory $(AXE) --strip-components 1 package/axe.min.js && \
+		rm $(AXE).tgz && sha256sum --quiet --check "$(CURDIR)/tests/axe-core.sha256"; }
+
+# The pages alone, in a browser. Pictures of them are left in target/screenshots.
+.PHONY: test-pages
+test-pages: bitcoind browser
+	$(CARGO) build --workspace --bins
+	if $(CARGO) nextest --version >/dev/null 2>&1; \
+		then $(CARGO) nextest run --workspace --test browser; \
+		else $(CARGO) test --workspace --test browser; fi
 
 # What the build scripts of the reference implementation run.
 .PHONY: interop-tools

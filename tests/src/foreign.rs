@@ -95,7 +95,16 @@ impl Program {
 ///
 /// If the environment names neither.
 pub fn cache_folder() -> anyhow::Result<PathBuf> {
+    Ok(cache_root()?.join("interop"))
+}
+
+/// Returns the folder of all that the tests keep from run to run: `adit` in `XDG_CACHE_HOME` or `~/.cache`.
+///
+/// # Errors
+///
+/// If the environment names neither.
+pub fn cache_root() -> anyhow::Result<PathBuf> {
     let named = |variable| env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
     let cache = named("XDG_CACHE_HOME").or_else(|| named("HOME").map(|home| home.join(".cache")));
-    Ok(cache.context("neither XDG_CACHE_HOME nor HOME is set")?.join("adit/interop"))
+    Ok(cache.context("neither XDG_CACHE_HOME nor HOME is set")?.join("adit"))
 }

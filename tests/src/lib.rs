@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adit;
+pub mod browser;
 pub mod clock;
 pub mod crash_points;
 pub mod dashboard;

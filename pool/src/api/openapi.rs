@@ -37,6 +37,8 @@ pub(super) fn router() -> (Router<App>, Value) {
     let (router, document) = routes::add(router).routes(routes!(openapi)).routes(routes!(docs)).split_for_parts();
     let mut document = serde_json::to_value(document).expect("the document is plain data");
     amend(&mut document);
+    // Always the same, whichever order of keys the JSON library was built to keep.
+    document.sort_all_objects();
     (router, document)
 }
 
