@@ -18,7 +18,7 @@ demo: tools
 # stopped after them. cargo-nextest is used where it is installed. Then pools to which everything happens at random; a
 # longer run of those is `cargo run -p tests --bin calamity -- --minutes 60`. NEXTEST_PROFILE=ci gives a test of whole
 # programs that failed a second try, and names it as flaky.
-test: bitcoind postgres faketime xmllint python3 browser
+test: bitcoind postgres faketime xmllint python3 browser schemathesis
 	$(CARGO) build --workspace --bins
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
 		then target/debug/postgres-test $(CARGO) nextest run --workspace --no-fail-fast; \
@@ -178,6 +178,27 @@ axe:
 		mkdir -p $(AXE) && npm pack --silent $(subst axe-core-,axe-core@,$(AXE)) >/dev/null && \
 		tar --extract --gzip --file $(AXE).tgz --directory $(AXE) --strip-components 1 package/axe.min.js && \
 		rm $(AXE).tgz && sha256sum --quiet --check "$(CURDIR)/tests/axe-core.sha256"; }
+
+# Installs the program that tries the API by its description, into the user's cache folder, with the versions and hashes of
+# tests/schemathesis.txt.
+SCHEMATHESIS = $(CACHE)/$(shell sed -n 's/^\(schemathesis\)==\([^ ]*\).*/\1-\2/p' tests/schemathesis.txt)
+.PHONY: schemathesis
+schemathesis: python3
+	@[ -e "$(SCHEMATHESIS)/is-complete" ] || { \
+		python3 -c 'import ensurepip' 2>/dev/null || { \
+			as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
+			$$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends python3-venv; }; \
+		rm -rf "$(SCHEMATHESIS)" && python3 -m venv "$(SCHEMATHESIS)" && \
+		"$(SCHEMATHESIS)/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r tests/schemathesis.txt && \
+		touch "$(SCHEMATHESIS)/is-complete"; }
+
+# The API alone, as a program sees it that knows its description and nothing else: some minutes.
+.PHONY: test-api
+test-api: bitcoind schemathesis
+	$(CARGO) build --workspace --bins
+	if $(CARGO) nextest --version >/dev/null 2>&1; \
+		then $(CARGO) nextest run --workspace --test pool conformance::; \
+		else $(CARGO) test --workspace --test pool conformance::; fi
 
 # The pages alone, in a browser. Pictures of them are left in target/screenshots.
 .PHONY: test-pages

@@ -13,6 +13,7 @@ mod blocks;
 mod books;
 mod check;
 mod clock;
+mod conformance;
 mod connections;
 mod crash;
 mod crash_points;
