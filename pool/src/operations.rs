@@ -25,7 +25,7 @@ pub mod workers;
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
-use bitcoin::{Address, address::NetworkUnchecked};
+use bitcoin::{Address, Amount, address::NetworkUnchecked};
 use payouts::{
     access::{Role, TokenId},
     account::{AccountName, User},
@@ -513,6 +513,18 @@ impl Refusal {
     }
 }
 
+/// Takes a sum in satoshis for one that there can be.
+///
+/// # Errors
+///
+/// When it is more than all bitcoin, which no book could keep.
+fn amount(sat: u64) -> Result<Amount, Refusal> {
+    let amount = Amount::from_sat(sat);
+    let too_much =
+        || Refusal::new(RefusalCode::Invalid, format!("{sat} sat are more than all bitcoin that there can be"));
+    if amount <= Amount::MAX_MONEY { Ok(amount) } else { Err(too_much()) }
+}
+
 /// What kind of thing is wrong with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -543,6 +555,14 @@ mod tests {
         for wrong in ["", "  ", "two\nlines", "\u{1b}[31mred", &"a".repeat(Words::MAX_CHARS + 1)] {
             assert_eq!(wrong.parse::<Words>(), Err(NotWords), "{wrong:?}");
             assert!(serde_json::from_value::<Words>(wrong.into()).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn no_sum_is_taken_that_is_more_than_all_bitcoin() {
+        assert_eq!(amount(2_100_000_000_000_000).map(Amount::to_sat), Ok(2_100_000_000_000_000));
+        for sat in [2_100_000_000_000_001, 1 << 63, u64::MAX] {
+            assert_eq!(amount(sat).map_err(|refusal| refusal.code), Err(RefusalCode::Invalid), "{sat}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bitcoin::{Amount, FeeRate};
+use bitcoin::FeeRate;
 use payouts::{
     account::{Account, AccountId, User},
     export::valued::{self, KeepError},
@@ -18,6 +18,7 @@ use tracing::info;
 use super::{
     Outcome, Refusal, RefusalCode, Request, Words,
     account::{add_account, find_account, of_network, remove_name, set_account},
+    amount,
     log::tell,
     party, period,
     port::no_port,
@@ -218,7 +219,8 @@ impl Operator<'_> {
 
     async fn set_threshold(self, user: &User, threshold_sat: Option<u64>) -> Result<Outcome, Refusal> {
         let account = self.account(user).await?;
-        let done = self.payer.set_threshold(account.id, threshold_sat.map(Amount::from_sat)).await;
+        let threshold = threshold_sat.map(amount).transpose()?;
+        let done = self.payer.set_threshold(account.id, threshold).await;
         let already = done.map_err(|error| about(Some(user), error))? == payout::Outcome::Already;
         Ok(Outcome::Threshold(ThresholdSet { address: account.address, threshold_sat, already }))
     }

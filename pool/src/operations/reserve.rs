@@ -11,7 +11,7 @@ use payouts::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Refusal, RefusalCode, Words, perform::code_of_store};
+use super::{Refusal, RefusalCode, Words, amount, perform::code_of_store};
 
 /// Out of what the reserve is filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum, utoipa::ToSchema)]
@@ -118,7 +118,7 @@ pub(super) async fn give(
     reference: &Words,
 ) -> Result<Given, Refusal> {
     let reference = reference.as_str().to_owned();
-    let gift = Gift { amount: Amount::from_sat(sat), from: from.into(), to, reference: reference.clone() };
+    let gift = Gift { amount: amount(sat)?, from: from.into(), to, reference: reference.clone() };
     let entry = reserve::give(store, &gift).await?;
     Ok(Given { sat, from, reference, entry })
 }

@@ -1,6 +1,6 @@
 //! Requests about sales of the pool's own coin to a desk.
 
-use bitcoin::{Amount, OutPoint};
+use bitcoin::OutPoint;
 use payouts::{
     account::User,
     export::rules::{
@@ -15,7 +15,7 @@ use payouts::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Refusal, Words, account::find_account, log::tell};
+use super::{Refusal, Words, account::find_account, amount, log::tell};
 
 /// A step of a sale, as an operator orders it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -196,7 +196,7 @@ pub(super) async fn take(
     by: &Words,
 ) -> Result<SaleReport, Refusal> {
     let order = match step.clone() {
-        SaleStep::Request { sat } => SaleOrder::Request(Amount::from_sat(sat)),
+        SaleStep::Request { sat } => SaleOrder::Request(amount(sat)?),
         SaleStep::Quote { quote, desk, venue, price, fee, expires_at_ms: expires_ms } => {
             let desk = find_account(store, &desk).await?.id;
             SaleOrder::Quote { quote, desk, venue, price, fee, expires_ms }
