@@ -11,7 +11,7 @@
 //! | `unanswered` | which submissions wait for an answer |
 //! | `connection`, `crowd` | one socket; all sockets of a thread |
 //! | `pace`, `crew` | when shares are due; the threads, and the stages that they go through |
-//! | [`pipelined`], [`paced`], [`connect()`], [`tip()`], [`memory()`], [`restart()`], [`soak()`] | the modes |
+//! | [`pipelined`], [`paced`], [`connect()`], [`tip()`], [`memory()`], [`restart()`], [`soak()`], [`meanwhile()`] | the modes |
 //! | [`sockets_paced`], [`sockets_tip`] | the same messages between bare sockets: the least that any server costs |
 //! | [`Report`], `usage` | what was found; what processes used |
 //! | [`target`] | a node and a pool to be measured |
@@ -21,6 +21,7 @@ mod connect;
 mod connection;
 mod crew;
 mod crowd;
+mod meanwhile;
 mod memory;
 mod pace;
 mod report;
@@ -46,6 +47,7 @@ use anyhow::Context;
 use self::connection::Plan;
 pub use self::{
     connect::{Connect, connect},
+    meanwhile::{Meanwhile, meanwhile},
     memory::{MemoryMode, memory},
     report::{Memory, Opened, Percentiles, Report, Restarted, ServerCost, Shares, Tips},
     restart::{Restart, restart},

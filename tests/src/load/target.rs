@@ -215,5 +215,6 @@ fn configure(pool: &mut adit::Pool) {
         .set("ADIT__LIMITS__HANDSHAKES", 100_000)
         .set("ADIT__LIMITS__SHARES_PER_JOB", 100_000_000)
         .set("ADIT__LIMITS__MESSAGES_PER_SECOND", 10_000_000)
-        .set("ADIT__LIMITS__BYTES_PER_SECOND", 1_000_000_000);
+        .set("ADIT__LIMITS__BYTES_PER_SECOND", 1_000_000_000)
+        .set("ADIT__API__REQUESTS_PER_SECOND", 100_000);
 }

@@ -8,6 +8,7 @@ mod compare;
 mod machine;
 mod micro;
 mod page;
+mod pages;
 mod suite;
 
 use std::{
@@ -17,6 +18,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
+use serde::{Serialize, de::DeserializeOwned};
 use tests::{
     foreign::{REFERENCE_POOL, install_missing},
     load::target::Program,
@@ -37,6 +39,9 @@ struct Arguments {
     /// Leaves out the microbenchmarks, and keeps the figures of the last run
     #[arg(long, conflicts_with = "reference")]
     no_pieces: bool,
+    /// Measures only how soon pages and the API answer, and keeps all other figures of the last runs
+    #[arg(long, conflicts_with_all = ["reference", "no_pieces"])]
+    pages: bool,
     /// How long each load is measured
     #[arg(long, default_value_t = 10.0)]
     seconds: f64,
@@ -50,18 +55,23 @@ fn main() -> anyhow::Result<()> {
     bitcoind_regtest::find_or_build()?;
     let folder = arguments.project.join("benchmarks");
     fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
-    let (alone_file, compared_file) = (folder.join("alone.json"), folder.join("reference.json"));
+    let [alone_file, compared_file, pages_file] =
+        ["alone", "reference", "pages"].map(|name| folder.join(name.to_owned() + ".json"));
     if arguments.reference {
         write(&compared_file, &compared(&arguments)?)?;
     } else {
-        let before = read(&alone_file)?;
-        write(&alone_file, &measure_alone(&arguments, before)?)?;
+        if !arguments.pages {
+            let before = read(&alone_file)?;
+            write(&alone_file, &measure_alone(&arguments, before)?)?;
+        }
+        write(&pages_file, &pages::measure()?)?;
     }
-    let (alone, compared) = (read(&alone_file)?, read(&compared_file)?);
+    let (alone, compared): (Option<Results>, Option<Results>) = (read(&alone_file)?, read(&compared_file)?);
+    let of_pages = read(&pages_file)?;
     if let Some(results) = &alone {
         chart::draw(&results.points(), &folder.join("chart.svg"))?;
     }
-    let page = render(alone.as_ref(), compared.as_ref())?;
+    let page = render(alone.as_ref(), compared.as_ref(), of_pages.as_ref())?;
     let path = arguments.project.join("BENCHMARKS.md");
     fs::write(&path, &page).with_context(|| format!("write {}", path.display()))?;
     println!("{page}");
@@ -99,7 +109,7 @@ fn target_folder() -> anyhow::Result<PathBuf> {
     Ok(executable.ancestors().nth(2).context("it lies in a folder of builds")?.to_owned())
 }
 
-fn read(path: &Path) -> anyhow::Result<Option<Results>> {
+fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
     if !path.exists() {
         return Ok(None);
     }
@@ -107,7 +117,7 @@ fn read(path: &Path) -> anyhow::Result<Option<Results>> {
     Ok(Some(serde_json::from_slice(&text).with_context(|| format!("{} is of another version", path.display()))?))
 }
 
-fn write(path: &Path, results: &Results) -> anyhow::Result<()> {
+fn write(path: &Path, results: &impl Serialize) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(results)?;
     fs::write(path, text + "\n").with_context(|| format!("write {}", path.display()))
 }

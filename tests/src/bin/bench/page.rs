@@ -10,6 +10,7 @@ use super::{
     compare::COMPARISONS,
     machine::Machine,
     micro::Figure,
+    pages::{self, PageResults},
     suite::{FULL_WEIGHT, Run, STEPS, Scenario},
 };
 
@@ -61,7 +62,11 @@ reach. For Adit these are `stratum.shares_per_minute`, `initial_difficulty` and 
 ";
 
 /// Writes the page.
-pub(crate) fn render(alone: Option<&Results>, compared: Option<&Results>) -> Result<String, fmt::Error> {
+pub(crate) fn render(
+    alone: Option<&Results>,
+    compared: Option<&Results>,
+    of_pages: Option<&PageResults>,
+) -> Result<String, fmt::Error> {
     let mut page = BEGINNING.to_owned();
     if let Some(results) = compared {
         comparison(&mut page, results)?;
@@ -69,12 +74,17 @@ pub(crate) fn render(alone: Option<&Results>, compared: Option<&Results>) -> Res
     if let Some(results) = alone {
         under_load(&mut page, results)?;
         targets(&mut page, results)?;
+    }
+    if let Some(results) = of_pages {
+        pages::section(&mut page, results)?;
+    }
+    if let Some(results) = alone {
         pieces(&mut page, results)?;
     }
     Ok(page)
 }
 
-fn measured_on(page: &mut String, machine: &Machine) -> fmt::Result {
+pub(super) fn measured_on(page: &mut String, machine: &Machine) -> fmt::Result {
     let Machine { day, processor, cores, memory_gib, kernel, rustc, load_before } = machine;
     writeln!(
         page,
@@ -205,7 +215,7 @@ fn pieces(page: &mut String, results: &Results) -> fmt::Result {
 }
 
 /// Writes a time with the unit that suits it.
-fn time(ns: f64) -> String {
+pub(super) fn time(ns: f64) -> String {
     match ns {
         ns if ns < 1e3 => format!("{} ns", short(ns)),
         ns if ns < 1e6 => format!("{} µs", short(ns / 1e3)),
