@@ -1,26 +1,42 @@
 //! What a request holds, as handlers take it: whatever cannot be read is told as a problem.
 
 use axum::{
-    extract::{FromRef, FromRequest, FromRequestParts},
+    body::Bytes,
+    extract::{self, FromRef, FromRequest, FromRequestParts},
     http::request::Parts,
 };
+use serde::de::DeserializeOwned;
 
 use super::{auth::Caller, problem::Problem};
 use crate::operations::{Desk, Outcome, Request, Words};
 
-/// The body, as JSON.
-#[derive(Debug, FromRequest)]
-#[from_request(via(axum::Json), rejection(Problem))]
+/// The body, as a JSON object. A list is none, though serde would take one for the fields in their order.
+#[derive(Debug)]
 pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: extract::Request, state: &S) -> Result<Json<T>, Problem> {
+        let (parts, body) = request.into_parts();
+        let body = Bytes::from_request(extract::Request::from_parts(parts.clone(), body), state).await?;
+        if body.trim_ascii_start().starts_with(b"[") {
+            return Err(Problem::invalid("the body must be a JSON object, not a list"));
+        }
+        let axum::Json(value) =
+            axum::Json::from_request(extract::Request::from_parts(parts, body.into()), state).await?;
+        Ok(Json(value))
+    }
+}
 
 /// The query.
 #[derive(Debug, FromRequestParts)]
-#[from_request(via(axum::extract::Query), rejection(Problem))]
+#[from_request(via(extract::Query), rejection(Problem))]
 pub(super) struct Query<T>(pub(super) T);
 
 /// The parameters of the path.
 #[derive(Debug, FromRequestParts)]
-#[from_request(via(axum::extract::Path), rejection(Problem))]
+#[from_request(via(extract::Path), rejection(Problem))]
 pub(super) struct Path<T>(pub(super) T);
 
 /// Whoever asks, at the desk: what he asks for is his, on record.

@@ -1,7 +1,7 @@
 //! What a client is told when something is not done: a problem in JSON with a code that stays (RFC 9457).
 
 use axum::{
-    extract::rejection::{JsonRejection, PathRejection, QueryRejection},
+    extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -111,6 +111,16 @@ impl From<JsonRejection> for Problem {
             }
             StatusCode::UNPROCESSABLE_ENTITY => Problem::invalid(rejection.body_text()),
             _ => Problem::malformed(rejection.body_text()),
+        }
+    }
+}
+
+impl From<BytesRejection> for Problem {
+    fn from(rejection: BytesRejection) -> Problem {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            too_large()
+        } else {
+            Problem::malformed(rejection.body_text())
         }
     }
 }

@@ -271,6 +271,7 @@ async fn what_cannot_be_read_is_a_problem_with_a_code() {
         ("/api/v1/tokens?after=x", Value::Null, 422, "invalid"),
         ("/api/v1/tokens", json!({"label": "x"}), 422, "invalid"),
         ("/api/v1/tokens", json!({"label": "x", "role": "god"}), 422, "invalid"),
+        ("/api/v1/tokens", json!(["x", "viewer", null]), 422, "invalid"),
         ("/api/v1/tokens", json!({"label": "x", "role": "viewer", "more": 1}), 422, "invalid"),
         ("/api/v1/tokens", json!({"label": "x", "role": "watcher"}), 422, "invalid"),
         ("/api/v1/tokens", json!({"label": "root", "role": "viewer"}), 409, "conflict"),
