@@ -1,25 +1,47 @@
 //! Which pages there are, as the pool's source has them: so that none is added that no test looks at.
 
-/// The table of pages that take a log-in.
-const DOORS: &str = include_str!("../../../pool/src/pages/doors.rs");
-/// The routes, of which those of `open` take none.
-const ROUTES: &str = include_str!("../../../pool/src/pages/routes/mod.rs");
-/// What browsers get there is no page.
-const NO_PAGES: [&str; 0] = [];
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-/// Returns the paths of all pages that take a log-in, with their parameters in braces.
-pub(crate) fn guarded() -> Vec<String> {
-    let table = DOORS.split_once("const DOORS").unwrap().1.split_once("];").unwrap().0;
-    let paths = table.split(" page(").skip(1).map(|row| first_text(row).to_owned());
-    paths.filter(|path| !NO_PAGES.contains(&path.as_str())).collect()
+/// Where the pool's pages are made.
+const SOURCE: &str = "../pool/src/pages";
+/// The table of those that take a log-in.
+const DOORS: &str = include_str!("../../../pool/src/pages/doors.rs");
+/// What leads on to another page, and what is saved.
+const NO_PAGES: [&str; 2] = ["/m", "/blocks/{hash}/raw"];
+/// What only pools with a reserve have.
+const OF_RESERVES: [&str; 1] = ["/m/{miner}/work/{period}"];
+
+/// Returns the paths of all pages, with their parameters in braces: those that anybody may see, and those that take a log-in.
+pub(crate) fn all() -> (Vec<String>, Vec<String>) {
+    let mut routes: Vec<String> = sources(Path::new(SOURCE)).iter().flat_map(|code| routes(code)).collect();
+    routes.retain(|path| !NO_PAGES.contains(&path.as_str()) && !OF_RESERVES.contains(&path.as_str()) && !is_file(path));
+    // A path that stands there as it is goes before one that has it for a parameter.
+    routes.sort_by_key(|path| path.matches('{').count());
+    routes.into_iter().partition(|path| !DOORS.contains(&format!("page(\"{path}\"")))
 }
 
-/// Returns the paths of all pages that anybody may see.
-pub(crate) fn open() -> Vec<String> {
-    let body = ROUTES.split_once("fn open()").unwrap().1.split_once("\n}").unwrap().0;
-    let routes = body.split(".route(").skip(1).filter(|route| route.contains("get("));
-    let paths = routes.map(|route| first_text(route).to_owned());
-    paths.filter(|path| !NO_PAGES.contains(&path.as_str())).collect()
+/// The code in a folder and those below it.
+fn sources(folder: &Path) -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let of = |path: PathBuf| if path.is_dir() { sources(&path) } else { vec![fs::read_to_string(path).unwrap()] };
+    paths.into_iter().flat_map(of).collect()
+}
+
+/// The paths of which code says what browsers get there.
+fn routes(code: &str) -> Vec<String> {
+    let routes = code.split(".route(\"").skip(1).filter_map(|rest| rest.split_once("\", "));
+    routes.filter(|(_, handler)| handler.starts_with("get(")).map(|(path, _)| path.to_owned()).collect()
+}
+
+/// Styles, images and downloads have an ending, as files have; and streams of events are for scripts.
+fn is_file(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| name.contains('.') || name.starts_with("{*") || name == "events")
 }
 
 /// Tells whether a path with parameters in braces stands for a path.
@@ -34,18 +56,17 @@ pub(crate) fn stands_for(pattern: &str, path: &str) -> bool {
     }
 }
 
-fn first_text(code: &str) -> &str {
-    code.split('"').nth(1).unwrap()
-}
-
 #[test]
 fn pages_are_read_from_the_source() {
-    let (guarded, open) = (guarded(), open());
+    let (open, guarded) = all();
     for page in ["/", "/blocks", "/blocks/{hash}", "/payouts/{batch}"] {
         assert!(guarded.iter().any(|path| path == page), "{page} is not in {guarded:?}");
     }
     assert!(!guarded.iter().any(|path| path == "/payouts/{batch}/approve"), "a form is no page: {guarded:?}");
-    assert!(open.iter().any(|path| path == "/log-in"), "{open:?}");
+    for page in ["/log-in", "/connect", "/m/{miner}/payouts/{payout}"] {
+        assert!(open.iter().any(|path| path == page), "{page} is not in {open:?}");
+    }
+    assert!(!open.iter().any(|path| path == "/connect/qr.svg"), "an image is no page: {open:?}");
 }
 
 #[test]
