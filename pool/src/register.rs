@@ -7,6 +7,7 @@
 mod edition;
 mod opened;
 mod periods;
+pub mod records;
 mod reports;
 
 use std::{sync::Arc, time::Duration};
@@ -15,6 +16,7 @@ use payouts::{
     export::{
         bookkeeping::{self, BookkeepingError, DeclareError},
         closing::PeriodDeclared,
+        register::RowSeq,
         report::{ReportError, manifest::MANIFEST_FILE, reconciliation::RECONCILIATION_FILE},
         rules::{period::Period, profile::CountryProfile, source_file::FileHash},
     },
@@ -22,12 +24,15 @@ use payouts::{
 };
 use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking, time::timeout};
 
-use self::reports::{Files, Shelf};
 pub use self::{
     edition::{Edition, NoEdition},
     opened::Opened,
     periods::{DeclarationReport, PeriodStanding, PeriodState, of_profile},
     reports::{Gathered, Made, PeriodTotals, Worth, note},
+};
+use self::{
+    records::RecordDetail,
+    reports::{Files, Shelf},
 };
 use crate::{
     config::ExportConfig,
@@ -112,6 +117,30 @@ impl Register {
     /// When the store cannot be read.
     pub async fn periods(&self, now_ms: i64) -> Result<Vec<PeriodStanding>, Refusal> {
         Ok(periods::all(&*self.store, &self.config.profile, now_ms).await?)
+    }
+
+    /// Tells how a period of a profile stands.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub async fn period(
+        &self,
+        profile: &CountryProfile,
+        period: Period,
+        now_ms: i64,
+    ) -> Result<PeriodStanding, Refusal> {
+        let known = periods::known(&*self.store, profile, period).await?;
+        Ok(periods::report(profile, period, known.as_ref(), now_ms)?)
+    }
+
+    /// Tells what is on record of a row of the register.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such row, or the store cannot be read.
+    pub async fn record(&self, seq: RowSeq, now_ms: i64) -> Result<RecordDetail, Refusal> {
+        records::detail(&*self.store, &self.config.profile, seq, now_ms).await
     }
 
     /// Makes a set of reports, and keeps none of its files but the manifest.

@@ -117,6 +117,7 @@ pub(super) const RULES: &[Rule] = &[
     money("/api/v1/reserve/fund"),
     money("/api/v1/reserve/assign"),
     get("/api/v1/exports/records", VIEWER),
+    get("/api/v1/exports/records/{record}", VIEWER),
     get("/api/v1/exports/periods", VIEWER),
     post("/api/v1/exports/periods/declare", OPERATOR),
     post("/api/v1/exports/periods/close", OPERATOR),

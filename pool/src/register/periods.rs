@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use payouts::{
     export::{
         bookkeeping::{self, BookkeepingError},
-        closing::{KnownPeriod, Periods, profile_name},
+        closing::{KnownPeriod, PeriodClosed, PeriodDeclared, Periods, profile_name},
         journal::JournalSeq,
         register::RowSeq,
         rules::{period::Period, profile::CountryProfile},
@@ -16,6 +16,9 @@ use payouts::{
 use serde::Serialize;
 
 use super::Edition;
+
+/// Declarations of a period that count, the newest ones; nobody amends a return as often.
+const MAX_EVENTS: u32 = 1_000;
 
 /// How a period stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -159,23 +162,52 @@ async fn told(
     all.extend(std::iter::successors(Some(first), |period| period.next()).take_while(|period| *period <= current));
     let mut reports = Vec::with_capacity(all.len());
     for period in all {
-        let declared = known.of(profile.name(), period);
-        let due = profile.due(period);
-        let state = match declared {
-            Some(KnownPeriod { closed_at: Some(_), .. }) => PeriodState::Closed,
-            Some(_) => PeriodState::Declared,
-            None if now_ms < period.end_ms(profile.zone()) => PeriodState::Open,
-            None if profile.zone().day(now_ms)? > due => PeriodState::Overdue,
-            None => PeriodState::Over,
-        };
-        reports.push(PeriodStanding {
-            profile: profile.name().to_owned(),
-            period,
-            state,
-            due: Some(due.to_string()),
-            declaration: declared.map(DeclarationReport::from),
-            closed_at_ms: declared.and_then(|known| known.closed_at).map(|place| place.at_ms),
-        });
+        reports.push(report(profile, period, known.of(profile.name(), period), now_ms)?);
     }
     Ok(reports)
+}
+
+/// Tells how a period stands, of which this is known.
+pub(super) fn report(
+    profile: &CountryProfile,
+    period: Period,
+    known: Option<&KnownPeriod>,
+    now_ms: i64,
+) -> Result<PeriodStanding, BookkeepingError> {
+    let due = profile.due(period);
+    let state = match known {
+        Some(KnownPeriod { closed_at: Some(_), .. }) => PeriodState::Closed,
+        Some(_) => PeriodState::Declared,
+        None if now_ms < period.end_ms(profile.zone()) => PeriodState::Open,
+        None if profile.zone().day(now_ms)? > due => PeriodState::Overdue,
+        None => PeriodState::Over,
+    };
+    Ok(PeriodStanding {
+        profile: profile.name().to_owned(),
+        period,
+        state,
+        due: Some(due.to_string()),
+        declaration: known.map(DeclarationReport::from),
+        closed_at_ms: known.and_then(|known| known.closed_at).map(|place| place.at_ms),
+    })
+}
+
+/// Reads what is known of one period of a profile, by what is on record about it in any version, without reading all that
+/// there is.
+pub(super) async fn known(
+    store: &dyn Store,
+    profile: &CountryProfile,
+    period: Period,
+) -> Result<Option<KnownPeriod>, BookkeepingError> {
+    let mut events = Vec::new();
+    for version in 1..=profile.version() {
+        let subject = format!("period:{}/{version}:{period}", profile.name());
+        for kind in [PeriodDeclared::KIND, PeriodClosed::KIND] {
+            events.extend(store.journal_about(kind, &subject, MAX_EVENTS).await?);
+        }
+    }
+    events.sort_by_key(|event| event.seq);
+    let mut known = Periods::default();
+    events.iter().try_for_each(|event| known.note(event))?;
+    Ok(known.of(profile.name(), period).cloned())
 }

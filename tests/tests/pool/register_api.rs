@@ -63,6 +63,17 @@ async fn records_and_files_of_the_api_are_those_of_chain_and_command() {
     let on_chain = addresses.iter().flat_map(|address| site.unspent(address)).collect();
     assert_eq!(delivered, on_chain);
 
+    for record in records["items"].as_array().unwrap() {
+        let detail = api.read(&format!("/api/v1/exports/records/{}", record["seq"])).await;
+        assert_eq!((&detail["record"], &detail["period"]["state"]), (record, &json!("OPEN")), "{detail}");
+        let states: Vec<_> = detail["history"].as_array().unwrap().iter().map(|it| it["state"].clone()).collect();
+        assert!(states.contains(&json!("SCREENED")) && states.last() == Some(&json!("DELIVERED")), "{detail}");
+        let lots = detail["record"]["lots"].as_array().unwrap();
+        let sum: u64 = lots.iter().map(|lot| lot["sat"].as_u64().unwrap()).sum();
+        assert_eq!(sum, record["sat"].as_u64().unwrap(), "{detail}");
+    }
+    assert_eq!(api.get("/api/v1/exports/records/999").await.0, 404);
+
     // This month, from the records and at the time of the command.
     let folder = site.pool.config_file().parent().unwrap().to_owned();
     let now = Timestamp::now().to_zoned(TimeZone::UTC);

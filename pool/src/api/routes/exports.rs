@@ -9,7 +9,7 @@ use axum::{
 };
 use payouts::{
     export::{
-        register::{RegisterRow, RowSeq},
+        register::RowSeq,
         report::manifest::{FileEntry, MANIFEST_FILE},
         rules::{period::Period, source_file::FileHash},
     },
@@ -26,63 +26,11 @@ use crate::{
         problem::Problem,
     },
     operations::{Outcome, Request, Words, period::PeriodChange},
-    register::{Edition, HandedIn, Made, PeriodStanding, PeriodTotals, Register, Wish, media_type},
+    register::{
+        Edition, HandedIn, Made, PeriodStanding, PeriodTotals, Register, Wish, media_type,
+        records::{RecordDetail, RecordReport},
+    },
 };
-
-/// A row of the register of paid outputs.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct RecordReport {
-    /// Its place.
-    seq: i64,
-    /// `DELIVERED`, or `REVERSED` when its block left the chain.
-    state: &'static str,
-    /// The output, `txid:vout`.
-    delivery: String,
-    /// What it pays.
-    sat: u64,
-    /// The account.
-    account: i64,
-    /// Its address.
-    address: String,
-    /// The block.
-    block_hash: String,
-    /// The block's height.
-    block_height: u32,
-    /// The ledger entry.
-    entry: i64,
-    /// The coinbases that it came from.
-    lots: Vec<RecordLot>,
-    /// The row's hash, over that of the row before it.
-    hash: String,
-}
-
-/// The part of a paid output that came from one coinbase.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct RecordLot {
-    /// The coinbase output, `txid:vout`.
-    coinbase: String,
-    /// How much.
-    sat: u64,
-}
-
-impl From<RegisterRow> for RecordReport {
-    fn from(row: RegisterRow) -> RecordReport {
-        let lots = row.record.lots.iter();
-        RecordReport {
-            seq: row.seq.get(),
-            state: row.state.as_str(),
-            delivery: row.record.delivery.to_string(),
-            sat: row.record.amount.to_sat(),
-            account: row.record.account.get(),
-            lots: lots.map(|lot| RecordLot { coinbase: lot.coinbase.to_string(), sat: lot.amount.to_sat() }).collect(),
-            address: row.record.address,
-            block_hash: row.block.hash.to_string(),
-            block_height: row.block.height,
-            entry: row.entry.get(),
-            hash: row.hash.to_string(),
-        }
-    }
-}
 
 /// A set of reports, and a page of its files.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -138,6 +86,18 @@ pub(super) async fn records(
     let rows = store.register_rows(RowSeq::new(after), limit + 1).await?;
     let listed = Listed::new(rows, limit, |row| row.seq.to_string());
     Ok(axum::Json(listed.map(RecordReport::from)))
+}
+
+/// One record with what is on record of it: its payout, the owner of its address, its values, its period and its history.
+#[utoipa::path(
+    get,
+    path = "/api/v1/exports/records/{record}",
+    tag = "exports",
+    params(("record" = i64, Path, description = "Its place in the register")),
+    responses((status = OK, description = "The record", body = RecordDetail))
+)]
+pub(super) async fn record(State(register): State<Arc<Register>>, Path(record): Path<i64>) -> Answer<RecordDetail> {
+    Ok(axum::Json(register.record(RowSeq::new(record), now_ms()).await?))
 }
 
 /// The periods of the country profile of the settings, and those that were declared by others; by profile, oldest first.

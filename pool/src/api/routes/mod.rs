@@ -98,6 +98,7 @@ fn add_payouts(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
 fn add_exports(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
     router
         .routes(routes!(exports::records))
+        .routes(routes!(exports::record))
         .routes(routes!(exports::periods))
         .routes(routes!(exports::declare))
         .routes(routes!(exports::close))
