@@ -145,8 +145,9 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     let source = Source { metrics: Arc::clone(&port_metrics), roster: Arc::clone(&roster), store: Arc::clone(&store) };
     let events_task = tokio::spawn(source.tell(Arc::clone(&live.events), draining.clone()));
     let register = Arc::new(Register::new(Arc::clone(&store), config.export.clone()));
-    let app = App::new(Arc::clone(&store), desk.clone(), Arc::clone(&live), register, &config.api);
-    let pages = Pages::new(Arc::clone(&store), desk.clone(), Arc::clone(&live), about(&config, &miner_url));
+    let app = App::new(Arc::clone(&store), desk.clone(), Arc::clone(&live), Arc::clone(&register), &config.api);
+    let about = about(&config, &miner_url);
+    let pages = Pages::new(Arc::clone(&store), desk.clone(), Arc::clone(&live), register, about);
     announce_api(&api_port.url()?);
     let api_task = tokio::spawn(api_port.serve(app.router(pages.router(), pages::not_found), draining.clone()));
     // Not yet a task: if the start fails, the socket ends with it.

@@ -15,8 +15,15 @@ use crate::{
 };
 
 /// The pages that are always a step away: path, title.
-const WAYS: [(&str, &str); 4] =
-    [("/", "Pool"), ("/connections", "Connections"), ("/blocks", "Blocks"), ("/payouts", "Payouts")];
+const WAYS: [(&str, &str); 7] = [
+    ("/", "Pool"),
+    ("/connections", "Connections"),
+    ("/blocks", "Blocks"),
+    ("/payouts", "Payouts"),
+    ("/register", "Register"),
+    ("/screening", "Screening"),
+    ("/sales", "Sales"),
+];
 /// The pages that are always a step away for whoever sees no dashboard.
 const WAYS_OF_MINERS: [(&str, &str); 2] = [("/", "Mining page"), ("/connect", "Connect")];
 /// And for whoever is not logged in.

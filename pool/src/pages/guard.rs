@@ -54,6 +54,11 @@ impl Viewer {
         self.token.grant.role()
     }
 
+    /// Tells whether he may see a page.
+    pub(super) fn may_see(&self, path: &str) -> bool {
+        doors::may(self.role(), &Method::GET, path)
+    }
+
     /// Tells whether he may use a form.
     pub(super) fn may_post(&self, path: &str) -> bool {
         doors::may(self.role(), &Method::POST, path)

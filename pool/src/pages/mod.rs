@@ -31,8 +31,12 @@ use axum::{
 use payouts::store::Store;
 
 pub(crate) use self::frame::not_found;
-use self::session::Sessions;
-use crate::{api::Live, operations::Desk};
+use self::{guard::Viewer, session::Sessions};
+use crate::{
+    api::Live,
+    operations::{self, Desk, Outcome, Refusal},
+    register::Register,
+};
 
 /// What a page may load and send: its own styles, scripts and images, and its own forms. Nothing inline runs.
 pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -44,6 +48,7 @@ pub struct Pages {
     store: Arc<dyn Store>,
     desk: Desk,
     live: Arc<Live>,
+    register: Arc<Register>,
     sessions: Arc<Sessions>,
     about: Arc<About>,
     figures: Arc<routes::Figures>,
@@ -69,17 +74,23 @@ pub struct About {
 
 impl Pages {
     /// Brings together what pages show and where they hand in requests.
-    pub fn new(store: Arc<dyn Store>, desk: Desk, live: Arc<Live>, about: About) -> Pages {
+    pub fn new(store: Arc<dyn Store>, desk: Desk, live: Arc<Live>, register: Arc<Register>, about: About) -> Pages {
         let sessions = Arc::new(Sessions::new(session::IDLE, session::LONGEST));
         Pages {
             store,
             desk,
             live,
+            register,
             sessions,
             about: Arc::new(about),
             figures: Arc::default(),
             tests: routes::Tests::default(),
         }
+    }
+
+    /// Hands in a request at the desk, for whoever is logged in.
+    async fn ask(&self, viewer: &Viewer, request: operations::Request) -> Result<Outcome, Refusal> {
+        self.desk.ask(&viewer.actor(), request).await
     }
 
     /// Returns the pages as something that answers requests.

@@ -167,6 +167,24 @@ impl fmt::Display for Marked {
     }
 }
 
+/// A text as one part of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Segment(pub(super) String);
+
+impl HtmlSafe for Segment {}
+
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.0.bytes() {
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => f.write_char(byte.into())?,
+                other => write!(f, "%{other:02X}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A text whose signs mean nothing in HTML.
 struct Escaped<'a>(&'a str);
 
@@ -232,6 +250,12 @@ mod tests {
         let ago = Ago { at_ms: 1_700_000_000_000, now_ms: 1_700_000_030_500 }.to_string();
         assert!(ago.contains("title=\"2023-11-14 22:13:20 UTC\"") && ago.contains("30\u{a0}s ago"), "{ago}");
         assert!(When(1_700_000_000_000).to_string().ends_with(">2023-11-14 22:13</time>"));
+    }
+
+    #[test]
+    fn part_of_a_path_has_no_sign_of_its_own() {
+        assert_eq!(Segment("2026-11-a".to_owned()).to_string(), "2026-11-a");
+        assert_eq!(Segment("a b/c?d\u{e9}\"".to_owned()).to_string(), "a%20b%2Fc%3Fd%C3%A9%22");
     }
 
     #[test]

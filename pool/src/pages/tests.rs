@@ -1,6 +1,8 @@
 //! Sessions, forms and roles as browsers meet them, and what is true of all pages.
 #![allow(clippy::unwrap_used)]
 
+mod export;
+
 use std::time::Duration;
 
 use axum::{
@@ -17,8 +19,9 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::{
+    config::ExportConfig,
     metrics::Metrics,
-    operations::{Port, Refusal, RefusalCode, token::TokenSecret},
+    operations::{Port, RefusalCode, period, token::TokenSecret},
 };
 
 const ADDRESS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
@@ -27,7 +30,10 @@ const STRANGER: &str = "bcrt1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf
 /// The pages of a miner, behind his own path.
 const MINERS_PAGES: [&str; 7] = ["", "/payouts", "/payouts/7", "/blocks", "/blocks/00", "/work/7", "/statements"];
 
-/// The pages of a pool without a node, whose desk knows nothing of what it is asked about.
+/// What a desk answers; nothing if it does not know what it is asked about.
+type Answers = fn(&operations::Request) -> Option<Outcome>;
+
+/// The pages of a pool without a node, whose desk knows of periods, and nothing of most that it is asked about.
 pub(super) struct Fixture {
     pub(super) pages: Pages,
     store: Arc<SqliteStore>,
@@ -45,14 +51,24 @@ pub(super) struct Got {
 
 impl Fixture {
     pub(super) async fn new(has_tls: bool) -> Fixture {
+        Fixture::with_desk(has_tls, |_| None).await
+    }
+
+    async fn with_desk(has_tls: bool, answers: Answers) -> Fixture {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::open(&folder.path().join("adit.sqlite")).await.unwrap());
         let port = Port::closed();
         let roster = Arc::clone(&port.roster);
         let (desk, mut orders) = Desk::open(port, Arc::clone(&store) as Arc<dyn Store>);
+        let books = Arc::clone(&store);
         tokio::spawn(async move {
             while let Some(order) = orders.recv().await {
-                order.answer(Err(Refusal::new(RefusalCode::NotFound, "there is no such thing")));
+                let known = match answers(&order.request) {
+                    Some(answer) => Some(Ok(answer)),
+                    None => period::perform_with_store(&*books, &order.request).await,
+                };
+                let unknown = || Err(Refusal::new(RefusalCode::NotFound, "there is no such thing"));
+                order.answer(known.unwrap_or_else(unknown));
             }
         });
         let live = Live::new(Arc::new(Metrics::new()), bitcoin::Network::Regtest, Duration::from_secs(30));
@@ -67,7 +83,8 @@ impl Fixture {
         };
         let address: bitcoin::Address<bitcoin::address::NetworkUnchecked> = ADDRESS.parse().unwrap();
         store.account(address.assume_checked_ref()).await.unwrap();
-        let pages = Pages::new(Arc::clone(&store) as Arc<dyn Store>, desk, live, about);
+        let register = Register::new(Arc::clone(&store) as Arc<dyn Store>, ExportConfig::unset());
+        let pages = Pages::new(Arc::clone(&store) as Arc<dyn Store>, desk, live, Arc::new(register), about);
         Fixture { pages, store, _folder: folder }
     }
 

@@ -6,7 +6,12 @@ mod connections;
 mod events;
 mod home;
 mod miner;
+mod parties;
 mod payouts;
+mod register;
+mod reports;
+mod sales;
+mod screening;
 pub(super) mod start;
 
 use std::collections::HashMap;
@@ -20,7 +25,7 @@ use jiff::Timestamp;
 
 pub(super) use self::miner::{Figures, Tests};
 use super::{Pages, doors, log_in};
-use crate::operations::Refusal;
+use crate::operations::{Refusal, RefusalCode};
 
 /// Items of a page.
 const PAGE: u32 = 50;
@@ -50,6 +55,32 @@ pub(super) fn guarded() -> Router<Pages> {
         .route("/payouts/{batch}/bump", post(payouts::bump))
         .route("/payouts/{batch}/psbt/export", post(payouts::export_psbt))
         .route("/payouts/{batch}/psbt", post(payouts::import_psbt))
+        .merge(export())
+}
+
+/// The pages of the export register, and of screening and sales, which it tells of.
+fn export() -> Router<Pages> {
+    const REPORTS: &str = "/register/reports/{profile}/{period}";
+    Router::new()
+        .route("/register", get(register::list))
+        .route("/register/{record}", get(register::show))
+        .route("/register/periods", get(reports::periods))
+        .route(REPORTS, get(reports::show))
+        .route(&format!("{REPORTS}/files/{{file}}"), get(reports::file))
+        .route(&format!("{REPORTS}/declare"), get(reports::ask_declare).post(reports::declare))
+        .route(&format!("{REPORTS}/close"), get(reports::ask_close).post(reports::close))
+        .route("/screening", get(screening::show))
+        .route("/screening/check", post(screening::check))
+        .route("/screening/release", post(screening::release))
+        .route("/screening/lists/{list}/accept", post(screening::accept))
+        .route("/parties", get(parties::list).post(parties::add))
+        .route("/parties/own", post(parties::own))
+        .route("/parties/{party}", get(parties::show).post(parties::change))
+        .route("/parties/{party}/erase", post(parties::erase))
+        .route("/sales", get(sales::list).post(sales::begin))
+        .route("/sales/{sale}", get(sales::show))
+        .route("/sales/{sale}/{step}", post(sales::step))
+        .route("/sales/{sale}/deliver", post(sales::deliver))
 }
 
 /// The pages that are anybody's.
@@ -64,6 +95,23 @@ pub(super) fn open() -> Router<Pages> {
 /// The pages of one miner, which are anybody's unless he hides them.
 pub(super) fn of_miners() -> Router<Pages> {
     miner::routes()
+}
+
+/// Takes what the desk has answered out of the outcome that was to be expected.
+macro_rules! expected {
+    ($outcome:expr, $expected:path) => {
+        match $outcome {
+            $expected(report) => Ok(report),
+            _ => Err($crate::pages::routes::unexpected()),
+        }
+    };
+}
+
+use expected;
+
+/// The desk has answered something else than what was asked.
+fn unexpected() -> Refusal {
+    Refusal::new(RefusalCode::Failed, "the pool answers with something else")
 }
 
 fn now_ms() -> i64 {
