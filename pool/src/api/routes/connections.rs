@@ -21,7 +21,7 @@ use crate::{
         metrics::RefusedShare,
         roster::{
             ConnectionId, Failure, Reason, RefusedOpen, Seat, SentError, SetUp, Stage,
-            channel::{Counts, LiveChannel},
+            channel::{LiveChannel, Together},
         },
     },
 };
@@ -412,10 +412,7 @@ async fn address_of(store: &dyn Store, user: &User) -> Result<String, Problem> {
 impl ConnectionReport {
     fn new(seat: &Seat, now: Instant) -> ConnectionReport {
         let channels = seat.channels();
-        let mut counts = Counts::default();
-        channels.iter().for_each(|channel| counts.add(&channel.counts()));
-        let recent: Vec<_> = channels.iter().map(|channel| channel.recent(now)).collect();
-        let ended = seat.ending();
+        let (Together { counts, recent, nominal_hash_rate }, ended) = (Together::of(&channels, now), seat.ending());
         ConnectionReport {
             connection: seat.id().0,
             peer: seat.peer().to_string(),
@@ -429,9 +426,9 @@ impl ConnectionReport {
             set_up: seat.set_up().map(|set_up| SetUpReport::from(&*set_up)),
             extensions: seat.extensions(),
             channels: ended.map_or(channels.len(), |ended| ended.channels),
-            nominal_hash_rate: channels.iter().map(|channel| f64::from(channel.target().nominal_hash_rate)).sum(),
-            hash_rate: recent.iter().map(|recent| recent.hash_rate).sum(),
-            shares_per_minute: recent.iter().map(|recent| recent.shares_per_minute).sum(),
+            nominal_hash_rate,
+            hash_rate: recent.hash_rate,
+            shares_per_minute: recent.shares_per_minute,
             accepted: counts.accepted,
             refused: counts.refused(),
             last_frame_at_ms: seat.last_frame_at_ms(),
@@ -508,16 +505,14 @@ impl LiveWorkerReport {
     fn new(channels: &[(String, Arc<LiveChannel>)], now: Instant) -> LiveWorkerReport {
         let channels = channels.iter().map(|(_, channel)| channel);
         let first = channels.clone().next().expect("a worker has a channel");
-        let mut counts = Counts::default();
-        channels.clone().for_each(|channel| counts.add(&channel.counts()));
-        let recent: Vec<_> = channels.clone().map(|channel| channel.recent(now)).collect();
+        let Together { counts, recent, nominal_hash_rate } = Together::of(channels.clone(), now);
         LiveWorkerReport {
             address: first.address().to_owned(),
             worker: first.worker().to_string(),
             channels: channels.len(),
-            nominal_hash_rate: channels.clone().map(|it| f64::from(it.target().nominal_hash_rate)).sum(),
-            hash_rate: recent.iter().map(|recent| recent.hash_rate).sum(),
-            shares_per_minute: recent.iter().map(|recent| recent.shares_per_minute).sum(),
+            nominal_hash_rate,
+            hash_rate: recent.hash_rate,
+            shares_per_minute: recent.shares_per_minute,
             accepted: counts.accepted,
             refused: counts.refused(),
             last_share_at_ms: channels.filter_map(|channel| channel.last_share_at_ms()).max(),

@@ -25,7 +25,7 @@ use crate::{
         metrics::RefusedShare,
         roster::{
             ConnectionId, Failure, RefusedOpen, Seat, Stage,
-            channel::{Counts, LiveChannel},
+            channel::{Counts, LiveChannel, Together},
         },
         trace::{LENGTH, Trace, TracedMessage},
     },
@@ -154,7 +154,7 @@ impl Line {
         let mut addresses: Vec<&str> = channels.iter().map(|channel| channel.address()).collect();
         addresses.sort_unstable();
         addresses.dedup();
-        let recent: Vec<_> = channels.iter().map(|channel| channel.recent(now)).collect();
+        let Together { recent, nominal_hash_rate, .. } = Together::of(&channels, now);
         Line {
             id: seat.id(),
             peer: seat.peer().to_string(),
@@ -166,10 +166,10 @@ impl Line {
                 _ => None,
             },
             accounts: addresses.len(),
-            declared: HashRate(channels.iter().map(|it| f64::from(it.target().nominal_hash_rate)).sum()),
-            measured: HashRate(recent.iter().map(|recent| recent.hash_rate).sum()),
+            declared: HashRate(nominal_hash_rate),
+            measured: HashRate(recent.hash_rate),
             difficulty: difficulties(&channels),
-            shares_a_minute: format!("{:.1}", recent.iter().map(|recent| recent.shares_per_minute).sum::<f64>()),
+            shares_a_minute: format!("{:.1}", recent.shares_per_minute),
             last_frame: seat.last_frame_at_ms().map(|at_ms| Ago { at_ms, now_ms }),
             last_error: seat.last_error().map(|error| error.code),
         }

@@ -138,6 +138,32 @@ pub struct RecentRate {
     pub shares_per_minute: f64,
 }
 
+/// What some channels do together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Together {
+    /// What was judged.
+    pub counts: Counts,
+    /// What they have done of late.
+    pub recent: RecentRate,
+    /// Hashes a second, as their clients claim.
+    pub nominal_hash_rate: f64,
+}
+
+impl Together {
+    /// Adds up channels as they are now. Not by sums of iterators: without any, those are minus zero.
+    pub fn of<'a>(channels: impl IntoIterator<Item = &'a Arc<LiveChannel>>, now: Instant) -> Together {
+        let mut sum = Together::default();
+        for channel in channels {
+            let RecentRate { hash_rate, shares_per_minute } = channel.recent(now);
+            sum.counts.add(&channel.counts());
+            sum.recent.hash_rate += hash_rate;
+            sum.recent.shares_per_minute += shares_per_minute;
+            sum.nominal_hash_rate += f64::from(channel.target().nominal_hash_rate);
+        }
+        sum
+    }
+}
+
 impl LiveChannel {
     /// Returns the connection.
     pub fn connection(&self) -> ConnectionId {
@@ -429,6 +455,21 @@ mod tests {
         // And who stops is soon seen to have stopped.
         let stopped = meter.channel().recent(after(now, 3_600.0 + 600.0));
         assert!(stopped.hash_rate < 0.03 * rate, "{stopped:?}");
+    }
+
+    #[test]
+    fn channels_add_up_and_none_are_zero() {
+        let now = Instant::now();
+        let none = Together::of([], now);
+        assert!(none.recent.hash_rate.is_sign_positive() && none.nominal_hash_rate.is_sign_positive(), "{none:?}");
+        let mut meters = [meter(now), meter(now)];
+        meters.iter_mut().for_each(|meter| {
+            meter.accept(Difficulty::from_log2(0), hash(Difficulty::from_log2(0)), now);
+        });
+        let both = Together::of(meters.iter().map(Meter::channel), after(now, 10.0));
+        let one = meters[0].channel().recent(after(now, 10.0));
+        assert_eq!((both.counts.accepted, both.nominal_hash_rate), (2, 2e12));
+        assert_eq!(both.recent.hash_rate, 2.0 * one.hash_rate);
     }
 
     #[test]
