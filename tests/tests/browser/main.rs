@@ -1,6 +1,6 @@
 //! The pages in a real browser: Chromium, steered through its driver, at a pool on a real node with miners that hash.
 //!
-//! What people do is done here as they do it ([`log_in`], [`live`], [`payouts`], [`miners`]), and every page there is is looked at by
+//! What people do is done here as they do it ([`log_in`], [`live`], [`payouts`], [`miners`], [`operators`]), and every page there is is looked at by
 //! day and by night, at a desk and on a phone ([`every_page`]): nobody is barred from it, nothing of it fails or comes from
 //! elsewhere. Pictures of all of them are left in `target/screenshots`.
 
@@ -10,6 +10,7 @@ mod every_page;
 mod live;
 mod log_in;
 mod miners;
+mod operators;
 mod pages;
 mod payouts;
 mod scene;

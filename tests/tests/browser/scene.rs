@@ -1,5 +1,10 @@
 //! A pool of which each page has something to show.
 
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
 use bitcoin::{Address, Network};
 use tests::miner::Miner;
 
@@ -40,6 +45,7 @@ pub(crate) async fn set() -> Scene {
     payout_waits(&stage, 2).await;
     stage.find_blocks_for(&miner, "rig2", 1).await;
 
+    speak_v1(&stage);
     let connected = stage.site.miner_with(standard(&miner, 2.0)).await;
     Scene { stage, miner, _connected: connected }
 }
@@ -56,6 +62,15 @@ fn list(stage: &Stage, address: &Address) {
     let new = file.with_extension("new");
     std::fs::write(&new, format!("{text}{listed},Example Trading LLC,XBT,TEST,case 7\n")).unwrap();
     std::fs::rename(&new, &file).unwrap();
+}
+
+/// Speaks to the pool as a device that takes it for one of Stratum V1.
+fn speak_v1(stage: &Stage) {
+    let address = stage.site.pool.address().unwrap();
+    let mut socket = TcpStream::connect((address.host.as_str(), address.port)).unwrap();
+    socket.write_all(b"{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[]}\n").unwrap();
+    // It is told nothing, and sent away.
+    let _ = socket.read(&mut [0; 64]);
 }
 
 async fn payout_waits(stage: &Stage, number: i64) {
