@@ -11,13 +11,23 @@ const SOURCE: &str = "../pool/src/pages";
 const DOORS: &str = include_str!("../../../pool/src/pages/doors.rs");
 /// What leads on to another page, and what is saved.
 const NO_PAGES: [&str; 2] = ["/m", "/blocks/{hash}/raw"];
-/// What only pools with a reserve have.
-const OF_RESERVES: [&str; 1] = ["/m/{miner}/work/{period}"];
+/// What the pool of the scene does not have: a reserve, and a period that is over.
+const ELSEWHERE: [&str; 3] = [
+    "/m/{miner}/work/{period}",
+    "/register/reports/{profile}/{period}/declare",
+    "/register/reports/{profile}/{period}/close",
+];
 
 /// Returns the paths of all pages, with their parameters in braces: those that anybody may see, and those that take a log-in.
 pub(crate) fn all() -> (Vec<String>, Vec<String>) {
     let mut routes: Vec<String> = sources(Path::new(SOURCE)).iter().flat_map(|code| routes(code)).collect();
-    routes.retain(|path| !NO_PAGES.contains(&path.as_str()) && !OF_RESERVES.contains(&path.as_str()) && !is_file(path));
+    // Some routes are put together of parts; their rows in the table are not.
+    routes
+        .extend(DOORS.split("page(\"").skip(1).filter_map(|row| row.split_once('"')).map(|(path, _)| path.to_owned()));
+    routes.sort();
+    routes.dedup();
+    let left_out = |path: &str| NO_PAGES.contains(&path) || ELSEWHERE.contains(&path) || is_file(path);
+    routes.retain(|path| !left_out(path));
     // A path that stands there as it is goes before one that has it for a parameter.
     routes.sort_by_key(|path| path.matches('{').count());
     routes.into_iter().partition(|path| !DOORS.contains(&format!("page(\"{path}\"")))
@@ -41,7 +51,8 @@ fn routes(code: &str) -> Vec<String> {
 
 /// Styles, images and downloads have an ending, as files have; and streams of events are for scripts.
 fn is_file(path: &str) -> bool {
-    path.rsplit('/').next().is_some_and(|name| name.contains('.') || name.starts_with("{*") || name == "events")
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name.contains('.') || name.starts_with("{*") || ["events", "{file}"].contains(&name)
 }
 
 /// Tells whether a path with parameters in braces stands for a path.

@@ -46,6 +46,7 @@ pub(crate) async fn set() -> Scene {
     stage.find_blocks_for(&miner, "rig2", 1).await;
 
     speak_v1(&stage);
+    sell_to_a_desk(&stage);
     let connected = stage.site.miner_with(standard(&miner, 2.0)).await;
     Scene { stage, miner, _connected: connected }
 }
@@ -62,6 +63,17 @@ fn list(stage: &Stage, address: &Address) {
     let new = file.with_extension("new");
     std::fs::write(&new, format!("{text}{listed},Example Trading LLC,XBT,TEST,case 7\n")).unwrap();
     std::fs::rename(&new, &file).unwrap();
+}
+
+/// Makes a desk known, and begins to sell to it.
+fn sell_to_a_desk(stage: &Stage) {
+    let (file, address) = (stage.site.pool.folder().join("desk.toml"), stage.site.new_address().to_string());
+    let desk = "kind = \"legal\"\nlegal_name = \"Example Desk LLC\"\nresidency = \"AE\"\nis_casp = true\n";
+    std::fs::write(&file, desk).unwrap();
+    adit(stage, &["account", "add", &address]);
+    adit(stage, &["party", "set", file.to_str().unwrap(), "--by", "alice"]);
+    adit(stage, &["party", "own", &address, "1", "--by", "alice"]);
+    adit(stage, &["sale", "request", "s1", "1000000", "--by", "alice"]);
 }
 
 /// Speaks to the pool as a device that takes it for one of Stratum V1.
