@@ -21,6 +21,7 @@ pub mod crediting;
 pub mod deposits;
 pub mod export;
 pub mod hash_chain;
+pub mod history;
 mod id;
 pub mod ledger;
 pub mod payout;

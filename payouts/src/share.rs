@@ -102,7 +102,7 @@ impl Work {
     }
 
     /// Returns what it is more than another, or nothing.
-    pub(crate) fn more_than(self, other: Self) -> Self {
+    pub fn more_than(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
 

@@ -44,6 +44,7 @@ use crate::{
 };
 
 mod access;
+mod history;
 mod journal;
 mod pages;
 mod payouts;
@@ -52,6 +53,7 @@ mod sales;
 mod shares;
 
 pub(crate) use access::*;
+pub(crate) use history::*;
 pub(crate) use journal::*;
 pub(crate) use pages::*;
 pub(crate) use payouts::*;
@@ -435,6 +437,7 @@ pub(crate) async fn everything_is_in_use(store: AnyStore) {
     post(&store, draft("rows", 0), vec![Row::Restrained(row), conflict]).await.unwrap();
     everything_on_record(&store).await;
     everything_of_the_api(&store).await;
+    everything_of_the_past(&store, block_hash(1)).await;
     audit::verify(&*store).await.unwrap();
 }
 
@@ -467,6 +470,11 @@ macro_rules! for_each_requirement {
             workers_of_an_account_are_told_apart,
             folded_segments_keep_their_sums,
             jobs_say_where_the_log_was,
+            shares_come_into_the_history_once,
+            shares_for_the_history_come_by_worker,
+            past_is_read_by_stretches_and_ends_with_its_time,
+            refused_shares_are_added_up_and_peaks_stay,
+            work_of_a_block_is_kept_once,
             an_entry_is_posted_once,
             an_entry_on_an_old_head_is_stale,
             entries_are_read_as_they_were_posted,

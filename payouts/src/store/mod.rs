@@ -37,6 +37,7 @@ mod access;
 pub(crate) mod conformance;
 pub mod copy;
 mod error;
+mod history;
 mod outage;
 mod pages;
 pub mod postgres;
@@ -44,6 +45,7 @@ pub mod sqlite;
 
 pub use access::AccessStore;
 pub use error::StoreError;
+pub use history::{HistoryStep, HistoryStore};
 pub use outage::Outage;
 pub use pages::{AccountCredit, AccountPayment, AccountPosting, PageStore};
 
@@ -186,7 +188,7 @@ pub enum Commit {
 ///
 /// What a call returned as done is durable. All lists that can grow without end are read in pages.
 #[async_trait]
-pub trait Store: AccessStore + PageStore + Debug + Send + Sync {
+pub trait Store: AccessStore + HistoryStore + PageStore + Debug + Send + Sync {
     /// Counts a start of the pool and returns the count, from 1.
     async fn begin_session(&self) -> Result<i64, StoreError>;
 

@@ -22,12 +22,16 @@ use payouts::{
         party::PartyId,
         register::{RegisterHead, RegisterRow, RowSeq},
     },
+    history::{BlockWork, Past, PeakRow, Progress, RefusedRow, Resolution, Subject, WorkerId, WorkerShares},
     ledger::{Entry, EntryKind, EntrySeq, Head, LedgerAccount},
     payout::{Attempt, Batch, BatchEvent, BatchId, BatchState, Due, PayoutRun, Restraint, RestraintRow},
     reserve::PoolMoney,
     scheme::{beneficiary::Wishes, pps::Earned},
-    share::{Appended, JobTerms, JobWork, Segment, SegmentSize, ShareGroup, ShareSeq, ShareTotals, WorkerTotals},
-    store::{AccessStore, AccountCredit, AccountPayment, AccountPosting, Change, Commit, PageStore, Row},
+    share::{Appended, JobTerms, JobWork, Segment, SegmentSize, ShareGroup, ShareSeq, ShareTotals, Work, WorkerTotals},
+    store::{
+        AccessStore, AccountCredit, AccountPayment, AccountPosting, Change, Commit, HistoryStep, HistoryStore,
+        PageStore, Row,
+    },
 };
 use serde_json::Value;
 
@@ -155,6 +159,73 @@ impl AccessStore for FallibleStore {
 
     async fn keep_answer(&self, token: TokenId, key: &str, answer: &Answer) -> Result<(), StoreError> {
         self.call(Call::Write, self.inner.keep_answer(token, key, answer)).await
+    }
+}
+
+#[async_trait]
+impl HistoryStore for FallibleStore {
+    async fn history_progress(&self) -> Result<Option<Progress>, StoreError> {
+        self.call(Call::Read, self.inner.history_progress()).await
+    }
+
+    async fn shares_by_worker(
+        &self,
+        after: ShareSeq,
+        upto: ShareSeq,
+        worker: WorkerId,
+    ) -> Result<Vec<WorkerShares>, StoreError> {
+        self.call(Call::Read, self.inner.shares_by_worker(after, upto, worker)).await
+    }
+
+    async fn all_work_between(&self, after: ShareSeq, upto: ShareSeq) -> Result<Work, StoreError> {
+        self.call(Call::Read, self.inner.all_work_between(after, upto)).await
+    }
+
+    async fn step_history(&self, step: &HistoryStep) -> Result<bool, StoreError> {
+        self.call(Call::Write, self.inner.step_history(step)).await
+    }
+
+    async fn add_to_history(&self, refused: &[RefusedRow], peaks: &[PeakRow]) -> Result<(), StoreError> {
+        self.call(Call::Write, self.inner.add_to_history(refused, peaks)).await
+    }
+
+    async fn prune_history(&self, resolution: Resolution, before_ms: i64) -> Result<u64, StoreError> {
+        self.call(Call::Write, self.inner.prune_history(resolution, before_ms)).await
+    }
+
+    async fn past(
+        &self,
+        subject: Subject,
+        resolution: Resolution,
+        from_ms: i64,
+        to_ms: i64,
+    ) -> Result<Past, StoreError> {
+        self.call(Call::Read, self.inner.past(subject, resolution, from_ms, to_ms)).await
+    }
+
+    async fn worker_id(&self, account: AccountId, name: &str) -> Result<Option<WorkerId>, StoreError> {
+        self.call(Call::Read, self.inner.worker_id(account, name)).await
+    }
+
+    async fn workers_seen(&self, account: Option<AccountId>, since_ms: i64) -> Result<u64, StoreError> {
+        self.call(Call::Read, self.inner.workers_seen(account, since_ms)).await
+    }
+
+    async fn blocks_without_work(
+        &self,
+        from: ShareSeq,
+        upto: ShareSeq,
+        limit: u32,
+    ) -> Result<Vec<(BlockHash, ShareSeq)>, StoreError> {
+        self.call(Call::Read, self.inner.blocks_without_work(from, upto, limit)).await
+    }
+
+    async fn keep_block_work(&self, block: BlockHash, work: Work) -> Result<(), StoreError> {
+        self.call(Call::Write, self.inner.keep_block_work(block, work)).await
+    }
+
+    async fn blocks_with_work(&self, limit: u32) -> Result<Vec<BlockWork>, StoreError> {
+        self.call(Call::Read, self.inner.blocks_with_work(limit)).await
     }
 }
 

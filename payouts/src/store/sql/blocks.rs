@@ -164,14 +164,17 @@ pub(super) fn block(row: &SqlRow) -> Result<BlockRecord, StoreError> {
         found_at_ms: row.try_get("found_at_ms")?,
         direct: parsed("blocks", row, "direct")?,
     };
-    let phase: String = row.try_get("phase")?;
-    let known = PHASES.iter().find(|(_, text)| *text == phase);
-    let (phase, _) = *known.ok_or_else(|| corrupt("blocks", &phase))?;
-    let state = BlockState { phase, epoch: number("blocks", row, "epoch")? };
+    let state = BlockState { phase: phase(row)?, epoch: number("blocks", row, "epoch")? };
     let rule: Option<String> = row.try_get("rule")?;
     let rule = rule.map(|rule| rule.parse().map_err(|_| corrupt("blocks", &rule))).transpose()?;
     let (fee, reserve) = (amount("blocks", row, "fee_sat")?, amount("blocks", row, "reserve_sat")?);
     Ok(BlockRecord { found, fee, reserve, rule, state })
+}
+
+pub(super) fn phase(row: &SqlRow) -> Result<BlockPhase, StoreError> {
+    let phase: String = row.try_get("phase")?;
+    let known = PHASES.iter().find(|(_, text)| *text == phase);
+    Ok(known.ok_or_else(|| corrupt("blocks", &phase))?.0)
 }
 
 fn phase_text(phase: BlockPhase) -> &'static str {

@@ -44,6 +44,7 @@ mod batches;
 mod blocks;
 mod entries;
 mod folding;
+mod history;
 mod journal;
 pub(in crate::store) mod known;
 mod pages;
