@@ -10,6 +10,7 @@ pub mod control;
 pub mod cures;
 mod descriptors;
 pub mod events;
+pub mod history;
 pub mod init;
 mod jobs;
 mod lock;

@@ -43,6 +43,7 @@ use crate::{
     control::ControlSocket,
     descriptors,
     events::Source,
+    history::recorder::Recorder,
     jobs::{JobMaker, make_jobs},
     lock::DataLock,
     metrics::Metrics,
@@ -209,6 +210,8 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
         keep: config.payout.kept_shares().try_into().context("payout.pplns_window must not be zero")?,
     };
     let upkeep_task = tokio::spawn(upkeep.run(draining.clone()));
+    let recorder = Recorder { segments: segments.clone(), store: Arc::clone(&store) };
+    let recorder_task = tokio::spawn(recorder.run(draining.clone()));
     let signals = Signals { templates, found, orders, settings: payment_settings, draining: draining.clone() };
     let work = Work { crediting, segments, metrics: settlement_metrics };
     let registry = Registry::load(&*store, config.network, registration(config.accounts)).await;
@@ -247,6 +250,7 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
         ("blocks", blocks_task),
         ("settlement", settlement_task),
         ("upkeep", upkeep_task),
+        ("history", recorder_task),
         ("control socket", control_task),
         ("watchdog", watchdog_task),
         ("templates of the API", live_task),

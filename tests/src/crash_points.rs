@@ -4,12 +4,13 @@
 pub const VARIABLE: &str = "ADIT_CRASH_POINT";
 
 /// The steps of a pool's life that must last. The pool can die `before` and `after` each.
-pub const STEPS: [&str; 18] = [
+pub const STEPS: [&str; 19] = [
     "begin session",
     "keep block",
     "submitblock",
     "forget block",
     "append shares",
+    "step history",
     "append wallet change",
     "append journal",
     "commit block_found",

@@ -6,10 +6,20 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use payouts::share::ShareSeq;
 use tokio::sync::watch;
 
 use crate::mining::job::SharePosition;
+
+/// A place where the log was cut, and when: shares that were on disk by then lie at or before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The last segment before it.
+    pub position: ShareSeq,
+    /// When it was made, in milliseconds since 1970 UTC.
+    pub at_ms: i64,
+}
 
 /// The segments of one session of the pool; all clones are the same.
 #[derive(Clone, Debug)]
@@ -23,6 +33,8 @@ struct State {
     open: ShareSeq,
     /// Whether a group belongs to it already.
     is_used: bool,
+    /// When the log was last cut, whether there was something to cut or not.
+    cut_at_ms: i64,
     /// The segment of the group that is on its way to the disk.
     in_flight: Option<ShareSeq>,
 }
@@ -32,7 +44,8 @@ impl Segments {
     ///
     /// None if the session's number is beyond what positions have room for.
     pub fn of_session(session: i64) -> Option<Self> {
-        let state = State { open: ShareSeq::of_session(session, 1)?, is_used: false, in_flight: None };
+        let (open, cut_at_ms) = (ShareSeq::of_session(session, 1)?, now_ms());
+        let state = State { open, is_used: false, cut_at_ms, in_flight: None };
         Some(Self { state: Arc::new(watch::Sender::new(state)) })
     }
 
@@ -46,6 +59,7 @@ impl Segments {
                 state.open = ShareSeq::new(state.open.get() + 1);
                 state.is_used = false;
             }
+            state.cut_at_ms = now_ms();
             position = state.open.get() - 1;
         });
         SharePosition(position)
@@ -54,6 +68,12 @@ impl Segments {
     /// Returns the position of the newest cut: no job that was made so far has a later one.
     pub fn newest_cut(&self) -> ShareSeq {
         ShareSeq::new(self.state.borrow().open.get() - 1)
+    }
+
+    /// Returns the newest cut.
+    pub fn last_cut(&self) -> Cut {
+        let state = self.state.borrow();
+        Cut { position: ShareSeq::new(state.open.get() - 1), at_ms: state.cut_at_ms }
     }
 
     /// Waits until all shares at and before `position` are on disk. There are never more of them from then on.
@@ -78,6 +98,10 @@ impl Segments {
     pub(crate) fn end_group(&self) {
         self.state.send_modify(|state| state.in_flight = None);
     }
+}
+
+fn now_ms() -> i64 {
+    Timestamp::now().as_millisecond()
 }
 
 #[cfg(test)]

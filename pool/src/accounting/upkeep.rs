@@ -80,7 +80,11 @@ impl Upkeep {
         }
         // Whole hours, so that each is folded once.
         let until_ms = (unix_time_ms() - LIVE_MS).div_euclid(HOUR_MS) * HOUR_MS;
-        let upto = self.store.position_at(until_ms).await.map_err(BooksError::from)?.min(limit).max(folded);
+        let old = self.store.position_at(until_ms).await.map_err(BooksError::from)?;
+        // The history tells shares apart by time and worker: it takes them in first.
+        let recorded = self.store.history_progress().await.map_err(BooksError::from)?;
+        let recorded = recorded.map_or(ShareSeq::new(0), |recorded| recorded.upto);
+        let upto = old.min(limit).min(recorded).max(folded);
         let segments = self.books.fold_shares(folded, upto, &[]).await?;
         debug!(segments, %upto, "old shares folded");
         if deletes {
