@@ -2,7 +2,8 @@
 //! hash, and programs of others.
 //!
 //! Nothing here is part of the pool, and nothing here uses the pool's code: what the miner computes, it
-//! computes by itself, so that a mistake of the pool cannot hide behind the same mistake in its tests.
+//! computes by itself, so that a mistake of the pool cannot hide behind the same mistake in its tests. (What only fills a
+//! store, [`past`], writes by the store's own calls.)
 #![forbid(unsafe_code)]
 
 pub mod adit;
@@ -14,6 +15,7 @@ pub mod foreign;
 pub mod load;
 pub mod miner;
 pub mod node_proxy;
+pub mod past;
 pub mod small_disk;
 pub mod store_lock;
 pub mod sv1_miner;
