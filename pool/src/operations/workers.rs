@@ -46,6 +46,32 @@ pub struct WorkerReport {
     pub hash_rate: f64,
 }
 
+/// How many workers find shares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct WorkersUp {
+    /// Workers that had a share accepted in the last ten minutes.
+    pub up: u64,
+    /// Workers that had one in the last day, but none in the last ten minutes.
+    pub down: u64,
+}
+
+/// A worker that finds no share for so long is down: at usual settings it finds one every ten seconds.
+const DOWN_AFTER_MS: i64 = 600_000;
+/// A worker that is down for so long is none of the pool's any more.
+const GONE_AFTER_MS: i64 = 86_400_000;
+
+/// Tells how many workers find shares and how many have ceased to, of an account or of all, up to where the past is known.
+///
+/// # Errors
+///
+/// When the store cannot be read.
+pub async fn workers_up(store: &dyn Store, account: Option<AccountId>) -> Result<WorkersUp, Refusal> {
+    let Some(progress) = store.history_progress().await? else { return Ok(WorkersUp::default()) };
+    let up = store.workers_seen(account, progress.until_ms - DOWN_AFTER_MS).await?;
+    let known = store.workers_seen(account, progress.until_ms - GONE_AFTER_MS).await?;
+    Ok(WorkersUp { up, down: known.saturating_sub(up) })
+}
+
 /// Tells what the workers of an account have done in the last `period_ms` before `now_ms`.
 ///
 /// # Errors

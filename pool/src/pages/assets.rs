@@ -38,7 +38,8 @@ mod tests {
 
     #[test]
     fn every_asset_that_pages_name_is_there() {
-        for file in ["adit.css", "live.js", "device.js", "icon.svg"] {
+        let charts = ["chart.js", "vendor/uPlot.iife.min.js", "vendor/uPlot.min.css"];
+        for file in ["adit.css", "live.js", "device.js", "icon.svg"].into_iter().chain(charts) {
             assert!(Assets::get(file).is_some() && media_type(file).is_some(), "{file}");
         }
         assert_eq!(media_type("vendor/uPlot.LICENSE"), None);

@@ -32,6 +32,7 @@ pub(super) const EVENTS: &str = "/events";
 /// All pages and forms that take a log-in.
 pub(super) const DOORS: &[Door] = &[
     page("/", "/api/v1/pool"),
+    page("/history.json", "/api/v1/history"),
     page(EVENTS, "/api/v1/events"),
     page("/connections", "/api/v1/connections"),
     page("/connections/ended", "/api/v1/connections/ended"),

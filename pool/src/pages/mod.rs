@@ -5,6 +5,7 @@
 //! keep up by themselves. Nothing comes from elsewhere, and nothing stands in a page that could run.
 
 mod assets;
+mod chart;
 mod counted;
 mod doors;
 mod fields;
@@ -13,6 +14,7 @@ mod guard;
 mod health;
 mod kept;
 mod log_in;
+mod luck;
 mod miners;
 mod routes;
 mod session;

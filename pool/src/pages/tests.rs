@@ -258,7 +258,9 @@ async fn markup_in_what_others_write_stays_text() {
     let label = "<script>alert(1)</script>\"'&";
     let (_, token) = fixture.token(label, Grant::Administer).await;
     let (_, session) = fixture.log_in(&token, "/").await;
-    for door in doors::DOORS.iter().filter(|door| door.method == Method::GET && door.path != doors::EVENTS) {
+    // What a script reads names nobody.
+    let is_read = |door: &&doors::Door| door.path.ends_with(".json") || door.path == doors::EVENTS;
+    for door in doors::DOORS.iter().filter(|door| door.method == Method::GET && !is_read(door)) {
         let html = fixture.get(&path_of(door.path), &session).await.html;
         assert!(!html.contains("<script>alert"), "{}: {html}", door.path);
         assert!(html.contains("&#60;script&#62;") || html.contains("&lt;script&gt;"), "{}: {html}", door.path);

@@ -155,9 +155,14 @@ async fn shares_and_blocks_are_seen_in_the_api_as_they_are_in_the_chain() {
     let mut site = Site::regtest();
     let addresses = find_blocks(&mut site, 2, 3).await;
     let api = Api::of(&site);
-    let pool = api.read("/api/v1/pool").await;
-    assert!(pool["hash_rate_1h"]["shares"].as_u64().unwrap() >= 6, "{pool}");
-    assert!(pool["hash_rate_1h"]["hash_rate"].as_f64().unwrap() > 0.0, "{pool}");
+    let pool = eventually("the shares to be in the history", async || {
+        let pool = api.read("/api/v1/pool").await;
+        (pool["hash_rate_1h"]["shares"].as_u64().unwrap() >= 6).then_some(pool)
+    })
+    .await;
+    let rate = ["low", "hash_rate", "high"].map(|figure| pool["hash_rate_1h"][figure].as_f64().unwrap());
+    assert!(rate[0] < rate[1] && rate[1] < rate[2], "{pool}");
+    assert_eq!((&pool["workers"]["up"], &pool["luck"]["round_effort"]), (&json!(2), &Value::Null), "{pool}");
     assert_eq!((&pool["network"], &pool["health"][0]["is_well"]), (&json!("regtest"), &json!(true)), "{pool}");
     assert_eq!(pool["template"]["height"], site.node.height().unwrap() + 1, "{pool}");
 

@@ -23,6 +23,7 @@ mod elsewhere;
 mod extensions;
 mod floods;
 mod handmade;
+mod history;
 mod identity;
 mod job_ahead;
 mod jobs;

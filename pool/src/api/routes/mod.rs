@@ -8,6 +8,7 @@ mod connections;
 mod events;
 mod exports;
 mod health;
+mod history;
 mod ledger;
 mod orders;
 mod parties;
@@ -42,6 +43,7 @@ pub(super) fn add(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
         .routes(routes!(connections::show))
         .routes(routes!(connections::channels))
         .routes(routes!(connections::workers))
+        .routes(routes!(history::pool))
         .routes(routes!(orders::kick))
         .routes(routes!(orders::drain))
         .routes(routes!(orders::set_difficulty))
@@ -77,6 +79,7 @@ fn add_accounts(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
         .routes(routes!(accounts::payouts))
         .routes(routes!(accounts::entries))
         .routes(routes!(accounts::workers))
+        .routes(routes!(history::account))
         .routes(routes!(accounts::hold))
         .routes(routes!(accounts::release))
         .routes(routes!(accounts::set_threshold))

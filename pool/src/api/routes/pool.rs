@@ -4,17 +4,22 @@ use std::{sync::Arc, time::Instant};
 
 use axum::extract::State;
 use jiff::Timestamp;
-use payouts::store::Store;
+use payouts::{
+    history::{Span, Subject},
+    store::Store,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
     api::{Live, problem::Problem},
     config::network_name,
-    operations::hash_rate::{HashRate, hash_rate},
+    operations::{
+        hash_rate::{HashRate, hash_rate},
+        luck::{LuckReport, show_luck},
+        workers::{WorkersUp, workers_up},
+    },
 };
-
-const MINUTE_MS: i64 = 60_000;
 
 /// The pool as it is now.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -31,6 +36,10 @@ pub(super) struct PoolReport {
     hash_rate_1h: HashRate,
     /// Over the last day.
     hash_rate_24h: HashRate,
+    /// How many workers find shares.
+    workers: WorkersUp,
+    /// What its blocks have taken, beside what they take on average.
+    luck: LuckReport,
     /// The template that miners work on; nothing while the pool waits for its node.
     template: Option<TemplateReport>,
     /// The height of the newest block that the pool has found.
@@ -72,7 +81,9 @@ pub(super) async fn pool(
     State(live): State<Arc<Live>>,
 ) -> Result<axum::Json<PoolReport>, Problem> {
     let now_ms = Timestamp::now().as_millisecond();
-    let template = live.newest().map(|seen| TemplateReport {
+    let seen = live.newest();
+    let nbits = seen.as_ref().map(|seen| seen.template.nbits);
+    let template = seen.map(|seen| TemplateReport {
         height: seen.template.height,
         prev_hash: seen.template.prev_hash.to_string(),
         age_ms: u64::try_from(seen.at.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -93,9 +104,11 @@ pub(super) async fn pool(
         version: env!("CARGO_PKG_VERSION"),
         network: network_name(live.network),
         started_at_ms: live.started_at_ms,
-        hash_rate_5m: hash_rate(&*store, 5 * MINUTE_MS, now_ms).await?,
-        hash_rate_1h: hash_rate(&*store, 60 * MINUTE_MS, now_ms).await?,
-        hash_rate_24h: hash_rate(&*store, 24 * 60 * MINUTE_MS, now_ms).await?,
+        hash_rate_5m: hash_rate(&*store, Subject::Pool, Span::FiveMinutes).await?,
+        hash_rate_1h: hash_rate(&*store, Subject::Pool, Span::Hour).await?,
+        hash_rate_24h: hash_rate(&*store, Subject::Pool, Span::Day).await?,
+        workers: workers_up(&*store, None).await?,
+        luck: show_luck(&*store, nbits, now_ms).await?,
         template,
         last_block_height: store.blocks(1).await?.first().map(|block| block.found.height),
         health,

@@ -1,5 +1,7 @@
 //! The blocks that the pool has found, and whom each credits.
 
+use std::collections::HashMap;
+
 use askama::Template;
 use axum::{
     Extension,
@@ -11,12 +13,13 @@ use payouts::books::BlockRecord;
 
 use super::{PAGE, addresses, home::phase, now_ms};
 use crate::{
-    operations::{Refusal, RefusalCode},
+    operations::{Refusal, RefusalCode, luck::newest_rounds},
     pages::{
         Pages,
         fields::Fields,
         frame::{Frame, shown},
         guard::Viewer,
+        luck::Luck,
         show::{Ago, Btc, Ends, Number, Percent, When},
     },
 };
@@ -26,7 +29,8 @@ use crate::{
 struct Blocks {
     frame: Frame,
     blocks: Vec<BlockLine>,
-    is_first: bool,
+    /// On the first page.
+    luck: Option<Luck>,
     next: Option<String>,
 }
 
@@ -39,8 +43,12 @@ struct BlockLine {
     finder_ends: Ends,
     value: Btc,
     fees: Btc,
+    effort: Option<Percent>,
     phase: &'static str,
 }
+
+/// Rounds whose efforts are told: pages of older blocks leave them out.
+const ROUNDS: u32 = 200;
 
 /// The blocks, the highest first.
 pub(in crate::pages) async fn list(
@@ -65,6 +73,8 @@ async fn blocks(pages: &Pages, viewer: &Viewer, fields: &Fields) -> Result<Block
     let next = last.map(|last| format!("/blocks?height={}&hash={}", last.found.height, last.found.hash));
     let addresses = addresses(&*pages.store, found.iter().map(|block| block.found.finder)).await?;
     let now_ms = now_ms();
+    let rounds = newest_rounds(&*pages.store, ROUNDS).await?;
+    let efforts: HashMap<_, _> = rounds.iter().map(|round| (round.block.hash, round.effort)).collect();
     let line = |block: BlockRecord| {
         let finder = addresses.get(&block.found.finder).cloned().unwrap_or_default();
         BlockLine {
@@ -76,12 +86,17 @@ async fn blocks(pages: &Pages, viewer: &Viewer, fields: &Fields) -> Result<Block
             finder,
             value: Btc(block.found.value.to_sat().into()),
             fees: Btc(i128::from(block.found.value.to_sat()) - i128::from(block.found.subsidy.to_sat())),
+            effort: efforts.get(&block.found.hash).copied().flatten().map(Percent),
             phase: phase(block.state.phase),
         }
     };
+    let luck = match after {
+        None => Some(Luck::now(pages, now_ms).await?),
+        Some(_) => None,
+    };
     let mut frame = Frame::new(pages, viewer, "/blocks", "Blocks");
     frame.is_live = after.is_none();
-    Ok(Blocks { frame, blocks: found.into_iter().map(line).collect(), is_first: after.is_none(), next })
+    Ok(Blocks { frame, blocks: found.into_iter().map(line).collect(), luck, next })
 }
 
 #[derive(Template)]

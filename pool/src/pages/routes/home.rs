@@ -2,29 +2,28 @@
 
 use askama::Template;
 use axum::{Extension, extract::State, response::Response};
-use payouts::{books::BlockPhase, store::Store};
+use payouts::{books::BlockPhase, history::Subject, store::Store};
 
 use super::now_ms;
 use crate::{
     operations::{
         Refusal, Request,
-        hash_rate::{self, hash_rate},
+        workers::{WorkersUp, workers_up},
     },
     pages::{
         Pages,
+        chart::Chart,
         counted::{Counted, Judged},
         frame::{Frame, shown},
         guard::Viewer,
         health::{self, Item},
-        show::{Ago, Btc, Ends, HashRate, Percent, Span},
+        luck::Luck,
+        show::{Ago, Btc, Ends, Percent, Span},
     },
 };
 
-const MINUTE_MS: i64 = 60_000;
-/// Blocks that luck is told over, at most.
-const LUCK_BLOCKS: u32 = 20;
 /// Blocks that are listed.
-const NEWEST: usize = 5;
+const NEWEST: u32 = 5;
 
 #[derive(Template)]
 #[template(path = "home.html")]
@@ -32,7 +31,9 @@ struct Home {
     frame: Frame,
     up: Span,
     health: Vec<Item>,
-    rates: Vec<Rate>,
+    chart: Chart,
+    workers: WorkersUp,
+    luck: Luck,
     accepted: u64,
     refused: Vec<Judged>,
     refused_part: Percent,
@@ -40,14 +41,6 @@ struct Home {
     channels: u64,
     template: Option<TemplateView>,
     blocks: Vec<BlockLine>,
-}
-
-/// A hash rate over a stretch.
-struct Rate {
-    title: &'static str,
-    id: &'static str,
-    rate: HashRate,
-    band: Option<Percent>,
 }
 
 struct TemplateView {
@@ -81,7 +74,9 @@ async fn home(pages: &Pages, viewer: &Viewer) -> Result<Home, Refusal> {
     Ok(Home {
         up: Span((now_ms - pages.live.started_at_ms).max(0) / 1_000),
         health: health::check(pages, &counted, &screening, now_ms),
-        rates: rates(store, now_ms).await?,
+        chart: Chart::new(store, Subject::Pool, "/history.json").await?,
+        workers: workers_up(store, None).await?,
+        luck: Luck::now(pages, now_ms).await?,
         accepted,
         refused,
         refused_part: Percent(wrong as f64 / (accepted + wrong).max(1) as f64),
@@ -91,18 +86,6 @@ async fn home(pages: &Pages, viewer: &Viewer) -> Result<Home, Refusal> {
         blocks: blocks(store, now_ms).await?,
         frame: Frame::new(pages, viewer, "/", "Pool"),
     })
-}
-
-async fn rates(store: &dyn Store, now_ms: i64) -> Result<Vec<Rate>, Refusal> {
-    let mut rates = Vec::new();
-    for (title, id, minutes) in
-        [("5 minutes", "rate-5m", 5), ("1 hour", "rate-1h", 60), ("24 hours", "rate-24h", 1_440)]
-    {
-        let hash_rate::HashRate { hash_rate, relative_error, .. } =
-            hash_rate(store, minutes * MINUTE_MS, now_ms).await?;
-        rates.push(Rate { title, id, rate: HashRate(hash_rate), band: relative_error.map(Percent) });
-    }
-    Ok(rates)
 }
 
 fn template(pages: &Pages) -> Option<TemplateView> {
@@ -118,8 +101,8 @@ fn template(pages: &Pages) -> Option<TemplateView> {
 }
 
 async fn blocks(store: &dyn Store, now_ms: i64) -> Result<Vec<BlockLine>, Refusal> {
-    let newest = store.blocks(LUCK_BLOCKS).await?;
-    let lines = newest.iter().take(NEWEST).map(|block| BlockLine {
+    let newest = store.blocks(NEWEST).await?;
+    let lines = newest.iter().map(|block| BlockLine {
         hash: block.found.hash.to_string(),
         height: block.found.height,
         found: Ago { at_ms: block.found.found_at_ms, now_ms },

@@ -4,6 +4,7 @@
 mod blocks;
 mod connections;
 mod events;
+mod history;
 mod home;
 mod miner;
 mod parties;
@@ -34,6 +35,7 @@ const PAGE: u32 = 50;
 pub(super) fn guarded() -> Router<Pages> {
     Router::new()
         .route("/", get(home::show))
+        .route("/history.json", get(history::pool))
         .route("/log-out", post(log_in::leave))
         .route(doors::EVENTS, get(events::follow))
         .route("/connections", get(connections::list))
