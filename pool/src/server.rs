@@ -43,7 +43,7 @@ use crate::{
     control::ControlSocket,
     descriptors,
     events::Source,
-    history::recorder::Recorder,
+    history::{recorder::Recorder, tallies::Tallies},
     jobs::{JobMaker, make_jobs},
     lock::DataLock,
     metrics::Metrics,
@@ -212,6 +212,8 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     let upkeep_task = tokio::spawn(upkeep.run(draining.clone()));
     let recorder = Recorder { segments: segments.clone(), store: Arc::clone(&store) };
     let recorder_task = tokio::spawn(recorder.run(draining.clone()));
+    let tallies = Tallies { roster: Arc::clone(&roster), store: Arc::clone(&store) };
+    let tallies_task = tokio::spawn(tallies.run(draining.clone()));
     let signals = Signals { templates, found, orders, settings: payment_settings, draining: draining.clone() };
     let work = Work { crediting, segments, metrics: settlement_metrics };
     let registry = Registry::load(&*store, config.network, registration(config.accounts)).await;
@@ -251,6 +253,7 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
         ("settlement", settlement_task),
         ("upkeep", upkeep_task),
         ("history", recorder_task),
+        ("history of connections", tallies_task),
         ("control socket", control_task),
         ("watchdog", watchdog_task),
         ("templates of the API", live_task),

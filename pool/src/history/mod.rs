@@ -4,3 +4,4 @@
 //! [`crate::operations`].
 
 pub mod recorder;
+pub mod tallies;

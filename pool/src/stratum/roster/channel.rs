@@ -79,6 +79,9 @@ struct Tally {
     /// All these are `f64` by their bits: hashes, of which sums of powers of two are exact up to 2^53 of the least.
     hashes: AtomicU64,
     best_difficulty: AtomicU64,
+    /// The least hash since this was last taken, by its higher half; 0 for none. Whoever takes it writes to it too: a share
+    /// that comes just then may be told again, which changes no best.
+    least_lately: AtomicU64,
     recent_hashes: AtomicU64,
     recent_shares: AtomicU64,
     /// For when the two before hold, in milliseconds after the channel was opened.
@@ -100,6 +103,8 @@ pub struct Counts {
     pub hashes: f64,
     /// Refused ones, in the order of [`RefusedShare::ALL`].
     pub refused: [u64; CODES],
+    /// The difficulty of the best one; 0 for none.
+    pub best_difficulty: f64,
 }
 
 impl Counts {
@@ -118,13 +123,16 @@ impl Counts {
         self.accepted += more.accepted;
         self.hashes += more.hashes;
         self.refused.iter_mut().zip(more.refused).for_each(|(sum, more)| *sum += more);
+        self.best_difficulty = self.best_difficulty.max(more.best_difficulty);
     }
 
+    /// Returns what came since, but for the best.
     fn since(&self, before: &Counts) -> Counts {
         Counts {
             accepted: self.accepted - before.accepted,
             hashes: self.hashes - before.hashes,
             refused: std::array::from_fn(|code| self.refused[code] - before.refused[code]),
+            best_difficulty: 0.0,
         }
     }
 }
@@ -212,6 +220,7 @@ impl LiveChannel {
             accepted: self.tally.accepted.load(Relaxed),
             hashes: float(&self.tally.hashes),
             refused: std::array::from_fn(|code| self.tally.refused[code].load(Relaxed)),
+            best_difficulty: self.best_difficulty(),
         }
     }
 
@@ -257,7 +266,9 @@ impl LiveChannel {
         let counts = self.counts();
         let news = counts.since(&taken);
         *taken = counts;
-        news
+        let least = f64::from_bits(self.tally.least_lately.swap(0, Relaxed));
+        let best_difficulty = if least > 0.0 { difficulty_of(least) } else { 0.0 };
+        Counts { best_difficulty, ..news }
     }
 
     fn locked_target(&self) -> MutexGuard<'_, GivenTarget> {
@@ -317,7 +328,11 @@ impl Meter {
         let half = higher_half(hash);
         if half < self.least {
             self.least = half;
-            set(&tally.best_difficulty, difficulty_of(half));
+            set(&tally.best_difficulty, difficulty_of(half as f64));
+        }
+        let lately = float(&tally.least_lately);
+        if lately == 0.0 || (half as f64) < lately {
+            set(&tally.least_lately, half.max(1) as f64);
         }
         let is_first = count(&tally.accepted) == 0;
         if is_first {
@@ -382,8 +397,8 @@ fn higher_half(hash: BlockHash) -> u128 {
 }
 
 /// Returns the difficulty of the target that a hash with this higher half just meets; difficulty 1 is `0xffff` << 208.
-fn difficulty_of(higher_half: u128) -> f64 {
-    65_535.0 * 2f64.powi(208 - 128) / (higher_half.max(1) as f64)
+fn difficulty_of(higher_half: f64) -> f64 {
+    65_535.0 * 2f64.powi(208 - 128) / higher_half.max(1.0)
 }
 
 #[cfg(test)]
@@ -483,7 +498,7 @@ mod tests {
                 meter.refuse(RefusedShare::Duplicate, now);
             }
             let taken = meter.channel().take();
-            assert_eq!((taken.accepted, taken.refused()), (round, round));
+            assert_eq!((taken.accepted, taken.refused(), taken.best_difficulty), (round, round, 1.0));
             assert_eq!(taken.hashes, round as f64 * difficulty.in_hashes() as f64);
             assert!(meter.channel().take().is_empty());
         }
