@@ -15,7 +15,7 @@ use super::{
 };
 
 /// A stretch of time up to now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum SpanName {
     /// Five minutes, by the minute.
     #[serde(rename = "5m")]
@@ -160,7 +160,12 @@ async fn whole(store: &dyn Store, subject: Subject, span: SpanName, progress: &P
     Ok(Whole { span, rate: HashRate::of(&measured(&past), window), refused })
 }
 
-async fn history(store: &dyn Store, subject: Subject, name: SpanName) -> Result<HistoryReport, Refusal> {
+/// Tells somebody's past.
+///
+/// # Errors
+///
+/// When the store cannot be read.
+pub async fn history(store: &dyn Store, subject: Subject, name: SpanName) -> Result<HistoryReport, Refusal> {
     let span = Span::from(name);
     let resolution = span.resolution();
     let Some(progress) = store.history_progress().await? else {

@@ -2,14 +2,56 @@
 //!
 //! A page with one brings the scripts by `chart_head.html` in its head, and serves the past at the address that it names.
 
-use askama::{Template, filters::HtmlSafe};
-use payouts::{history::Subject, store::Store};
+use std::{sync::Arc, time::Duration};
 
-use super::show::{HashRate, Number};
+use askama::{Template, filters::HtmlSafe};
+use payouts::history::Subject;
+
+use super::{
+    Pages,
+    kept::Kept,
+    show::{HashRate, Number},
+};
 use crate::operations::{
     Refusal,
-    history::{SpanName, Whole, wholes},
+    history::{HistoryReport, SpanName, Whole, history, wholes},
 };
+
+/// For so long a past is shown as it was: it goes on every half a minute.
+const LASTS: Duration = Duration::from_secs(15);
+/// Pasts that are kept.
+const MOST: usize = 1_024;
+/// Pasts that are read at a time: the pool has other things to do.
+const AT_A_TIME: usize = 2;
+
+/// The pasts that pages show, read once for all who look.
+#[derive(Debug)]
+pub(super) struct Pasts {
+    rows: Kept<Subject, Vec<SpanRow>>,
+    reports: Kept<(Subject, SpanName), HistoryReport>,
+}
+
+impl Default for Pasts {
+    fn default() -> Pasts {
+        Pasts { rows: Kept::new(LASTS, MOST, AT_A_TIME), reports: Kept::new(LASTS, MOST, AT_A_TIME) }
+    }
+}
+
+impl Pasts {
+    /// Returns what a chart draws.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub(super) async fn report(
+        &self,
+        pages: &Pages,
+        subject: Subject,
+        span: SpanName,
+    ) -> Result<Arc<HistoryReport>, Refusal> {
+        self.reports.value(&(subject, span), history(&*pages.store, subject, span)).await
+    }
+}
 
 /// A chart of somebody's past. Safe in HTML as it stands.
 #[derive(Clone, Debug, Template)]
@@ -17,7 +59,7 @@ use crate::operations::{
 pub(super) struct Chart {
     /// Where the past is: an address of this site that takes `?span=`.
     url: String,
-    rows: Vec<SpanRow>,
+    rows: Arc<Vec<SpanRow>>,
 }
 
 impl HtmlSafe for Chart {}
@@ -43,9 +85,12 @@ impl Chart {
     /// # Errors
     ///
     /// When the store cannot be read.
-    pub(super) async fn new(store: &dyn Store, subject: Subject, url: impl Into<String>) -> Result<Chart, Refusal> {
-        let rows = wholes(store, subject).await?.into_iter().map(SpanRow::from).collect();
-        Ok(Chart { url: url.into(), rows })
+    pub(super) async fn new(pages: &Pages, subject: Subject, url: impl Into<String>) -> Result<Chart, Refusal> {
+        let rows = async {
+            let wholes = wholes(&*pages.store, subject).await?;
+            Ok(wholes.into_iter().map(SpanRow::from).collect())
+        };
+        Ok(Chart { url: url.into(), rows: pages.pasts.rows.value(&subject, rows).await? })
     }
 
     /// Returns what is told of each span, the shortest first.

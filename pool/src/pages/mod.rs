@@ -54,6 +54,7 @@ pub struct Pages {
     sessions: Arc<Sessions>,
     about: Arc<About>,
     figures: Arc<routes::Figures>,
+    pasts: Arc<chart::Pasts>,
     tests: routes::Tests,
 }
 
@@ -86,6 +87,7 @@ impl Pages {
             sessions,
             about: Arc::new(about),
             figures: Arc::default(),
+            pasts: Arc::default(),
             tests: routes::Tests::default(),
         }
     }

@@ -435,3 +435,19 @@ async fn test_of_a_device_begins_where_the_browser_can_load_it_again() {
     assert!(over.html.contains("The test is over") && !over.html.contains("http-equiv"), "{}", over.html);
     assert_eq!(fixture.get(&format!("/m/{STRANGER}/test/events?since=0&at=0"), "").await.status, 204);
 }
+
+#[tokio::test]
+async fn past_that_a_chart_draws_is_open_like_the_page_that_it_is_on() {
+    let fixture = Fixture::new(false).await;
+    let (_, token) = fixture.token("alice", Grant::View).await;
+    let (_, session) = fixture.log_in(&token, "/").await;
+    let got = fixture.get("/history.json?span=1y", &session).await;
+    assert!(got.status.is_success() && got.html.contains("\"span\":\"1y\""), "{}", got.html);
+    assert!(fixture.get("/", &session).await.html.contains("data-chart=\"/history.json\""));
+    let path = format!("/m/{ADDRESS}/history.json");
+    for (query, status) in [("", 200), ("?span=5m", 200), ("?worker=nobody", 404), ("?span=2h", 400)] {
+        assert_eq!(fixture.get(&format!("{path}{query}"), "").await.status, status, "{query}");
+    }
+    assert_eq!(fixture.get(&format!("/m/{STRANGER}/history.json"), "").await.status, 404);
+    assert!(fixture.get(&format!("/m/{ADDRESS}"), "").await.html.contains(&format!("data-chart=\"{path}\"")));
+}

@@ -74,7 +74,7 @@ async fn home(pages: &Pages, viewer: &Viewer) -> Result<Home, Refusal> {
     Ok(Home {
         up: Span((now_ms - pages.live.started_at_ms).max(0) / 1_000),
         health: health::check(pages, &counted, &screening, now_ms),
-        chart: Chart::new(store, Subject::Pool, "/history.json").await?,
+        chart: Chart::new(pages, Subject::Pool, "/history.json").await?,
         workers: workers_up(store, None).await?,
         luck: Luck::now(pages, now_ms).await?,
         accepted,

@@ -20,6 +20,7 @@ use axum::{
     response::Response,
     routing::get,
 };
+use payouts::history::Subject;
 
 use self::{
     connect::Connect,
@@ -32,6 +33,7 @@ use crate::{
     operations::Refusal,
     pages::{
         Pages,
+        chart::Chart,
         fields::Fields,
         frame::{self, Frame},
         miners::Miner,
@@ -42,6 +44,7 @@ use crate::{
 pub(super) fn routes() -> Router<Pages> {
     Router::new()
         .route("/m/{miner}", get(show))
+        .route("/m/{miner}/history.json", get(super::history::miner))
         .route("/m/{miner}/payouts", get(why::payouts))
         .route("/m/{miner}/payouts/{payout}", get(why::payout))
         .route("/m/{miner}/blocks", get(why::blocks))
@@ -72,7 +75,7 @@ struct Overview {
     nav: Nav,
     name: Option<String>,
     address: String,
-    figures: Option<(Work, Money)>,
+    figures: Option<(Work, Money, Chart)>,
     live: Live,
     connect: Connect,
 }
@@ -91,7 +94,9 @@ async fn overview(pages: &Pages, miner: &Miner, fields: &Fields) -> Result<Overv
     let figures = match &miner.account {
         Some(account) => {
             let figures = pages.figures.of(pages, account).await?;
-            Some((Work::new(&figures, &live), Money::new(&figures, pages, account).await?))
+            let url = format!("{}/history.json", miner.path());
+            let chart = Chart::new(pages, Subject::Account(account.id), url).await?;
+            Some((Work::new(&figures, &live), Money::new(&figures, pages, account).await?, chart))
         }
         None => None,
     };
