@@ -82,31 +82,43 @@ impl Target {
     ///
     /// If one of them is not there, does not start, or gives no job in time.
     pub fn start(program: Program, chain: Chain) -> anyhow::Result<Self> {
+        match program {
+            Program::Adit => Self::start_adit(chain, |_| Ok(())),
+            Program::Reference => Self::start_reference(chain),
+        }
+    }
+
+    /// Starts Adit as [`start`](Self::start) does, after something was done to its folder.
+    ///
+    /// # Errors
+    ///
+    /// Likewise, or if that fails.
+    pub fn start_adit(chain: Chain, prepare: impl FnOnce(&adit::Pool) -> anyhow::Result<()>) -> anyhow::Result<Self> {
+        let node = NodeOptions::new().chain(chain).start()?;
+        let mut pool = adit::Pool::init(&node)?;
+        configure(&mut pool);
+        prepare(&pool)?;
+        pool.start()?;
+        let target = Self { pool: Pool::Adit(Box::new(pool)), node, _folder: None, coins: Coins::new(chain) };
+        target.wait_for_job()?;
+        Ok(target)
+    }
+
+    fn start_reference(chain: Chain) -> anyhow::Result<Self> {
         let coins = Coins::new(chain);
-        let target = match program {
-            Program::Adit => {
-                let node = NodeOptions::new().chain(chain).start()?;
-                let mut pool = adit::Pool::init(&node)?;
-                configure(&mut pool);
-                pool.start()?;
-                Self { pool: Pool::Adit(Box::new(pool)), node, _folder: None, coins }
-            }
-            Program::Reference => {
-                let folder = tempfile::Builder::new().prefix("load-node").tempdir()?;
-                let node = ReferencePool::node_options(chain, folder.path()).start()?;
-                if chain == Chain::Regtest {
-                    // With the genesis block alone, which is years old, the node's mining interface gives no template.
-                    node.mine(1)?;
-                }
-                let options = ReferencePoolOptions {
-                    shares_per_minute: f64::from(SHARES_PER_MINUTE),
-                    log: "error".into(),
-                    ..ReferencePoolOptions::default()
-                };
-                let pool = ReferencePool::start_with(chain, folder.path(), &coins.address(), &options)?;
-                Self { pool: Pool::Reference(Box::new(pool)), node, _folder: Some(folder), coins }
-            }
+        let folder = tempfile::Builder::new().prefix("load-node").tempdir()?;
+        let node = ReferencePool::node_options(chain, folder.path()).start()?;
+        if chain == Chain::Regtest {
+            // With the genesis block alone, which is years old, the node's mining interface gives no template.
+            node.mine(1)?;
+        }
+        let options = ReferencePoolOptions {
+            shares_per_minute: f64::from(SHARES_PER_MINUTE),
+            log: "error".into(),
+            ..ReferencePoolOptions::default()
         };
+        let pool = ReferencePool::start_with(chain, folder.path(), &coins.address(), &options)?;
+        let target = Self { pool: Pool::Reference(Box::new(pool)), node, _folder: Some(folder), coins };
         target.wait_for_job()?;
         Ok(target)
     }

@@ -6,15 +6,17 @@ use std::{
 };
 
 use anyhow::Context;
+use bitcoin::Address;
 use bitcoind_regtest::Chain;
 use hdrhistogram::Histogram;
+use jiff::Timestamp;
+use payouts::SqliteStore;
 use serde::{Deserialize, Serialize};
 use tests::{
+    adit::Pool,
     dashboard::Session,
-    load::{
-        Load, Meanwhile, meanwhile,
-        target::{Program, Target},
-    },
+    load::{Load, Meanwhile, meanwhile, target::Target},
+    past::{self, Extent},
 };
 
 use crate::{machine::Machine, page};
@@ -25,6 +27,8 @@ const CONNECTIONS: usize = 5_000;
 const SHARES_PER_SECOND: f64 = 0.1;
 /// How long shares come before it is measured: until each channel has sent some.
 const WARM_UP: Duration = Duration::from_secs(30);
+/// What the pool has behind it.
+const PAST: Extent = Extent { accounts: 500, workers: 10, days: 365, until_ms: 0 };
 /// Requests of each page, one after the other on one connection.
 const REQUESTS: usize = 200;
 /// What the median of each must stay below, in milliseconds.
@@ -32,18 +36,34 @@ const BOUND_MS: f64 = 50.0;
 /// What costs the pool next to nothing: beside it, the others are seen.
 const FLOOR: &str = "/assets/icon.svg";
 /// Pages and routes; `{miner}` becomes the address that all channels work for.
-const PATHS: [&str; 14] = [
+const PATHS: [&str; 30] = [
     FLOOR,
     "/",
+    "/connections",
+    "/connections/ended",
     "/blocks",
     "/payouts",
-    "/log-in",
+    "/accounts",
+    "/accounts/{miner}",
+    "/ledger",
+    "/settings",
+    "/tokens",
+    "/audit",
+    "/help",
+    "/m/{miner}",
+    "/m/{miner}/payouts",
+    "/m/{miner}/blocks",
+    "/connect",
     "/metrics",
     "/api/openapi.json",
     "/api/v1/pool",
+    "/api/v1/history?span=1y",
+    "/api/v1/connections",
+    "/api/v1/channels",
+    "/api/v1/workers",
     "/api/v1/accounts",
-    "/api/v1/accounts/{miner}",
     "/api/v1/accounts/{miner}/workers",
+    "/api/v1/accounts/{miner}/history?span=1y",
     "/api/v1/blocks",
     "/api/v1/payouts",
     "/api/v1/ledger/entries",
@@ -75,11 +95,15 @@ struct PageTime {
 #[allow(clippy::print_stdout)]
 pub(crate) fn measure() -> anyhow::Result<PageResults> {
     let machine = Machine::describe()?;
-    let target = Target::start(Program::Adit, Chain::Signet)?;
+    let mut miners = Vec::new();
+    let target = Target::start_adit(Chain::Regtest, |pool| {
+        miners = write_past(pool)?;
+        Ok(())
+    })?;
+    let miner = miners.first().context("the past has accounts")?.to_string();
     let pool = target.adit().context("the target is Adit")?;
-    let (url, token, user) = (pool.api_url()?, pool.first_token(), target.user());
-    let miner = user.split('.').next().unwrap_or_default();
-    let load = Load { connections: CONNECTIONS, ..target.load()? };
+    let (url, token) = (pool.api_url()?, pool.first_token());
+    let load = Load { connections: CONNECTIONS, user: format!("{miner}.rig{{}}"), ..target.load()? };
     let mode = Meanwhile { per_second: SHARES_PER_SECOND, warm_up: WARM_UP };
     let pages = meanwhile(&load, mode, || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -87,7 +111,7 @@ pub(crate) fn measure() -> anyhow::Result<PageResults> {
             let session = Session::log_in(&url, token).await?;
             let mut pages = Vec::new();
             for path in PATHS {
-                let time = ask(&session, &path.replace("{miner}", miner), token).await?;
+                let time = ask(&session, &path.replace("{miner}", &miner), token).await?;
                 println!("{:<40} {:>8} B {:>8} us {:>8} us", path, time.bytes, time.median_us, time.p99_us);
                 pages.push(PageTime { path: path.to_owned(), ..time });
             }
@@ -95,6 +119,15 @@ pub(crate) fn measure() -> anyhow::Result<PageResults> {
         })
     })?;
     Ok(PageResults { machine, pages })
+}
+
+/// Gives the pool a year of many accounts and workers, and returns their addresses.
+fn write_past(pool: &Pool) -> anyhow::Result<Vec<Address>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let store = SqliteStore::open(&pool.database()).await?;
+        past::write(&store, Extent { until_ms: Timestamp::now().as_millisecond(), ..PAST }).await
+    })
 }
 
 async fn ask(session: &Session, path: &str, token: &str) -> anyhow::Result<PageTime> {
@@ -117,10 +150,12 @@ pub(crate) fn section(text: &mut String, results: &PageResults) -> std::fmt::Res
     writeln!(
         text,
         "`bench --pages`: {REQUESTS} requests for each, one after the other on one connection, while {} channels send a share \
-         every {:.0} s. The icon, which costs the pool next to nothing, is the floor of the others. At most {BOUND_MS:.0} ms \
-         are allowed at the median.\n",
+         every {:.0} s, on a pool that has {} days of {} workers in its history. The icon, which costs the pool next to nothing, \
+         is the floor of the others. At most {BOUND_MS:.0} ms are allowed at the median.\n",
         page::thousands(CONNECTIONS as u64),
         1.0 / SHARES_PER_SECOND,
+        PAST.days,
+        page::thousands(u64::from(PAST.accounts) * u64::from(PAST.workers)),
     )?;
     writeln!(text, "| page | kB | median | p99 | |\n|---|--:|--:|--:|---|")?;
     for PageTime { path, bytes, median_us, p99_us } in &results.pages {
