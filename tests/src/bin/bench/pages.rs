@@ -35,21 +35,12 @@ const REQUESTS: usize = 200;
 const BOUND_MS: f64 = 50.0;
 /// What costs the pool next to nothing: beside it, the others are seen.
 const FLOOR: &str = "/assets/icon.svg";
-/// Pages and routes; `{miner}` becomes the address that all channels work for.
-const PATHS: [&str; 30] = [
+/// Pages and routes beside those to which the dashboard has a way; `{miner}` becomes the address that all channels work for.
+const PATHS: [&str; 20] = [
     FLOOR,
     "/",
-    "/connections",
     "/connections/ended",
-    "/blocks",
-    "/payouts",
-    "/accounts",
-    "/accounts/{miner}",
-    "/ledger",
-    "/settings",
-    "/tokens",
-    "/audit",
-    "/help",
+    "/bans",
     "/m/{miner}",
     "/m/{miner}/payouts",
     "/m/{miner}/blocks",
@@ -66,7 +57,6 @@ const PATHS: [&str; 30] = [
     "/api/v1/accounts/{miner}/history?span=1y",
     "/api/v1/blocks",
     "/api/v1/payouts",
-    "/api/v1/ledger/entries",
 ];
 
 /// What was measured.
@@ -110,10 +100,12 @@ pub(crate) fn measure() -> anyhow::Result<PageResults> {
         runtime.block_on(async {
             let session = Session::log_in(&url, token).await?;
             let mut pages = Vec::new();
-            for path in PATHS {
+            let mut paths: Vec<String> = PATHS.map(str::to_owned).into();
+            paths.extend(ways(&session.read("/", None).await?));
+            for path in paths {
                 let time = ask(&session, &path.replace("{miner}", &miner), token).await?;
                 println!("{:<40} {:>8} B {:>8} us {:>8} us", path, time.bytes, time.median_us, time.p99_us);
-                pages.push(PageTime { path: path.to_owned(), ..time });
+                pages.push(PageTime { path, ..time });
             }
             Ok(pages)
         })
@@ -128,6 +120,14 @@ fn write_past(pool: &Pool) -> anyhow::Result<Vec<Address>> {
         let store = SqliteStore::open(&pool.database()).await?;
         past::write(&store, Extent { until_ms: Timestamp::now().as_millisecond(), ..PAST }).await
     })
+}
+
+/// The pages to which a page has a way, beside the first.
+fn ways(page: &str) -> Vec<String> {
+    let between = |text: &str, begin: &str, end: &str| Some(text.split_once(begin)?.1.split_once(end)?.0.to_owned());
+    let nav = between(page, "<nav", "</nav>").unwrap_or_default();
+    let paths = nav.split("href=\"").skip(1).filter_map(|rest| rest.split_once('"'));
+    paths.map(|(path, _)| path.to_owned()).filter(|path| path != "/").collect()
 }
 
 async fn ask(session: &Session, path: &str, token: &str) -> anyhow::Result<PageTime> {
