@@ -90,6 +90,19 @@ pub enum LedgerAccount {
     NetworkFee,
 }
 
+impl LedgerAccount {
+    /// Returns those of a miner's account.
+    pub fn of_miner(account: AccountId) -> [LedgerAccount; 5] {
+        [
+            Self::MinerImmature(account),
+            Self::MinerPayable(account),
+            Self::MinerDebt(account),
+            Self::Held(account),
+            Self::Blocked(account),
+        ]
+    }
+}
+
 impl fmt::Display for LedgerAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -182,6 +195,11 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
+    /// Returns all kinds.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().map(|(kind, _)| kind)
+    }
+
     const ALL: [(Self, &'static str); 18] = [
         (Self::BlockFound, "block_found"),
         (Self::Matured, "matured"),

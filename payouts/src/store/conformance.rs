@@ -50,6 +50,7 @@ mod pages;
 mod payouts;
 mod periods;
 mod sales;
+mod search;
 mod shares;
 
 pub(crate) use access::*;
@@ -59,6 +60,7 @@ pub(crate) use pages::*;
 pub(crate) use payouts::*;
 pub(crate) use periods::*;
 pub(crate) use sales::*;
+pub(crate) use search::*;
 pub(crate) use shares::*;
 
 type AnyStore = Arc<dyn Store>;
@@ -453,6 +455,10 @@ macro_rules! for_each_requirement {
             an_address_has_one_account,
             pages_of_blocks_and_batches_follow_each_other,
             postings_of_an_account_are_its_own_alone,
+            accounts_are_found_by_parts_of_their_address_and_name,
+            entries_are_found_by_kind_and_account_in_both_orders,
+            balances_are_summed_by_class,
+            audit_log_is_found_by_actor_and_action,
             token_is_found_by_its_hash_until_and_after_it_is_revoked,
             tokens_in_force_have_labels_of_their_own,
             last_use_of_a_token_never_goes_back,

@@ -41,6 +41,7 @@ mod history;
 mod outage;
 mod pages;
 pub mod postgres;
+mod search;
 pub mod sqlite;
 
 pub use access::AccessStore;
@@ -48,6 +49,7 @@ pub use error::StoreError;
 pub use history::{HistoryStep, HistoryStore};
 pub use outage::Outage;
 pub use pages::{AccountCredit, AccountPayment, AccountPosting, PageStore};
+pub use search::{AccountLine, AuditFilter, BalanceSum, EntryFilter, EntryLine, EntryRange, SearchStore};
 
 /// One entry and the rows that belong to it, stored together or not at all.
 #[derive(Clone, Debug)]
@@ -188,7 +190,7 @@ pub enum Commit {
 ///
 /// What a call returned as done is durable. All lists that can grow without end are read in pages.
 #[async_trait]
-pub trait Store: AccessStore + HistoryStore + PageStore + Debug + Send + Sync {
+pub trait Store: AccessStore + HistoryStore + PageStore + SearchStore + Debug + Send + Sync {
     /// Counts a start of the pool and returns the count, from 1.
     async fn begin_session(&self) -> Result<i64, StoreError>;
 

@@ -29,8 +29,8 @@ use payouts::{
     scheme::{beneficiary::Wishes, pps::Earned},
     share::{Appended, JobTerms, JobWork, Segment, SegmentSize, ShareGroup, ShareSeq, ShareTotals, Work, WorkerTotals},
     store::{
-        AccessStore, AccountCredit, AccountPayment, AccountPosting, Change, Commit, HistoryStep, HistoryStore,
-        PageStore, Row,
+        AccessStore, AccountCredit, AccountLine, AccountPayment, AccountPosting, AuditFilter, BalanceSum, Change,
+        Commit, EntryFilter, EntryLine, EntryRange, HistoryStep, HistoryStore, PageStore, Row, SearchStore,
     },
 };
 use serde_json::Value;
@@ -283,6 +283,44 @@ impl PageStore for FallibleStore {
 
     async fn register_rows_of(&self, delivery: OutPoint) -> Result<Vec<RegisterRow>, StoreError> {
         self.call(Call::Read, self.inner.register_rows_of(delivery)).await
+    }
+}
+
+#[async_trait]
+impl SearchStore for FallibleStore {
+    async fn account_lines(&self, text: &str, after: AccountId, limit: u32) -> Result<Vec<AccountLine>, StoreError> {
+        self.call(Call::Read, self.inner.account_lines(text, after, limit)).await
+    }
+
+    async fn entries_where(
+        &self,
+        wanted: &EntryFilter,
+        range: EntryRange,
+        limit: u32,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.call(Call::Read, self.inner.entries_where(wanted, range, limit)).await
+    }
+
+    async fn entry_lines(
+        &self,
+        wanted: &EntryFilter,
+        range: EntryRange,
+        limit: u32,
+    ) -> Result<Vec<EntryLine>, StoreError> {
+        self.call(Call::Read, self.inner.entry_lines(wanted, range, limit)).await
+    }
+
+    async fn balance_sums(&self) -> Result<Vec<BalanceSum>, StoreError> {
+        self.call(Call::Read, self.inner.balance_sums()).await
+    }
+
+    async fn audit_where(
+        &self,
+        wanted: &AuditFilter,
+        before: Option<AuditSeq>,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, StoreError> {
+        self.call(Call::Read, self.inner.audit_where(wanted, before, limit)).await
     }
 }
 

@@ -206,7 +206,7 @@ fn token(row: &SqlRow) -> Result<Token, StoreError> {
     })
 }
 
-fn audit_row(row: &SqlRow) -> Result<AuditRow, StoreError> {
+pub(super) fn audit_row(row: &SqlRow) -> Result<AuditRow, StoreError> {
     let ended_at_ms: Option<i64> = row.try_get("ended_at_ms")?;
     let outcome = match ended_at_ms {
         Some(at_ms) => Some(AuditOutcome { at_ms, text: row.try_get("outcome")? }),

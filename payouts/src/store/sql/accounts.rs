@@ -92,7 +92,7 @@ pub(super) async fn name(
     Ok(Naming::Done)
 }
 
-fn account(row: &SqlRow) -> Result<Account, StoreError> {
+pub(super) fn account(row: &SqlRow) -> Result<Account, StoreError> {
     let name: Option<String> = row.try_get("name")?;
     let name = name.map(|name| name.parse().map_err(|_| corrupt("account_names", &name))).transpose()?;
     Ok(Account {

@@ -144,15 +144,11 @@ pub(super) async fn page(pool: &Pool, after: EntrySeq, limit: u32) -> Result<Vec
     with_postings(pool, &rows).await
 }
 
-/// Reads entries, given in their order, together with their postings.
-async fn with_postings(pool: &Pool, rows: &[SqlRow]) -> Result<Vec<Entry>, StoreError> {
+/// Reads entries together with their postings.
+pub(super) async fn with_postings(pool: &Pool, rows: &[SqlRow]) -> Result<Vec<Entry>, StoreError> {
     let mut entries = rows.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
-    let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(entries) };
-    let (first, last) = (first.seq.get(), last.seq.get());
-    let select =
-        sqlx::query("SELECT entry, account, sat FROM postings WHERE entry BETWEEN $1 AND $2 ORDER BY entry, line");
     let mut postings: BTreeMap<EntrySeq, Vec<Posting>> = BTreeMap::new();
-    for row in select.bind(first).bind(last).fetch_all(pool).await? {
+    for row in postings_of(pool, &entries).await? {
         let account = parsed("postings", &row, "account")?;
         let amount = SignedAmount::from_sat(row.try_get("sat")?);
         postings.entry(EntrySeq::new(row.try_get("entry")?)).or_default().push(Posting { account, amount });
@@ -161,6 +157,28 @@ async fn with_postings(pool: &Pool, rows: &[SqlRow]) -> Result<Vec<Entry>, Store
         entry.postings = postings.remove(&entry.seq).unwrap_or_default();
     }
     Ok(entries)
+}
+
+/// Reads the postings of entries: at once if they follow each other, and else a statement's worth at a time.
+async fn postings_of(pool: &Pool, entries: &[Entry]) -> Result<Vec<SqlRow>, StoreError> {
+    let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(Vec::new()) };
+    let (oldest, newest) = (first.seq.min(last.seq).get(), first.seq.max(last.seq).get());
+    if newest - oldest < entries.len() as i64 {
+        let select =
+            sqlx::query("SELECT entry, account, sat FROM postings WHERE entry BETWEEN $1 AND $2 ORDER BY entry, line");
+        return Ok(select.bind(oldest).bind(newest).fetch_all(pool).await?);
+    }
+    let mut rows = Vec::new();
+    for chunk in entries.chunks(ROWS_PER_INSERT) {
+        let mut select = QueryBuilder::<Db>::new("SELECT entry, account, sat FROM postings WHERE entry IN (");
+        let mut numbers = select.separated(", ");
+        for entry in chunk {
+            numbers.push_bind(entry.seq.get());
+        }
+        select.push(") ORDER BY entry, line");
+        rows.extend(select.build().persistent(false).fetch_all(pool).await?);
+    }
+    Ok(rows)
 }
 
 fn entry(row: &SqlRow) -> Result<Entry, StoreError> {

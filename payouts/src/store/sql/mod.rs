@@ -54,6 +54,7 @@ mod reserve;
 mod restraints;
 pub(in crate::store) mod rows;
 mod schedule;
+mod search;
 mod settings;
 pub(in crate::store) mod shares;
 mod windows;

@@ -122,14 +122,7 @@ impl PageStore for Backend {
 
 /// The names of an account's ledger accounts.
 fn names(account: AccountId) -> [String; 5] {
-    let accounts = [
-        LedgerAccount::MinerImmature(account),
-        LedgerAccount::MinerPayable(account),
-        LedgerAccount::MinerDebt(account),
-        LedgerAccount::Held(account),
-        LedgerAccount::Blocked(account),
-    ];
-    accounts.map(|account| account.to_string())
+    LedgerAccount::of_miner(account).map(|account| account.to_string())
 }
 
 fn posting(row: &SqlRow) -> Result<AccountPosting, StoreError> {

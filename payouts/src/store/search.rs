@@ -1,0 +1,132 @@
+//! What operators look for in a store: lists with what each item comes to, and only those items that are wanted.
+
+use async_trait::async_trait;
+use bitcoin::{Amount, SignedAmount};
+
+use super::StoreError;
+use crate::{
+    access::{AuditRow, AuditSeq},
+    account::{Account, AccountId},
+    ledger::{Entry, EntryKind, EntrySeq, LedgerAccount},
+    payout::Restraint,
+};
+
+/// An account with what the books have of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountLine {
+    /// The account.
+    pub account: Account,
+    /// What is credited to it of blocks that are not mature.
+    pub immature: SignedAmount,
+    /// What it is due.
+    pub payable: SignedAmount,
+    /// What operators keep back.
+    pub held: SignedAmount,
+    /// What may not be paid.
+    pub blocked: SignedAmount,
+    /// What it was paid beyond its credits.
+    pub debt: SignedAmount,
+    /// The balance from which it is paid, if it has one of its own.
+    pub threshold: Option<Amount>,
+    /// Why it is not paid, if it is not.
+    pub restraint: Option<Restraint>,
+}
+
+/// Which entries of the ledger are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntryFilter {
+    /// Those of a kind alone.
+    pub kind: Option<EntryKind>,
+    /// Those alone that post to one of these; to any, if none is named.
+    pub accounts: Vec<LedgerAccount>,
+}
+
+/// In which order entries are wanted, and where to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryRange {
+    /// The oldest first: those after this one.
+    After(EntrySeq),
+    /// The newest first: those before this one, or all.
+    Before(Option<EntrySeq>),
+}
+
+/// An entry in a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryLine {
+    /// Its place.
+    pub seq: EntrySeq,
+    /// What it records.
+    pub kind: EntryKind,
+    /// What it is about.
+    pub key: String,
+    /// The entry that it undoes.
+    pub corrects: Option<EntrySeq>,
+    /// When it was posted, in milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// How many postings it has.
+    pub postings: u64,
+    /// The sum of its debits, which is that of its credits.
+    pub amount: Amount,
+}
+
+/// What all ledger accounts of a class have together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BalanceSum {
+    /// The class: the name of the account, without whose or which it is.
+    pub class: String,
+    /// How many accounts of it were ever posted to.
+    pub accounts: u64,
+    /// The sum of their balances.
+    pub sum: SignedAmount,
+}
+
+/// Which rows of the audit log are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Those alone whose actor has this text in him, in capitals or not.
+    pub actor: String,
+    /// Those alone whose action has this text in it, in capitals or not.
+    pub action: String,
+}
+
+impl EntryFilter {
+    /// Those that post to one of the ledger accounts of a miner.
+    pub fn of_account(account: AccountId) -> EntryFilter {
+        EntryFilter { kind: None, accounts: LedgerAccount::of_miner(account).to_vec() }
+    }
+}
+
+/// The part of a store in which operators look for something.
+#[async_trait]
+pub trait SearchStore {
+    /// Returns accounts after `after` in the order of their numbers, whose address or name has `text` in it, in capitals or
+    /// not; all, if it is empty.
+    async fn account_lines(&self, text: &str, after: AccountId, limit: u32) -> Result<Vec<AccountLine>, StoreError>;
+
+    /// Returns entries that are wanted, with their postings.
+    async fn entries_where(
+        &self,
+        wanted: &EntryFilter,
+        range: EntryRange,
+        limit: u32,
+    ) -> Result<Vec<Entry>, StoreError>;
+
+    /// Returns entries that are wanted, in lines.
+    async fn entry_lines(
+        &self,
+        wanted: &EntryFilter,
+        range: EntryRange,
+        limit: u32,
+    ) -> Result<Vec<EntryLine>, StoreError>;
+
+    /// Returns what the ledger accounts of each class have together, in the order of the classes' names.
+    async fn balance_sums(&self) -> Result<Vec<BalanceSum>, StoreError>;
+
+    /// Returns rows of the audit log that are wanted before `before`, newest first.
+    async fn audit_where(
+        &self,
+        wanted: &AuditFilter,
+        before: Option<AuditSeq>,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, StoreError>;
+}
