@@ -11,6 +11,7 @@ mod nodes;
 
 use serde::Serialize;
 
+pub use self::machine::{LEAST_ROOM, LITTLE_ROOM, free_space};
 use crate::config::Config;
 
 /// What is looked at.

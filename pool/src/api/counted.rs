@@ -3,36 +3,52 @@
 use crate::metrics::Metrics;
 
 /// A reading of all metrics.
-pub(super) struct Counted(String);
+pub(crate) struct Counted(String);
 
 /// Shares that were judged alike since the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Judged {
+pub(crate) struct Judged {
     /// What the miner is told; nothing for right ones.
-    pub(super) code: String,
+    pub(crate) code: String,
     /// How many.
-    pub(super) count: u64,
+    pub(crate) count: u64,
 }
 
 impl Counted {
     /// Reads all metrics.
-    pub(super) fn now(metrics: &Metrics) -> Counted {
+    pub(crate) fn now(metrics: &Metrics) -> Counted {
         Counted(metrics.text())
     }
 
+    /// Takes a text for a reading.
+    #[cfg(test)]
+    pub(crate) fn of_text(text: String) -> Counted {
+        Counted(text)
+    }
+
     /// Returns the value of a series, as it is written with its labels.
-    pub(super) fn value(&self, series: &str) -> Option<f64> {
+    pub(crate) fn value(&self, series: &str) -> Option<f64> {
         self.0.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.trim().parse().ok())
     }
 
+    /// Returns the values of a metric by the text of its one label.
+    pub(crate) fn of_label(&self, name: &str, label: &str) -> Vec<(&str, f64)> {
+        let lines = self.0.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.strip_prefix(label));
+        let pairs = lines.filter_map(|line| {
+            let (text, value) = line.strip_prefix("=\"")?.split_once("\"} ")?;
+            Some((text, value.trim().parse().ok()?))
+        });
+        pairs.collect()
+    }
+
     /// Returns how many shares were right since the start.
-    pub(super) fn accepted(&self) -> u64 {
+    pub(crate) fn accepted(&self) -> u64 {
         self.value("adit_shares_total{result=\"accepted\",code=\"\"}").map_or(0, |count| count as u64)
     }
 
     /// Returns the shares that were refused since the start, by what the miner is told, most first; none of which there is
     /// none.
-    pub(super) fn refused(&self) -> Vec<Judged> {
+    pub(crate) fn refused(&self) -> Vec<Judged> {
         let lines = self.0.lines().filter_map(|line| line.strip_prefix("adit_shares_total{result=\"refused\",code=\""));
         let mut refused: Vec<Judged> = lines
             .filter_map(|line| {

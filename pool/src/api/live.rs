@@ -1,7 +1,8 @@
 //! What the API knows of the running pool beside its books: read-only views, which are there once the pool has them.
 
 use std::{
-    sync::{Arc, OnceLock},
+    path::PathBuf,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -42,9 +43,13 @@ pub struct Live {
     pub roster: Arc<Roster>,
     /// What happens.
     pub events: Arc<Events>,
+    /// The data folder, if it is known.
+    pub(super) folder: Option<PathBuf>,
     newest: watch::Sender<Option<Seen>>,
     longest: Duration,
     books: OnceLock<Arc<Books>>,
+    /// Since when there has been a found block on its way, as far as somebody looked.
+    pending_since: Mutex<Option<Instant>>,
 }
 
 impl Live {
@@ -53,13 +58,30 @@ impl Live {
         let started_at_ms = Timestamp::now().as_millisecond();
         let (roster, events) = (Arc::default(), Arc::default());
         let (newest, longest) = (watch::Sender::new(None), refresh * LIVE_INTERVALS);
-        Live { metrics, started_at_ms, network, roster, events, newest, longest, books: OnceLock::new() }
+        Live {
+            metrics,
+            started_at_ms,
+            network,
+            roster,
+            events,
+            folder: None,
+            newest,
+            longest,
+            books: OnceLock::new(),
+            pending_since: Mutex::default(),
+        }
     }
 
     /// Takes the roster of the miners' port.
     #[must_use]
     pub fn with_roster(self, roster: Arc<Roster>) -> Live {
         Live { roster, ..self }
+    }
+
+    /// Says where the pool writes, so that the room there can be looked at.
+    #[must_use]
+    pub fn with_folder(self, folder: PathBuf) -> Live {
+        Live { folder: Some(folder), ..self }
     }
 
     /// Follows the templates until the pool shuts down.
@@ -96,17 +118,28 @@ impl Live {
         self.newest.borrow().clone()
     }
 
-    /// Tells whether there is a template, and no older than a live node would leave it.
+    /// Returns the newest template if it is no older than a live node would leave it.
     ///
     /// # Errors
     ///
     /// What is missing.
-    pub fn check_ready(&self, now: Instant) -> Result<(), String> {
+    pub fn check_ready(&self, now: Instant) -> Result<Seen, String> {
         let Some(seen) = self.newest() else { return Err("the pool waits for its node, see its log".to_owned()) };
         let age = now.saturating_duration_since(seen.at);
         if age > self.longest {
             return Err(format!("the node has given no template for {} s", age.as_secs()));
         }
-        Ok(())
+        Ok(seen)
+    }
+
+    /// Notes whether a found block is on its way, and returns for how long there has been one, as far as is known.
+    pub(super) fn pending_for(&self, is_pending: bool, now: Instant) -> Duration {
+        let mut since = self.pending_since.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_pending {
+            now.saturating_duration_since(*since.get_or_insert(now))
+        } else {
+            *since = None;
+            Duration::ZERO
+        }
     }
 }

@@ -7,7 +7,9 @@
 //! `rules`), its key if it moves money (`idempotency`), and then its handler in `routes`.
 
 mod auth;
+pub(crate) mod counted;
 mod extract;
+pub(crate) mod health;
 mod idempotency;
 mod limits;
 mod listener;

@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr, os::unix::fs::MetadataExt, path::Path};
 
 use bitcoin::Network;
 use nix::{
+    errno::Errno,
     sys::{
         resource::{Resource, getrlimit},
         statvfs::statvfs,
@@ -20,9 +21,9 @@ use crate::{
 };
 
 /// Below this much room, the books cannot be kept for long. In bytes.
-const LEAST_ROOM: u64 = 512 << 20;
+pub const LEAST_ROOM: u64 = 512 << 20;
 /// Below this much room, it is time to do something. In bytes.
-const LITTLE_ROOM: u64 = 5 << 30;
+pub const LITTLE_ROOM: u64 = 5 << 30;
 
 pub(super) async fn check(config: &Config) -> Vec<Finding> {
     let mut findings = vec![data_folder(&config.data_dir), disk_space(&config.data_dir)];
@@ -56,13 +57,20 @@ fn data_folder(folder: &Path) -> Finding {
 
 fn disk_space(folder: &Path) -> Finding {
     let shown = folder.display();
-    let free = match statvfs(folder) {
-        Ok(disk) => disk.blocks_available().saturating_mul(disk.fragment_size()),
-        Err(error) => {
-            return Finding::warning(CheckId::DiskSpace, format!("{shown}: free space is not known: {}", error.desc()));
-        }
-    };
-    judge_space(&shown.to_string(), free)
+    match free_space(folder) {
+        Ok(free) => judge_space(&shown.to_string(), free),
+        Err(error) => Finding::warning(CheckId::DiskSpace, format!("{shown}: free space is not known: {error}")),
+    }
+}
+
+/// Returns how many bytes can still be written where a folder is.
+///
+/// # Errors
+///
+/// What the system says of it.
+pub fn free_space(folder: &Path) -> Result<u64, &'static str> {
+    let disk = statvfs(folder).map_err(Errno::desc)?;
+    Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
 }
 
 fn judge_space(folder: &str, free: u64) -> Finding {

@@ -6,12 +6,11 @@
 
 mod assets;
 mod chart;
-mod counted;
 mod doors;
 mod fields;
 mod frame;
 mod guard;
-mod health;
+mod help;
 mod kept;
 mod log_in;
 mod luck;

@@ -163,7 +163,7 @@ async fn shares_and_blocks_are_seen_in_the_api_as_they_are_in_the_chain() {
     let rate = ["low", "hash_rate", "high"].map(|figure| pool["hash_rate_1h"][figure].as_f64().unwrap());
     assert!(rate[0] < rate[1] && rate[1] < rate[2], "{pool}");
     assert_eq!((&pool["workers"]["up"], &pool["luck"]["round_effort"]), (&json!(2), &Value::Null), "{pool}");
-    assert_eq!((&pool["network"], &pool["health"][0]["is_well"]), (&json!("regtest"), &json!(true)), "{pool}");
+    assert_eq!((&pool["network"], &pool["health"][0]["state"]), (&json!("regtest"), &json!("well")), "{pool}");
     assert_eq!(pool["template"]["height"], site.node.height().unwrap() + 1, "{pool}");
 
     // The same blocks, whether page by page or in the chain.

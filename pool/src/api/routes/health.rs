@@ -23,7 +23,7 @@ pub(super) async fn healthz() -> &'static str {
 #[utoipa::path(get, path = "/readyz", tag = "health", responses((status = OK, description = "They do", body = String)))]
 pub(super) async fn readyz(State(live): State<Arc<Live>>) -> Result<&'static str, Problem> {
     match live.check_ready(Instant::now()) {
-        Ok(()) => Ok("ready\n"),
+        Ok(_) => Ok("ready\n"),
         Err(reason) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", reason)),
     }
 }

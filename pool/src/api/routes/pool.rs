@@ -1,6 +1,6 @@
 //! The pool as a whole.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use axum::extract::State;
 use jiff::Timestamp;
@@ -12,7 +12,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    api::{Live, problem::Problem},
+    api::{
+        Live,
+        counted::Counted,
+        health::{self, HealthItem},
+        problem::Problem,
+    },
     config::network_name,
     operations::{
         hash_rate::{HashRate, hash_rate},
@@ -63,17 +68,6 @@ pub(super) struct TemplateReport {
     coinbase_value_sat: u64,
 }
 
-/// Something that must be well.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct HealthItem {
-    /// What: `template`, `database`.
-    item: &'static str,
-    /// Whether it is.
-    is_well: bool,
-    /// How it is, or what is wrong and the cure.
-    detail: String,
-}
-
 /// The pool as it is now: its hash rate, its template, and whether what it needs is well.
 #[utoipa::path(get, path = "/api/v1/pool", tag = "pool", responses((status = OK, description = "The pool", body = PoolReport)))]
 pub(super) async fn pool(
@@ -90,16 +84,6 @@ pub(super) async fn pool(
         transactions: seen.template.transactions.len(),
         coinbase_value_sat: seen.template.coinbase_value.to_sat(),
     });
-    let ready = live.check_ready(Instant::now());
-    let health = vec![
-        HealthItem {
-            item: "template",
-            is_well: ready.is_ok(),
-            detail: ready.err().unwrap_or_else(|| "the node gives templates".to_owned()),
-        },
-        // Without it, this answer would be a problem.
-        HealthItem { item: "database", is_well: true, detail: "it answers".to_owned() },
-    ];
     Ok(axum::Json(PoolReport {
         version: env!("CARGO_PKG_VERSION"),
         network: network_name(live.network),
@@ -111,6 +95,6 @@ pub(super) async fn pool(
         luck: show_luck(&*store, nbits, now_ms).await?,
         template,
         last_block_height: store.blocks(1).await?.first().map(|block| block.found.height),
-        health,
+        health: health::look(&live, &*store, &Counted::now(&live.metrics)).await,
     }))
 }

@@ -6,17 +6,19 @@ use payouts::{books::BlockPhase, history::Subject, store::Store};
 
 use super::now_ms;
 use crate::{
+    api::{
+        counted::{Counted, Judged},
+        health::{self, HealthItem},
+    },
     operations::{
-        Refusal, Request,
+        Refusal,
         workers::{WorkersUp, workers_up},
     },
     pages::{
         Pages,
         chart::Chart,
-        counted::{Counted, Judged},
         frame::{Frame, shown},
         guard::Viewer,
-        health::{self, Item},
         luck::Luck,
         show::{Ago, Btc, Ends, Percent, Span},
     },
@@ -30,7 +32,7 @@ const NEWEST: u32 = 5;
 struct Home {
     frame: Frame,
     up: Span,
-    health: Vec<Item>,
+    health: Vec<HealthItem>,
     chart: Chart,
     workers: WorkersUp,
     luck: Luck,
@@ -68,12 +70,11 @@ pub(in crate::pages) async fn show(State(pages): State<Pages>, Extension(viewer)
 async fn home(pages: &Pages, viewer: &Viewer) -> Result<Home, Refusal> {
     let (store, now_ms) = (&*pages.store, now_ms());
     let counted = Counted::now(&pages.live.metrics);
-    let screening = pages.desk.ask(&viewer.actor(), Request::Screening).await;
     let (accepted, refused) = (counted.accepted(), counted.refused());
     let wrong: u64 = refused.iter().map(|judged| judged.count).sum();
     Ok(Home {
         up: Span((now_ms - pages.live.started_at_ms).max(0) / 1_000),
-        health: health::check(pages, &counted, &screening, now_ms),
+        health: health::look(&pages.live, store, &counted).await,
         chart: Chart::new(pages, Subject::Pool, "/history.json").await?,
         workers: workers_up(store, None).await?,
         luck: Luck::now(pages, now_ms).await?,

@@ -4,6 +4,7 @@
 mod blocks;
 mod connections;
 mod events;
+mod help;
 mod history;
 mod home;
 mod miner;
@@ -89,6 +90,8 @@ fn export() -> Router<Pages> {
 pub(super) fn open() -> Router<Pages> {
     Router::new()
         .route("/log-in", get(log_in::show).post(log_in::enter))
+        .route("/help", get(help::index))
+        .route("/help/{name}", get(help::show))
         .route("/connect", get(miner::connect::show))
         .route("/connect/qr.svg", get(miner::connect::qr))
         .route("/m", get(start::find))
