@@ -19,6 +19,7 @@ mod samples;
 mod screening;
 pub mod secret_file;
 pub mod settings;
+pub mod shown;
 mod store;
 mod stratum;
 

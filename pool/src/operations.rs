@@ -10,6 +10,7 @@ pub mod connection;
 mod desk;
 pub mod hash_rate;
 pub mod history;
+pub mod ledger;
 mod log;
 pub mod luck;
 mod open;
@@ -280,6 +281,8 @@ pub enum Request {
         /// Only say what would change.
         dry_run: bool,
     },
+    /// The settings in force.
+    Settings,
     /// End a connection at once.
     Kick {
         /// The connection.
@@ -336,6 +339,7 @@ impl Request {
                 | Request::Sales
                 | Request::Metrics
                 | Request::Bans
+                | Request::Settings
                 | Request::Reload { dry_run: true }
         )
     }
@@ -430,6 +434,7 @@ impl fmt::Display for Request {
             Request::RevokeToken { token } => write!(f, "revoke token {token}"),
             Request::Metrics => f.write_str("metrics"),
             Request::Bans => f.write_str("bans"),
+            Request::Settings => f.write_str("settings"),
             Request::Reload { dry_run: false } => f.write_str("reload"),
             Request::Reload { dry_run: true } => f.write_str("what a reload would change"),
             Request::Kick { connection } => write!(f, "end connection {connection}"),

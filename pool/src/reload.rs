@@ -20,6 +20,7 @@ use crate::{
         effective::{Effective, EffectiveSettings, MASK},
         reference::{self, Effect},
         settings::Settings,
+        shown::ShownSettings,
     },
     descriptors,
     screening::ListReader,
@@ -39,6 +40,7 @@ pub struct Loaded {
     /// The configuration.
     pub config: Config,
     values: EffectiveSettings,
+    shown: ShownSettings,
 }
 
 impl Loaded {
@@ -51,12 +53,13 @@ impl Loaded {
         let settings = Settings::read(file, std::env::vars_os())?;
         let config = Config::from_settings(&settings)?;
         let values = EffectiveSettings::of(&settings, &config);
-        Ok(Self { file: file.to_owned(), config, values })
+        let shown = ShownSettings::of(file, &settings, &values);
+        Ok(Self { file: file.to_owned(), config, values, shown })
     }
 }
 
 /// A setting whose value differs from the one in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Change {
     /// The key.
     pub key: String,
@@ -69,7 +72,7 @@ pub struct Change {
 }
 
 /// What a reload came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ReloadReport {
     /// Whether nothing was applied, because only a report was wanted.
     pub dry_run: bool,
@@ -132,6 +135,11 @@ impl Reloader {
         Ok(report)
     }
 
+    /// Returns the settings in force, with where each came from.
+    pub fn settings(&self) -> ShownSettings {
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner).shown.clone()
+    }
+
     /// Reloads and tells the log what came of it.
     pub fn reload_and_tell(&self) {
         match self.reload(false) {
@@ -192,6 +200,7 @@ impl Loaded {
         config.payout.fallback_fee_rate_sat_per_vb = live.payout.fallback_fee_rate_sat_per_vb;
         config.payout.max_fee_rate_sat_per_vb = live.payout.max_fee_rate_sat_per_vb;
         self.values.take(&new.values, |key| effect(key) != Effect::Restart);
+        self.shown.take(new.shown, |key| effect(key) != Effect::Restart);
     }
 }
 

@@ -1,9 +1,6 @@
 //! `adit config`: what the settings are, and where each value came from.
 
-use std::path::Path;
-
 use clap::{Args, Subcommand};
-use serde::Serialize;
 
 use super::{
     exit,
@@ -12,8 +9,9 @@ use super::{
 };
 use crate::config::{
     Config,
-    effective::{Effective, EffectiveSettings, MASK},
-    settings::{Origin, Settings, variable_of},
+    effective::EffectiveSettings,
+    settings::Settings,
+    shown::{ShownSettings, Source},
 };
 
 /// What to do with the configuration.
@@ -35,29 +33,6 @@ pub struct ShowArguments {
     pub only_set: bool,
 }
 
-/// One setting as it is shown.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct Shown {
-    key: &'static str,
-    /// The value; none if the setting has none, or must not be shown.
-    value: Option<toml::Value>,
-    /// Whether the value is a secret.
-    secret: bool,
-    /// `default`, `file` or `environment`.
-    source: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    variable: Option<String>,
-}
-
-/// All settings as they are shown.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct ShownSettings {
-    file: String,
-    settings: Vec<Shown>,
-}
-
 /// Reads the configuration and returns its values.
 ///
 /// # Errors
@@ -66,45 +41,18 @@ struct ShownSettings {
 pub fn show(arguments: &ShowArguments) -> anyhow::Result<String> {
     let file = &arguments.common.config.config;
     let settings = Settings::read(file, std::env::vars_os())?;
-    let mut shown = shown(file, &settings, &Config::from_settings(&settings)?);
+    let values = EffectiveSettings::of(&settings, &Config::from_settings(&settings)?);
+    let mut shown = ShownSettings::of(file, &settings, &values);
     if arguments.only_set {
-        shown.settings.retain(|setting| setting.source != "default");
+        shown.settings.retain(|setting| setting.source != Source::Default);
     }
     if arguments.common.json { json(&shown) } else { Ok(text(&shown)) }
 }
 
-fn shown(file: &Path, settings: &Settings, config: &Config) -> ShownSettings {
-    let values = EffectiveSettings::of(settings, config);
-    let settings = values.iter().map(|(key, value)| {
-        let (source, line, variable) = match settings.origin(key) {
-            None => ("default", None, None),
-            Some(Origin::File { line, .. }) => ("file", Some(*line), None),
-            Some(Origin::Environment) => ("environment", None, Some(variable_of(key))),
-        };
-        let secret = *value == Effective::Secret;
-        let value = match value {
-            Effective::Is(value) => Some(value.clone()),
-            Effective::Unset | Effective::Secret => None,
-        };
-        Shown { key, value, secret, source, line, variable }
-    });
-    ShownSettings { file: file.display().to_string(), settings: settings.collect() }
-}
-
-fn text(shown: &ShownSettings) -> String {
+pub(super) fn text(shown: &ShownSettings) -> String {
     let mut table = Table::new([("SETTING", Align::Left), ("VALUE", Align::Left), ("SOURCE", Align::Left)]);
-    for Shown { key, value, secret, source, line, variable } in &shown.settings {
-        let value = match value {
-            Some(value) => value.to_string(),
-            None if *secret => MASK.to_owned(),
-            None => "-".to_owned(),
-        };
-        let source = match (line, variable) {
-            (Some(line), _) => format!("line {line}"),
-            (None, Some(variable)) => variable.clone(),
-            (None, None) => (*source).to_owned(),
-        };
-        table.push([(*key).to_owned(), value, source]);
+    for setting in &shown.settings {
+        table.push([setting.key.clone(), setting.text(), setting.origin()]);
     }
     format!("Settings of {}, with the environment over it\n\n{table}", shown.file)
 }
@@ -113,7 +61,10 @@ fn text(shown: &ShownSettings) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::config::tests::{SMALLEST, settings};
+    use crate::config::{
+        effective::MASK,
+        tests::{SMALLEST, settings},
+    };
 
     #[test]
     fn each_value_has_its_source_and_secrets_have_no_text() {
@@ -124,7 +75,8 @@ mod tests {
         ];
         let (dir, settings) = settings(SMALLEST, &environment);
         let config = Config::from_settings(&settings).unwrap();
-        let shown = shown(&dir.path().join("adit.toml"), &settings, &config);
+        let values = EffectiveSettings::of(&settings, &config);
+        let shown = ShownSettings::of(&dir.path().join("adit.toml"), &settings, &values);
         let text = text(&shown);
         let line = |key: &str| text.lines().find(|line| line.split(' ').next() == Some(key)).unwrap().to_owned();
         let cells = |key: &str| line(key).split_whitespace().map(str::to_owned).collect::<Vec<_>>();

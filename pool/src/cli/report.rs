@@ -8,7 +8,7 @@ use crate::{
     cli::{
         account,
         books::utc,
-        export, port, reload, reserve, sale, screening,
+        config, export, port, reload, reserve, sale, screening,
         table::{Align, Table},
         token,
     },
@@ -79,6 +79,7 @@ pub(super) fn text(outcome: &Outcome) -> anyhow::Result<String> {
         Outcome::TokenAdded(added) => token::added(added),
         Outcome::TokenRevoked(revoked) => token::revoked(revoked),
         Outcome::Metrics(text) => text.clone(),
+        Outcome::Settings(shown) => config::text(shown),
         Outcome::Reloaded(report) => reload::text(report),
         Outcome::Bans(bans) => port::listed(bans),
         Outcome::Ordered(ordered) => format!("Connection {} was told.\n", ordered.connection),

@@ -153,6 +153,7 @@ impl Operator<'_> {
             }
             Request::Metrics
             | Request::Bans
+            | Request::Settings
             | Request::Reload { .. }
             | Request::Kick { .. }
             | Request::Drain { .. }

@@ -76,6 +76,9 @@ impl Port {
                 info!(%request, already, "done for the operator");
                 Some(Ok(Outcome::BanLifted(BanLifted { address: *address, already })))
             }
+            Request::Settings => {
+                Some(self.reloader.as_ref().ok_or_else(no_port).map(|it| Outcome::Settings(it.settings())))
+            }
             Request::Reload { dry_run } => {
                 let reloader = self.reloader.as_ref().ok_or_else(no_port);
                 Some(reloader.and_then(|reloader| {

@@ -27,7 +27,7 @@ use super::{
     token::{TokenAdded, TokenRevoked},
 };
 
-use crate::reload::ReloadReport;
+use crate::{config::shown::ShownSettings, reload::ReloadReport};
 
 /// What was done or found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +109,8 @@ pub enum Outcome {
     Banned(Banned),
     /// The address may connect again.
     BanLifted(BanLifted),
+    /// The settings in force.
+    Settings(ShownSettings),
     /// What a reload came to.
     Reloaded(ReloadReport),
 }

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use axum::{Extension, extract::State, http::StatusCode};
-use bitcoin::{Address, address::NetworkUnchecked};
+use bitcoin::{Address, Amount, address::NetworkUnchecked};
 use jiff::Timestamp;
 use payouts::{
-    account::{Account, AccountId, AccountName, User},
+    account::{AccountId, AccountName, User},
     ledger::EntrySeq,
-    payout::BatchId,
-    store::{AccountPayment, AccountPosting, Store},
+    payout::{BatchId, Restraint},
+    store::{AccountLine, AccountPayment, AccountPosting, Store},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -26,18 +26,62 @@ use crate::{
     operations::{
         Desk, Outcome, Request, Words,
         account::{
-            AccountAdded, AccountChange, AccountChanges, AccountReport, AccountSummary, Balance, NameRemoved,
-            balance_of, find_account, show_account,
+            AccountAdded, AccountChange, AccountChanges, AccountReport, Balance, NameRemoved, balance_of, find_account,
+            show_account,
         },
         report::{AddressChange, ThresholdSet},
         workers::{WorkersReport, show_workers},
     },
 };
 
+/// The longest text that accounts are looked for by.
+const MAX_SEARCH_CHARS: usize = 128;
 /// Over what stretch workers are looked at unless the client says otherwise.
 const DEFAULT_PERIOD_S: i64 = 86_400;
 /// The longest such stretch.
 const MAX_PERIOD_S: i64 = 366 * 86_400;
+
+/// An account in a list, with what the books have of it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct AccountInBooks {
+    /// Its number.
+    account: i64,
+    /// What it is called.
+    name: Option<String>,
+    /// Its address.
+    address: String,
+    /// What is credited to it of blocks that are not mature.
+    immature_sat: i64,
+    /// What it is due.
+    payable_sat: i64,
+    /// What operators keep back.
+    held_sat: i64,
+    /// What may not be paid.
+    blocked_sat: i64,
+    /// What it was paid beyond its credits.
+    debt_sat: i64,
+    /// From which balance it is paid; the pool's threshold if nothing.
+    threshold_sat: Option<u64>,
+    /// `held` or `blocked`, if it is not paid.
+    restraint: Option<&'static str>,
+}
+
+impl From<AccountLine> for AccountInBooks {
+    fn from(line: AccountLine) -> AccountInBooks {
+        AccountInBooks {
+            account: line.account.id.get(),
+            name: line.account.name.map(String::from),
+            address: line.account.address,
+            immature_sat: line.immature.to_sat(),
+            payable_sat: line.payable.to_sat(),
+            held_sat: line.held.to_sat(),
+            blocked_sat: line.blocked.to_sat(),
+            debt_sat: line.debt.to_sat(),
+            threshold_sat: line.threshold.map(Amount::to_sat),
+            restraint: line.restraint.map(Restraint::as_str),
+        }
+    }
+}
 
 /// An output that pays an account.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -109,22 +153,42 @@ impl From<AccountPosting> for PostingReport {
     }
 }
 
-/// All accounts, in the order of their numbers.
+/// Which accounts.
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct WantedAccounts {
+    /// How many items at most.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+    /// Where to go on: `next` of the page before.
+    after: Option<String>,
+    /// Those alone whose address or name has this text in it.
+    #[param(max_length = 128)]
+    search: Option<String>,
+}
+
+/// All accounts with what the books have of them, in the order of their numbers.
 #[utoipa::path(
     get,
     path = "/api/v1/accounts",
     tag = "accounts",
-    params(Page),
-    responses((status = OK, description = "The accounts", body = Listed<AccountSummary>))
+    params(WantedAccounts),
+    responses((status = OK, description = "The accounts", body = Listed<AccountInBooks>))
 )]
 pub(super) async fn list(
     State(store): State<Arc<dyn Store>>,
-    Query(page): Query<Page>,
-) -> Result<axum::Json<Listed<AccountSummary>>, Problem> {
+    Query(WantedAccounts { limit, after, search }): Query<WantedAccounts>,
+) -> Result<axum::Json<Listed<AccountInBooks>>, Problem> {
+    let page = Page::new(limit, after);
     let (limit, after) = (page.limit()?, page.after()?.unwrap_or(0));
-    let accounts = store.accounts(AccountId::new(after), limit + 1).await?;
-    let listed = Listed::new(accounts, limit, |account: &Account| account.id.to_string());
-    Ok(axum::Json(listed.map(AccountSummary::from)))
+    let search = search.unwrap_or_default();
+    if search.chars().count() > MAX_SEARCH_CHARS {
+        return Err(Problem::invalid(format!("search: it is longer than {MAX_SEARCH_CHARS} characters")));
+    }
+    let lines = store.account_lines(search.trim(), AccountId::new(after), limit + 1).await?;
+    let listed = Listed::new(lines, limit, |line| line.account.id.to_string());
+    Ok(axum::Json(listed.map(AccountInBooks::from)))
 }
 
 /// A new account.

@@ -2,24 +2,25 @@
 
 use std::sync::Arc;
 
-use axum::{Extension, extract::State};
+use axum::{Extension, body::Body, extract::State, http::header, response::IntoResponse};
 use payouts::{
-    ledger::{Entry, EntrySeq},
-    store::Store,
+    ledger::{Entry, EntrySeq, LedgerError},
+    store::{EntryFilter, EntryRange, Store},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::answered;
+use super::{answered, user};
 use crate::{
     api::{
         auth::Caller,
-        extract::{Json, Query},
+        extract::{Json, Path, Query},
         paging::{Listed, Page},
         problem::Problem,
     },
     operations::{
         Desk, Outcome, Request, Words,
+        ledger::{LedgerSums, WantedEntries, entries_table, entry_filter, find_entry, show_sums},
         reserve::{GiftSource, Given, ReserveReport, show_reserve},
     },
 };
@@ -48,6 +49,8 @@ pub(super) struct EntryReport {
     at_ms: i64,
     /// Its lines, which sum to zero.
     postings: Vec<LedgerBalance>,
+    /// The hash of the entry before it.
+    previous: String,
     /// Its hash, over that of the entry before it.
     hash: String,
 }
@@ -64,6 +67,7 @@ impl From<Entry> for EntryReport {
             postings: postings
                 .map(|posting| LedgerBalance { account: posting.account.to_string(), sat: posting.amount.to_sat() })
                 .collect(),
+            previous: entry.previous.to_string(),
             hash: entry.hash.to_string(),
         }
     }
@@ -89,22 +93,127 @@ pub(super) async fn balances(
     Ok(axum::Json(Listed::of_all(balances, &page, |balance| balance.account.clone())?))
 }
 
-/// The entries of the ledger, oldest first.
+/// The balance of the books: what all ledger accounts of each class have together.
+#[utoipa::path(get, path = "/api/v1/ledger/sums", tag = "ledger", responses((status = OK, description = "The sums", body = LedgerSums)))]
+pub(super) async fn sums(State(store): State<Arc<dyn Store>>) -> Result<axum::Json<LedgerSums>, Problem> {
+    Ok(axum::Json(show_sums(&*store).await?))
+}
+
+/// In which order entries are listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Order {
+    /// The oldest first.
+    #[default]
+    Oldest,
+    /// The newest first.
+    Newest,
+}
+
+/// Which entries.
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct EntriesPage {
+    /// How many items at most.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+    /// Where to go on: `next` of the page before, in the same order.
+    after: Option<String>,
+    /// `oldest` or `newest` first; the oldest if it is not said.
+    #[serde(default)]
+    #[param(inline)]
+    order: Order,
+    /// Those alone that record this, such as `block_found`.
+    kind: Option<String>,
+    /// Those alone that are about this miner: his address or name.
+    account: Option<String>,
+    /// Those alone that post to this ledger account, such as `fee` or `miner_payable:7`.
+    ledger_account: Option<String>,
+}
+
+/// The entries of the ledger.
 #[utoipa::path(
     get,
     path = "/api/v1/ledger/entries",
     tag = "ledger",
-    params(Page),
+    params(EntriesPage),
     responses((status = OK, description = "The entries", body = Listed<EntryReport>))
 )]
 pub(super) async fn entries(
     State(store): State<Arc<dyn Store>>,
-    Query(page): Query<Page>,
+    Query(EntriesPage { limit, after, order, kind, account, ledger_account }): Query<EntriesPage>,
 ) -> Result<axum::Json<Listed<EntryReport>>, Problem> {
-    let (limit, after) = (page.limit()?, page.after()?.unwrap_or(0));
-    let entries = store.entries(EntrySeq::new(after), limit + 1).await?;
+    let page = Page::new(limit, after);
+    let (limit, after) = (page.limit()?, page.after()?.map(EntrySeq::new));
+    let range = match order {
+        Order::Oldest => EntryRange::After(after.unwrap_or(EntrySeq::new(0))),
+        Order::Newest => EntryRange::Before(after),
+    };
+    let filter = filter(&*store, kind, account, ledger_account).await?;
+    let entries = store.entries_where(&filter, range, limit + 1).await?;
     let listed = Listed::new(entries, limit, |entry| entry.seq.to_string());
     Ok(axum::Json(listed.map(EntryReport::from)))
+}
+
+/// An entry of the ledger.
+#[utoipa::path(
+    get,
+    path = "/api/v1/ledger/entries/{entry}",
+    tag = "ledger",
+    params(("entry" = i64, Path, description = "Its place")),
+    responses((status = OK, description = "The entry", body = EntryReport))
+)]
+pub(super) async fn entry(
+    State(store): State<Arc<dyn Store>>,
+    Path(entry): Path<i64>,
+) -> Result<axum::Json<EntryReport>, Problem> {
+    Ok(axum::Json(find_entry(&*store, EntrySeq::new(entry)).await?.into()))
+}
+
+/// Which entries a table has.
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct EntriesTable {
+    /// Those alone that record this, such as `block_found`.
+    kind: Option<String>,
+    /// Those alone that are about this miner: his address or name.
+    account: Option<String>,
+    /// Those alone that post to this ledger account, such as `fee` or `miner_payable:7`.
+    ledger_account: Option<String>,
+}
+
+/// The entries of the ledger as CSV, a line for each posting, oldest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/ledger/entries.csv",
+    tag = "ledger",
+    params(EntriesTable),
+    responses((status = OK, description = "The table", content_type = "text/csv", body = String))
+)]
+pub(super) async fn entries_csv(
+    State(store): State<Arc<dyn Store>>,
+    Query(EntriesTable { kind, account, ledger_account }): Query<EntriesTable>,
+) -> Result<impl IntoResponse, Problem> {
+    let filter = filter(&*store, kind, account, ledger_account).await?;
+    let headers = [(header::CONTENT_TYPE, "text/csv; charset=utf-8")];
+    Ok((headers, Body::from_stream(entries_table(store, filter))))
+}
+
+async fn filter(
+    store: &dyn Store,
+    kind: Option<String>,
+    account: Option<String>,
+    ledger_account: Option<String>,
+) -> Result<EntryFilter, Problem> {
+    let unknown = |error: LedgerError| Problem::invalid(error.to_string());
+    let wanted = WantedEntries {
+        kind: kind.map(|kind| kind.parse().map_err(unknown)).transpose()?,
+        account: account.map(|account| user(&account)).transpose()?,
+        ledger_account: ledger_account.map(|account| account.parse().map_err(unknown)).transpose()?,
+    };
+    Ok(entry_filter(store, &wanted).await?)
 }
 
 /// The reserve out of which PPS, FPPS and PPS+ pay, and the periods of work that wait for it.

@@ -16,6 +16,7 @@ mod payouts;
 mod pool;
 mod sales;
 mod screening;
+mod settings;
 mod tokens;
 
 use std::collections::HashMap;
@@ -53,7 +54,10 @@ pub(super) fn add(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
         .routes(routes!(blocks::list))
         .routes(routes!(blocks::show))
         .routes(routes!(ledger::balances))
+        .routes(routes!(ledger::sums))
         .routes(routes!(ledger::entries))
+        .routes(routes!(ledger::entry))
+        .routes(routes!(ledger::entries_csv))
         .routes(routes!(ledger::reserve))
         .routes(routes!(ledger::fund))
         .routes(routes!(ledger::assign))
@@ -64,6 +68,8 @@ pub(super) fn add(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
         .routes(routes!(sales::list))
         .routes(routes!(sales::step))
         .routes(routes!(sales::deliver))
+        .routes(routes!(settings::show))
+        .routes(routes!(settings::reload))
         .routes(routes!(tokens::list, tokens::add))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::audit));

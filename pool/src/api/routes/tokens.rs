@@ -6,7 +6,7 @@ use axum::{Extension, extract::State, http::StatusCode};
 use payouts::{
     access::{AuditRow, AuditSeq, Role, TokenId},
     account::User,
-    store::Store,
+    store::{AuditFilter, Store},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -127,20 +127,38 @@ impl From<AuditRow> for AuditReport {
     }
 }
 
+/// Which rows of the log.
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct WantedAudit {
+    /// How many items at most.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+    /// Where to go on: `next` of the page before.
+    after: Option<String>,
+    /// Those alone whose actor has this text in him.
+    actor: Option<String>,
+    /// Those alone whose action has this text in it.
+    action: Option<String>,
+}
+
 /// What operators asked for that changes something, by the API or by commands, newest first.
 #[utoipa::path(
     get,
     path = "/api/v1/audit",
     tag = "tokens",
-    params(Page),
+    params(WantedAudit),
     responses((status = OK, description = "The log", body = Listed<AuditReport>))
 )]
 pub(super) async fn audit(
     State(store): State<Arc<dyn Store>>,
-    Query(page): Query<Page>,
+    Query(WantedAudit { limit, after, actor, action }): Query<WantedAudit>,
 ) -> Result<axum::Json<Listed<AuditReport>>, Problem> {
+    let page = Page::new(limit, after);
     let (limit, after) = (page.limit()?, page.after()?);
-    let rows = store.audit_rows(after.map(AuditSeq::new), limit + 1).await?;
+    let wanted = AuditFilter { actor: actor.unwrap_or_default(), action: action.unwrap_or_default() };
+    let rows = store.audit_where(&wanted, after.map(AuditSeq::new), limit + 1).await?;
     let listed = Listed::new(rows, limit, |row| row.seq.to_string());
     Ok(axum::Json(listed.map(AuditReport::from)))
 }
