@@ -4,6 +4,7 @@
 //! each. It works beside a running pool as well as before the first start. How findings are printed belongs to the
 //! command.
 
+mod api;
 mod books;
 mod keys;
 mod machine;
@@ -28,6 +29,10 @@ pub enum CheckId {
     Port,
     /// How miners reach the pool.
     PublicHost,
+    /// Where operators are heard.
+    ApiPort,
+    /// What they are shown there.
+    ApiCertificate,
     /// The key that miners know the pool by.
     AuthorityKey,
     /// How long the certificates of it are valid.
@@ -64,12 +69,14 @@ pub enum CheckId {
 
 impl CheckId {
     /// All checks, in the order in which they are reported.
-    pub const ALL: [CheckId; 21] = [
+    pub const ALL: [CheckId; 23] = [
         Self::DataFolder,
         Self::DiskSpace,
         Self::OpenFiles,
         Self::Port,
         Self::PublicHost,
+        Self::ApiPort,
+        Self::ApiCertificate,
         Self::AuthorityKey,
         Self::Certificate,
         Self::Password,
@@ -96,6 +103,8 @@ impl CheckId {
             Self::OpenFiles => "open-files",
             Self::Port => "port",
             Self::PublicHost => "public-host",
+            Self::ApiPort => "api-port",
+            Self::ApiCertificate => "api-certificate",
             Self::AuthorityKey => "authority-key",
             Self::Certificate => "certificate",
             Self::Password => "password",
@@ -125,6 +134,10 @@ impl CheckId {
             Self::OpenFiles => "raise the limit (ulimit -n, LimitNOFILE of systemd) or lower stratum.max_connections",
             Self::Port => "stop what listens there, or choose another stratum.listen",
             Self::PublicHost => "set stratum.public_host to the name or address by which miners reach this machine",
+            Self::ApiPort => "choose another api.listen, on loopback, or behind TLS (api.tls_certificate, api.tls_key)",
+            Self::ApiCertificate => {
+                "get a new certificate, put it with its key (mode 0600) where [api] names them, and start the pool anew"
+            }
             Self::AuthorityKey => "restore authority.key from your copy with mode 0600, or make one with adit init",
             Self::Certificate => "set stratum.certificate_validity_hours to 24 or more, 168 by default",
             Self::Password => {
@@ -199,6 +212,7 @@ impl Finding {
 /// or a minute for each node that does not answer.
 pub async fn check(config: &Config) -> Vec<Finding> {
     let mut findings = machine::check(config).await;
+    findings.extend(api::check(config).await);
     findings.extend(keys::check(config));
     findings.extend(books::check(config).await);
     findings.extend(nodes::check(config).await);

@@ -142,7 +142,8 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     let (desk, mut orders) = Desk::open(port, Arc::clone(&store));
     token::take_up_first(&*store, &config.data_dir).await?;
     let live = Live::new(metrics, config.network, config.bitcoind.template_refresh).with_roster(Arc::clone(&roster));
-    let live = Arc::new(live.with_folder(config.data_dir.clone()));
+    let live = live.with_folder(config.data_dir.clone()).with_certificate_end(api_port.certificate_ends_at_s());
+    let live = Arc::new(live);
     let source = Source { metrics: Arc::clone(&port_metrics), roster: Arc::clone(&roster), store: Arc::clone(&store) };
     let events_task = tokio::spawn(source.tell(Arc::clone(&live.events), draining.clone()));
     let register = Arc::new(Register::new(Arc::clone(&store), config.export.clone()));

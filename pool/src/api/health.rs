@@ -14,8 +14,11 @@ use serde::Serialize;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use super::{Live, counted::Counted};
-use crate::check::{LEAST_ROOM, LITTLE_ROOM, free_space};
+use super::{LITTLE_VALIDITY_S, Live, counted::Counted};
+use crate::{
+    accounting::share_log::unix_time_ms,
+    check::{LEAST_ROOM, LITTLE_ROOM, free_space},
+};
 
 /// A tip that is older is rare enough to look at the node, in seconds.
 const OLD_TIP_S: f64 = 7_200.0;
@@ -98,6 +101,8 @@ pub(crate) enum Watched {
     ShareLog,
     /// When the certificate ends that miners are shown.
     Certificate,
+    /// When the API's own certificate ends.
+    ApiCertificate,
     /// Whether the store answers.
     Database,
     /// Whether the books balance.
@@ -114,13 +119,14 @@ pub(crate) enum Watched {
 
 impl Watched {
     /// All of it, in the order in which it is shown.
-    pub(crate) const ALL: [Watched; 12] = [
+    pub(crate) const ALL: [Watched; 13] = [
         Watched::Template,
         Watched::Tip,
         Watched::Clock,
         Watched::Submission,
         Watched::ShareLog,
         Watched::Certificate,
+        Watched::ApiCertificate,
         Watched::Database,
         Watched::Ledger,
         Watched::Settlement,
@@ -137,7 +143,8 @@ impl Watched {
             Watched::Clock => "Clock",
             Watched::Submission => "Found blocks",
             Watched::ShareLog => "Share log",
-            Watched::Certificate => "Certificate",
+            Watched::Certificate => "Miners' certificate",
+            Watched::ApiCertificate => "Web certificate",
             Watched::Database => "Database",
             Watched::Ledger => "Ledger",
             Watched::Settlement => "Settlement",
@@ -156,6 +163,7 @@ impl Watched {
             Watched::Submission => "/help/runbook#blocks",
             Watched::ShareLog => "/help/runbook#share-log",
             Watched::Certificate => "/help/runbook#certificate",
+            Watched::ApiCertificate => "/help/runbook#api-certificate",
             Watched::Database => "/help/runbook#database",
             Watched::Ledger => "/help/runbook#ledger",
             Watched::Settlement => "/help/runbook#payouts",
@@ -187,6 +195,9 @@ impl Watched {
                  none that was acknowledged is lost."
             }
             Watched::Certificate => "It is renewed by itself: look at this machine's clock.",
+            Watched::ApiCertificate => {
+                "Put a new certificate and its key where [api] names them, and start the pool anew: it reads them then."
+            }
             Watched::Database => {
                 "Look at the database's server, its disk and its log. Shares wait until they can be stored; found blocks \
                  go to the network all the same."
@@ -254,6 +265,7 @@ pub(crate) async fn look(live: &Live, store: &dyn Store, counted: &Counted) -> V
         Watched::Submission => submission(live, counted),
         Watched::ShareLog => share_log(counted),
         Watched::Certificate => certificate(counted),
+        Watched::ApiCertificate => api_certificate(live, unix_time_ms() / 1_000),
         Watched::Database => database(store).await,
         Watched::Ledger => ledger(counted),
         Watched::Settlement => settlement(counted),
@@ -337,6 +349,20 @@ fn certificate(counted: &Counted) -> HealthItem {
         true => Watched::Certificate.is(State::Well, "renewed with the next connection"),
         false => Watched::Certificate.is(State::Well, format!("ends in {}, renewed before", span(left_s))),
     }
+}
+
+fn api_certificate(live: &Live, now_s: i64) -> HealthItem {
+    let Some(ends_at_s) = live.certificate_ends_at_s else {
+        return Watched::ApiCertificate.is(State::Well, "none: plain HTTP");
+    };
+    let left_s = ends_at_s - now_s;
+    let state = match left_s {
+        ..=0 => State::Ill,
+        1..LITTLE_VALIDITY_S => State::Doubtful,
+        _ => State::Well,
+    };
+    let text = if left_s > 0 { format!("ends in {}", span(left_s as f64)) } else { "is over".to_owned() };
+    Watched::ApiCertificate.is(state, text)
 }
 
 async fn database(store: &dyn Store) -> HealthItem {
@@ -504,6 +530,16 @@ mod tests {
     }
 
     #[test]
+    fn certificate_of_the_api_is_told_of_before_it_is_over() {
+        for (left_s, state) in
+            [(LITTLE_VALIDITY_S, State::Well), (LITTLE_VALIDITY_S - 1, State::Doubtful), (0, State::Ill)]
+        {
+            let live = live(Network::Bitcoin).with_certificate_end(Some(1_000 + left_s));
+            assert_eq!(api_certificate(&live, 1_000).state, state, "{left_s}");
+        }
+    }
+
+    #[test]
     fn block_that_stays_on_its_way_is_told() {
         let (live, pending) = (live(Network::Bitcoin), [("adit_blocks_pending", "1")]);
         let now = Instant::now();
@@ -525,7 +561,7 @@ mod tests {
         for item in &items {
             let state = match item.item {
                 Watched::Template => State::Ill,
-                Watched::Database | Watched::Version | Watched::Submission => State::Well,
+                Watched::Database | Watched::ApiCertificate | Watched::Version | Watched::Submission => State::Well,
                 Watched::Disk => continue,
                 _ => State::Unknown,
             };

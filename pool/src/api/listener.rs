@@ -1,6 +1,6 @@
 //! The API's port: connections, TLS, and what a client may cost before its request is read.
 
-use std::{fs::File, io::BufReader, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fs::File, io::BufReader, net::SocketAddr, ops::Range, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, ensure};
 use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
@@ -24,6 +24,7 @@ use tokio_rustls::{
 };
 use tower::ServiceExt;
 use tracing::{debug, warn};
+use x509_cert::{Certificate, der::Decode, time::Time};
 
 use crate::config::{
     ApiConfig,
@@ -40,10 +41,14 @@ const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause when the system can accept no more connections for the moment.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// A certificate that ends sooner should have been renewed, in seconds.
+pub const LITTLE_VALIDITY_S: i64 = 14 * 86_400;
+
 /// The port on which the API is heard.
 pub struct ApiPort {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
+    certificate_ends_at_s: Option<i64>,
 }
 
 impl ApiPort {
@@ -54,9 +59,16 @@ impl ApiPort {
     /// When the port is in use, or the certificate or its key cannot be used.
     pub async fn open(config: &ApiConfig) -> anyhow::Result<ApiPort> {
         let tls = config.tls.as_ref().map(acceptor).transpose()?;
+        let validity = config.tls.as_ref().map(certificate_validity).transpose()?;
+        let certificate_ends_at_s = validity.map(|validity| validity.end);
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {} (api.listen)", config.listen))?;
-        Ok(ApiPort { listener, tls })
+        Ok(ApiPort { listener, tls, certificate_ends_at_s })
+    }
+
+    /// Returns when its certificate ends, in seconds since 1970 UTC, if it has one.
+    pub fn certificate_ends_at_s(&self) -> Option<i64> {
+        self.certificate_ends_at_s
     }
 
     /// Returns the URL by which it is reached on this machine.
@@ -163,14 +175,36 @@ async fn ended(draining: &mut watch::Receiver<bool>) {
     let _ = draining.wait_for(|draining| *draining).await;
 }
 
-fn acceptor(files: &TlsFiles) -> anyhow::Result<TlsAcceptor> {
-    let TlsFiles { certificate, key } = files;
-    let cannot = || format!("api.tls_certificate: cannot read {}", certificate.display());
+/// Returns when the first of a configuration's certificates begins and ends, in seconds since 1970 UTC. It is the one that
+/// clients are shown for the pool's own.
+///
+/// # Errors
+///
+/// What the API would not start for: a file that cannot be read, or a key that does not go with the certificate.
+pub fn certificate_validity(files: &TlsFiles) -> anyhow::Result<Range<i64>> {
+    acceptor(files)?;
+    let chain = certificates(&files.certificate)?;
+    let certificate = Certificate::from_der(&chain[0])
+        .with_context(|| format!("api.tls_certificate: {} is no certificate", files.certificate.display()))?;
+    let validity = certificate.tbs_certificate().validity();
+    let seconds = |time: Time| i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);
+    Ok(seconds(validity.not_before)..seconds(validity.not_after))
+}
+
+/// Reads certificates, of which there is one at least.
+fn certificates(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let cannot = || format!("api.tls_certificate: cannot read {}", file.display());
     let chain: Vec<CertificateDer> =
-        CertificateDer::pem_reader_iter(BufReader::new(File::open(certificate).with_context(cannot)?))
+        CertificateDer::pem_reader_iter(BufReader::new(File::open(file).with_context(cannot)?))
             .collect::<Result<_, _>>()
             .with_context(cannot)?;
-    ensure!(!chain.is_empty(), "api.tls_certificate: {} holds no certificate in PEM", certificate.display());
+    ensure!(!chain.is_empty(), "api.tls_certificate: {} holds no certificate in PEM", file.display());
+    Ok(chain)
+}
+
+fn acceptor(files: &TlsFiles) -> anyhow::Result<TlsAcceptor> {
+    let TlsFiles { certificate, key } = files;
+    let chain = certificates(certificate)?;
     let secret = secret_file::read_long(TLS_KEY, key)?;
     let secret = PrivateKeyDer::from_pem_slice(secret.expose_secret().as_bytes())
         .with_context(|| format!("{TLS_KEY}: {} holds no key in PEM", key.display()))?;
@@ -188,7 +222,6 @@ mod tests {
     use std::{
         fs::{self, Permissions},
         os::unix::fs::PermissionsExt,
-        path::Path,
     };
 
     use axum::routing::get;
@@ -289,6 +322,17 @@ mod tests {
         let config = ApiConfig { listen: ([127, 0, 0, 1], 0).into(), tls, requests_per_second: 1 };
         let Err(error) = ApiPort::open(&config).await else { panic!("it was taken") };
         assert!(error.to_string().contains("does not go with"), "{error:#}");
+    }
+
+    #[test]
+    fn certificate_says_until_when_it_is_valid() {
+        let folder = TempDir::new().unwrap();
+        let (files, _) = certificate(folder.path());
+        let Range { start, end } = certificate_validity(&files).unwrap();
+        // What a certificate has that nobody has given a time: from 1975 to 4096.
+        assert_eq!((start, end), (157_766_400, 67_090_118_400));
+        fs::write(&files.certificate, "nothing").unwrap();
+        assert!(certificate_validity(&files).unwrap_err().to_string().contains("no certificate"));
     }
 
     #[tokio::test]

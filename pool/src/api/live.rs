@@ -45,6 +45,8 @@ pub struct Live {
     pub events: Arc<Events>,
     /// The data folder, if it is known.
     pub(super) folder: Option<PathBuf>,
+    /// When the API's own certificate ends, in seconds since 1970 UTC, if it has one.
+    pub(super) certificate_ends_at_s: Option<i64>,
     newest: watch::Sender<Option<Seen>>,
     longest: Duration,
     books: OnceLock<Arc<Books>>,
@@ -65,6 +67,7 @@ impl Live {
             roster,
             events,
             folder: None,
+            certificate_ends_at_s: None,
             newest,
             longest,
             books: OnceLock::new(),
@@ -82,6 +85,12 @@ impl Live {
     #[must_use]
     pub fn with_folder(self, folder: PathBuf) -> Live {
         Live { folder: Some(folder), ..self }
+    }
+
+    /// Says when the API's own certificate ends, in seconds since 1970 UTC; nothing if it has none.
+    #[must_use]
+    pub fn with_certificate_end(self, certificate_ends_at_s: Option<i64>) -> Live {
+        Live { certificate_ends_at_s, ..self }
     }
 
     /// Follows the templates until the pool shuts down.

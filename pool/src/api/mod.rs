@@ -34,7 +34,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::error;
 
 use self::{auth::Uses, idempotency::UnderWay, limits::RequestRates, problem::Problem};
-pub use self::{listener::ApiPort, live::Live};
+pub use self::{
+    listener::{ApiPort, LITTLE_VALIDITY_S, certificate_validity},
+    live::Live,
+};
 use crate::{config::ApiConfig, operations::Desk, register::Register};
 
 /// What handlers take from: each takes only the part that it needs.

@@ -34,7 +34,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
         }
     }
     findings.push(open_files(config.stratum.max_connections));
-    findings.push(port(config).await);
+    findings.push(port(CheckId::Port, config.stratum.listen, &config.data_dir).await);
     findings.push(public_host(config).await);
     findings
 }
@@ -95,15 +95,15 @@ fn open_files(connections: usize) -> Finding {
     }
 }
 
-async fn port(config: &Config) -> Finding {
-    let address = config.stratum.listen;
+/// Tells whether the pool of a folder can listen where it shall, or does.
+pub(super) async fn port(check: CheckId, address: SocketAddr, data_dir: &Path) -> Finding {
     match listen(address) {
-        Ok(()) => Finding::ok(CheckId::Port, format!("{address} is free")),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => match control::is_served(&config.data_dir).await {
-            true => Finding::ok(CheckId::Port, format!("{address} is held while the pool of this folder runs")),
-            false => Finding::error(CheckId::Port, format!("{address} is in use by another program")),
+        Ok(()) => Finding::ok(check, format!("{address} is free")),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => match control::is_served(data_dir).await {
+            true => Finding::ok(check, format!("{address} is held while the pool of this folder runs")),
+            false => Finding::error(check, format!("{address} is in use by another program")),
         },
-        Err(error) => Finding::error(CheckId::Port, format!("{address} cannot be listened on: {error}")),
+        Err(error) => Finding::error(check, format!("{address} cannot be listened on: {error}")),
     }
 }
 
