@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, fmt::Display, str::FromStr};
 
+use bitcoin::{Amount, Denomination};
+
 use crate::operations::{Refusal, RefusalCode};
 
 /// The fields that a browser has sent.
@@ -38,6 +40,20 @@ impl Fields {
         text.parse().map(Some).map_err(invalid)
     }
 
+    /// Returns an amount of bitcoin in satoshis, if a field says one.
+    ///
+    /// # Errors
+    ///
+    /// When it is no amount, or of less than a satoshi.
+    pub(super) fn amount(&self, name: &str) -> Result<Option<u64>, Refusal> {
+        let text = self.text(name);
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let invalid = |error| Refusal::new(RefusalCode::Invalid, format!("{}: {error}", name.replace('_', " ")));
+        Amount::from_str_in(text, Denomination::Bitcoin).map(|amount| Some(amount.to_sat())).map_err(invalid)
+    }
+
     /// Returns what a field says.
     ///
     /// # Errors
@@ -63,5 +79,14 @@ mod tests {
         assert_eq!(fields.optional::<u32>("empty"), Ok(None));
         assert!(fields.required::<u32>("empty").unwrap_err().reason.contains("empty is missing"));
         assert!(fields.required::<u32>("reason").unwrap_err().reason.starts_with("reason: "));
+    }
+
+    #[test]
+    fn amounts_are_bitcoin_to_the_satoshi() {
+        let of = |text: &str| Fields::read(format!("sum={text}").as_bytes()).amount("sum").map_err(|_| ());
+        assert_eq!((of(""), of("0.00000001"), of("1.5")), (Ok(None), Ok(Some(1)), Ok(Some(150_000_000))));
+        for wrong in ["-1", "0.000000001", "1e3", "x", "21000000000000"] {
+            assert_eq!(of(wrong), Err(()), "{wrong}");
+        }
     }
 }

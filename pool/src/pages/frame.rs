@@ -15,14 +15,17 @@ use crate::{
 };
 
 /// The pages that are always a step away: path, title.
-const WAYS: [(&str, &str); 7] = [
+const WAYS: [(&str, &str); 10] = [
     ("/", "Pool"),
     ("/connections", "Connections"),
     ("/blocks", "Blocks"),
     ("/payouts", "Payouts"),
+    ("/accounts", "Accounts"),
+    ("/ledger", "Ledger"),
     ("/register", "Register"),
     ("/screening", "Screening"),
     ("/sales", "Sales"),
+    ("/settings", "Settings"),
 ];
 /// The pages that are always a step away for whoever sees no dashboard.
 const WAYS_OF_MINERS: [(&str, &str); 2] = [("/", "Mining page"), ("/connect", "Connect")];
@@ -227,6 +230,13 @@ pub(super) fn told(
         Ok(outcome) => Notice { is_done: true, text: say(&outcome), secret: None },
         Err(refusal) => Notice { is_done: false, text: capitalised(&refusal.reason), secret: None },
     };
+    pages.sessions.leave(&viewer.cookie, notice);
+    Redirect::to(to).into_response()
+}
+
+/// Goes on to a page, which tells a secret this once.
+pub(super) fn told_secret(pages: &Pages, viewer: &Viewer, to: &str, text: String, secret: &str) -> Response {
+    let notice = Notice { is_done: true, text, secret: Some(secret.to_owned()) };
     pages.sessions.leave(&viewer.cookie, notice);
     Redirect::to(to).into_response()
 }

@@ -4,6 +4,7 @@
 //! table of the API's rules, of which `doors` names a row for each page. No page needs a script: with one, the figures
 //! keep up by themselves. Nothing comes from elsewhere, and nothing stands in a page that could run.
 
+mod account_form;
 mod assets;
 mod chart;
 mod doors;
@@ -12,6 +13,7 @@ mod frame;
 mod guard;
 mod help;
 mod kept;
+mod links;
 mod log_in;
 mod luck;
 mod miners;

@@ -1,19 +1,23 @@
 //! The pages, by theme. A handler reads what a page shows, or makes a request of a form and hands it in at the desk; it
 //! decides nothing.
 
+mod accounts;
 mod blocks;
 mod connections;
 mod events;
 mod help;
 mod history;
 mod home;
+mod ledger;
 mod miner;
 mod parties;
 mod payouts;
+mod record;
 mod register;
 mod reports;
 mod sales;
 mod screening;
+mod settings;
 pub(super) mod start;
 
 use std::collections::HashMap;
@@ -84,6 +88,24 @@ fn export() -> Router<Pages> {
         .route("/sales/{sale}", get(sales::show))
         .route("/sales/{sale}/{step}", post(sales::step))
         .route("/sales/{sale}/deliver", post(sales::deliver))
+        .route("/accounts", get(accounts::list).post(accounts::add))
+        .route("/accounts/{account}", get(accounts::show))
+        .route("/accounts/{account}/hold", post(accounts::hold))
+        .route("/accounts/{account}/release", post(accounts::release))
+        .route("/accounts/{account}/threshold", post(accounts::set_threshold))
+        .route("/accounts/{account}/name", post(accounts::name))
+        .route("/accounts/{account}/name/remove", post(accounts::remove_name))
+        .route("/accounts/{account}/settings", post(accounts::change))
+        .route("/ledger", get(ledger::list))
+        .route("/ledger/{entry}", get(ledger::show))
+        .route("/ledger/entries.csv", get(ledger::table))
+        .route("/ledger/fund", post(ledger::fund))
+        .route("/ledger/assign", post(ledger::assign))
+        .route("/settings", get(settings::show))
+        .route("/settings/reload", post(settings::reload))
+        .route("/audit", get(record::audit))
+        .route("/tokens", get(record::tokens).post(record::add_token))
+        .route("/tokens/{token}/revoke", post(record::revoke_token))
 }
 
 /// The pages that are anybody's.

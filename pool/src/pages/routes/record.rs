@@ -1,0 +1,184 @@
+//! What is on record of operators: the tokens that they have, and what was done with them.
+
+use askama::Template;
+use axum::{
+    Extension,
+    extract::{Path, RawQuery, State},
+    response::Response,
+};
+use payouts::{
+    access::{AuditRow, AuditSeq, Role, TokenId},
+    account::User,
+    store::AuditFilter,
+};
+
+use super::{PAGE, addresses, now_ms};
+use crate::{
+    operations::{Outcome, Refusal, RefusalCode, Request, token::TokenReport},
+    pages::{
+        Pages,
+        fields::Fields,
+        frame::{Frame, shown, told, told_secret},
+        guard::Viewer,
+        links::with_query,
+        show::{Ago, When},
+    },
+};
+
+/// The longest text that rows of the log are looked for by.
+const MAX_SEARCH_CHARS: usize = 128;
+
+#[derive(Template)]
+#[template(path = "audit.html")]
+struct Audit {
+    frame: Frame,
+    actor: String,
+    action: String,
+    rows: Vec<Row>,
+    next: Option<String>,
+}
+
+struct Row {
+    seq: i64,
+    at: When,
+    actor: String,
+    action: String,
+    outcome: Option<String>,
+    is_done: bool,
+}
+
+impl From<AuditRow> for Row {
+    fn from(row: AuditRow) -> Row {
+        let outcome = row.outcome.map(|outcome| outcome.text);
+        let is_done = outcome.as_deref() == Some("done");
+        Row { seq: row.seq.get(), at: When(row.at_ms), actor: row.actor, action: row.action, outcome, is_done }
+    }
+}
+
+/// What operators asked for that changes something, newest first.
+pub(in crate::pages) async fn audit(
+    State(pages): State<Pages>,
+    Extension(viewer): Extension<Viewer>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let fields = Fields::read(query.unwrap_or_default().as_bytes());
+    let contents = audit_page(&pages, &viewer, &fields).await;
+    shown(&pages, &viewer, contents)
+}
+
+async fn audit_page(pages: &Pages, viewer: &Viewer, fields: &Fields) -> Result<Audit, Refusal> {
+    let text = |name| fields.text(name).chars().take(MAX_SEARCH_CHARS).collect::<String>();
+    let wanted = AuditFilter { actor: text("actor"), action: text("action") };
+    let before = fields.optional::<i64>("before")?.map(AuditSeq::new);
+    let mut rows = pages.store.audit_where(&wanted, before, PAGE + 1).await?;
+    let has_more = rows.len() > PAGE as usize;
+    rows.truncate(PAGE as usize);
+    let last = rows.last().filter(|_| has_more).map(|last| last.seq.to_string());
+    let AuditFilter { actor, action } = wanted;
+    let next = last.map(|last| with_query("/audit", &[("actor", &actor), ("action", &action), ("before", &last)]));
+    let mut frame = Frame::new(pages, viewer, "/settings", "Audit log");
+    frame.is_live = before.is_none();
+    Ok(Audit { frame, actor, action, rows: rows.into_iter().map(Row::from).collect(), next })
+}
+
+#[derive(Template)]
+#[template(path = "tokens.html")]
+struct Tokens {
+    frame: Frame,
+    lines: Vec<TokenLine>,
+    next: Option<String>,
+}
+
+struct TokenLine {
+    id: i64,
+    label: String,
+    role: Role,
+    /// The address of the account that a watcher sees.
+    account: Option<String>,
+    made: When,
+    used: Option<Ago>,
+    revoked: Option<When>,
+    is_own: bool,
+}
+
+/// The tokens, in the order of their numbers.
+pub(in crate::pages) async fn tokens(
+    State(pages): State<Pages>,
+    Extension(viewer): Extension<Viewer>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let fields = Fields::read(query.unwrap_or_default().as_bytes());
+    let contents = tokens_page(&pages, &viewer, &fields).await;
+    shown(&pages, &viewer, contents)
+}
+
+async fn tokens_page(pages: &Pages, viewer: &Viewer, fields: &Fields) -> Result<Tokens, Refusal> {
+    let now_ms = now_ms();
+    let after = fields.optional::<i64>("after")?;
+    let mut tokens = pages.store.tokens(TokenId::new(after.unwrap_or(0)), PAGE + 1).await?;
+    let has_more = tokens.len() > PAGE as usize;
+    tokens.truncate(PAGE as usize);
+    let last = tokens.last().filter(|_| has_more).map(|last| last.id.to_string());
+    let next = last.map(|last| with_query("/tokens", &[("after", &last)]));
+    let watched = tokens.iter().filter_map(|token| token.grant.account());
+    let addresses = addresses(&*pages.store, watched).await?;
+    let line = |token: payouts::access::Token| {
+        let report = TokenReport::from(token);
+        TokenLine {
+            id: report.token.get(),
+            label: report.label,
+            role: report.role,
+            account: report.account.and_then(|account| addresses.get(&account).cloned()),
+            made: When(report.created_at_ms),
+            used: report.last_used_at_ms.map(|at_ms| Ago { at_ms, now_ms }),
+            revoked: report.revoked_at_ms.map(When),
+            is_own: report.token == viewer.token.id,
+        }
+    };
+    let lines = tokens.into_iter().map(line).collect();
+    // A token that was just made stands in the page until somebody has copied it.
+    let frame = Frame { is_live: false, ..Frame::new(pages, viewer, "/settings", "Tokens") };
+    Ok(Tokens { frame, lines, next })
+}
+
+/// Makes a token, which is told on the next page alone.
+pub(in crate::pages) async fn add_token(
+    State(pages): State<Pages>,
+    Extension(viewer): Extension<Viewer>,
+    Extension(fields): Extension<Fields>,
+) -> Response {
+    let request = async {
+        let account = fields.optional::<User>("account")?;
+        let request = Request::AddToken { label: fields.required("label")?, role: fields.required("role")?, account };
+        pages.desk.ask(&viewer.actor(), request).await
+    };
+    match request.await {
+        Ok(Outcome::TokenAdded(added)) => {
+            let said = format!("Token {} is made. It is shown this once: copy it now.", added.token.label);
+            told_secret(&pages, &viewer, "/tokens", said, added.secret.expose())
+        }
+        other => told(&pages, &viewer, "/tokens", other, |_| String::new()),
+    }
+}
+
+/// Revokes a token at once, if that was confirmed.
+pub(in crate::pages) async fn revoke_token(
+    State(pages): State<Pages>,
+    Extension(viewer): Extension<Viewer>,
+    Extension(fields): Extension<Fields>,
+    Path(token): Path<String>,
+) -> Response {
+    let request = async {
+        let unknown = |_| Refusal::new(RefusalCode::NotFound, "there is no such token");
+        let token = TokenId::new(token.parse().map_err(unknown)?);
+        if !fields.is_ticked("confirmed") {
+            return Err(Refusal::new(RefusalCode::Invalid, "nothing was revoked: tick that whoever has it is cut off"));
+        }
+        pages.desk.ask(&viewer.actor(), Request::RevokeToken { token }).await
+    };
+    let outcome = request.await;
+    told(&pages, &viewer, "/tokens", outcome, |outcome| match outcome {
+        Outcome::TokenRevoked(revoked) => format!("Token {} is revoked.", revoked.token.label),
+        _ => String::new(),
+    })
+}
