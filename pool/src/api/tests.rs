@@ -1,6 +1,7 @@
 //! Who may do what, asked of every route in the document with every kind of token; and what is true of all answers.
 #![allow(clippy::unwrap_used)]
 
+mod books;
 mod exports;
 
 use std::{collections::BTreeMap, time::Duration};

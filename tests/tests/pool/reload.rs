@@ -6,9 +6,11 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use serde_json::{Value, json};
 use tests::miner::{Miner, MinerConfig};
 
 use crate::{
+    api::Api,
     site::{PATIENCE, Site, eventually_or, idle, standard},
     tally::Tally,
 };
@@ -103,7 +105,7 @@ async fn command_reloads_and_says_what_changed() {
     assert!(reload(&site, &["--dry-run"]).1.contains("Would change: 1."));
     let (_, done, _) = reload(&site, &[]);
     assert!(done.ends_with("Changed: 1. Need a restart: 1.\n"), "{done}");
-    let json: serde_json::Value = serde_json::from_str(&reload(&site, &["--json"]).1).unwrap();
+    let json: Value = serde_json::from_str(&reload(&site, &["--json"]).1).unwrap();
     let report = &json["reloaded"];
     assert_eq!(report["applied"].as_array().unwrap().len(), 0);
     assert_eq!(report["needs_restart"][0]["key"], "data_dir");
@@ -113,5 +115,48 @@ async fn command_reloads_and_says_what_changed() {
     let (status, _, said) = reload(&site, &[]);
     assert!(status == Some(3) && said.contains("nobody is not one of pool, miners"), "{said}");
     assert!(said.contains("stay in force"), "{said}");
+    site.pool.stop().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn api_shows_the_settings_in_force_and_reloads_them() {
+    let mut site = Site::regtest();
+    site.node.mine(1).unwrap();
+    site.pool.set("ADIT__LIMITS__BAN_SECONDS", "77");
+    site.pool.start().unwrap();
+    let api = Api::of(&site);
+    let setting = |shown: &Value, key: &str| {
+        let settings = shown["settings"].as_array().unwrap();
+        settings.iter().find(|setting| setting["key"] == key).unwrap().clone()
+    };
+    let before = api.read("/api/v1/settings").await;
+    let schedule = setting(&before, "payout.schedule");
+    assert_eq!((&schedule["value"], &schedule["source"]), (&json!("continuous"), &json!("file")), "{schedule}");
+    assert!(schedule["line"].as_u64().unwrap() > 1 && schedule["effect"] == "reload", "{schedule}");
+    let ban = setting(&before, "limits.ban_seconds");
+    assert_eq!((&ban["value"], &ban["variable"]), (&json!(77), &json!("ADIT__LIMITS__BAN_SECONDS")), "{ban}");
+    assert_eq!(before["changes"], json!({"dry_run": true, "applied": [], "needs_restart": []}));
+
+    edit(&site, "schedule = \"continuous\"", "schedule = \"manual\"");
+    edit(&site, "data_dir = \"data\"", "data_dir = \"./data\"");
+    let pending = api.read("/api/v1/settings").await;
+    assert_eq!(setting(&pending, "payout.schedule")["value"], "continuous", "it is not in force yet");
+    assert_eq!(pending["changes"]["applied"][0]["key"], "payout.schedule");
+    let (_, dry) = api.post("/api/v1/settings/reload?dry_run=true", None, &Value::Null).await;
+    assert_eq!(dry, pending["changes"]);
+    let (status, done) = api.post("/api/v1/settings/reload", None, &Value::Null).await;
+    assert_eq!((status.as_u16(), &done["applied"]), (200, &dry["applied"]), "{done}");
+    assert_eq!(done["needs_restart"][0]["key"], "data_dir");
+    let after = api.read("/api/v1/settings").await;
+    assert_eq!(setting(&after, "payout.schedule")["value"], "manual");
+    assert_eq!(after["changes"]["needs_restart"], done["needs_restart"], "it still waits");
+
+    edit(&site, "schedule = \"manual\"", "schedule = \"never\"");
+    let wrong = api.read("/api/v1/settings").await;
+    assert!(wrong["problem"].as_str().unwrap().contains("payout.schedule"), "{wrong}");
+    assert_eq!(api.post("/api/v1/settings/reload", None, &Value::Null).await.0, 422);
+    let audit = api.read("/api/v1/audit?action=reload").await;
+    let outcomes: Vec<_> = audit["items"].as_array().unwrap().iter().map(|row| row["outcome"].clone()).collect();
+    assert!(outcomes[0].as_str().unwrap().starts_with("refused: ") && outcomes[1..] == [json!("done")], "{audit}");
     site.pool.stop().unwrap();
 }
