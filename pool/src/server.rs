@@ -30,6 +30,7 @@ use tracing::{info, warn};
 use crate::{
     accounting::{
         blocks::{Booking, FoundBlocks, Spool, submit_all},
+        kept_blocks::KeptBlocks,
         metrics::{SettlementMetrics, ShareLogMetrics},
         registry::{Registration, Registry},
         segments::Segments,
@@ -142,6 +143,9 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     let (desk, mut orders) = Desk::open(port, Arc::clone(&store));
     token::take_up_first(&*store, &config.data_dir).await?;
     let live = Live::new(metrics, config.network, config.bitcoind.template_refresh).with_roster(Arc::clone(&roster));
+    let kept_blocks =
+        KeptBlocks::open(config.data_dir.join("blocks").join("kept")).context("cannot keep found blocks")?;
+    let live = live.with_kept_blocks(kept_blocks.clone());
     let live = live.with_folder(config.data_dir.clone()).with_certificate_end(api_port.certificate_ends_at_s());
     let live = Arc::new(live);
     let source = Source { metrics: Arc::clone(&port_metrics), roster: Arc::clone(&roster), store: Arc::clone(&store) };
@@ -191,6 +195,7 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     crediting.turn_over(unix_time_ms(), begin).await.context("periods of work cannot be turned over")?;
     let spool = Spool::open(config.data_dir.join("blocks"))
         .context("cannot keep found blocks")?
+        .with_kept(kept_blocks)
         .with_metrics(settlement_metrics.blocks.clone());
     let left_over = spool.left_over().context("cannot list the blocks that are kept")?;
     let (found_blocks, solutions) = FoundBlocks::open(spool.clone());

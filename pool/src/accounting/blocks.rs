@@ -28,8 +28,10 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
+    kept_blocks::{BlockWay, KeptBlocks},
     metrics::{BlockMetrics, BlockStep},
     segments::Segments,
+    share_log::unix_time_ms,
 };
 use crate::{
     mining::share::ValidShare,
@@ -92,6 +94,9 @@ pub struct Facts {
     /// scheme of the run that books them.
     #[serde(default)]
     pub scheme: Option<Scheme>,
+    /// Its way so far.
+    #[serde(default)]
+    pub way: BlockWay,
 }
 
 impl Solution {
@@ -109,6 +114,7 @@ impl Solution {
             share_position: job.share_position().0,
             found_at_ms,
             scheme,
+            way: BlockWay { job_made_at_ms: Some(job.made_at_ms()), ..BlockWay::default() },
         };
         Self { facts, block: share.block() }
     }
@@ -138,6 +144,8 @@ pub struct Spool {
     /// Height and hash of the blocks that are on their way to the books.
     on_their_way: Arc<Mutex<BTreeSet<(u32, BlockHash)>>>,
     metrics: BlockMetrics,
+    /// Where blocks go that need nothing more.
+    kept: Option<KeptBlocks>,
 }
 
 impl Spool {
@@ -148,7 +156,13 @@ impl Spool {
     /// If it cannot be made.
     pub fn open(folder: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
-        Ok(Self { folder, on_their_way: Arc::default(), metrics: BlockMetrics::default() })
+        Ok(Self { folder, on_their_way: Arc::default(), metrics: BlockMetrics::default(), kept: None })
+    }
+
+    /// Keeps blocks for whoever asks later.
+    #[must_use]
+    pub fn with_kept(self, kept: KeptBlocks) -> Self {
+        Self { kept: Some(kept), ..self }
     }
 
     /// Counts in `metrics` what becomes of blocks.
@@ -240,6 +254,16 @@ impl Spool {
             fs::File::open(self.path(hash, extension))?.sync_all()?;
         }
         fs::File::open(&self.folder)?.sync_all()
+    }
+
+    /// Puts a block away that node and books have. Whoever asks later finds it where such blocks are kept.
+    fn put_away(&self, facts: &Facts) -> io::Result<()> {
+        let kept = match &self.kept {
+            Some(kept) => kept.keep(facts.hash, &self.path(facts.hash, BLOCK), &facts.way),
+            None => Ok(()),
+        };
+        self.forget(facts.hash)?;
+        kept
     }
 
     fn forget(&self, hash: BlockHash) -> io::Result<()> {
@@ -361,7 +385,15 @@ async fn submit(nodes: &Nodes, spool: &Spool, solution: &Solution, submitted: &m
             return;
         }
     }
-    submitted.send(solution.facts.clone()).await.expect("blocks are recorded for as long as they are submitted");
+    let answer = match outcome {
+        SubmitOutcome::Duplicate => "known",
+        SubmitOutcome::Inconclusive => "stale",
+        _ => "accepted",
+    };
+    let mut facts = solution.facts.clone();
+    facts.way.answered_at_ms = Some(unix_time_ms());
+    facts.way.answer = Some(answer.to_owned());
+    submitted.send(facts).await.expect("blocks are recorded for as long as they are submitted");
 }
 
 /// Enters submitted blocks in the books, lower ones first, until all senders are gone.
@@ -424,7 +456,7 @@ async fn record(booking: &Booking, spool: &Spool, facts: &Facts, changed: &watch
         }
     }
     spool.metrics.step(BlockStep::Booked);
-    log_failure(spool.forget(hash), hash, "put away");
+    log_failure(spool.put_away(facts), hash, "put away");
     changed.send_replace(());
 }
 
@@ -490,6 +522,7 @@ mod tests {
             share_position: 4,
             found_at_ms: 5,
             scheme: Some("prop fee_bp=100".parse().unwrap()),
+            way: BlockWay::default(),
         };
         Solution { facts, block: vec![0, 1, 0xff] }
     }
@@ -512,11 +545,27 @@ mod tests {
     }
 
     #[test]
+    fn block_that_needs_nothing_more_is_kept_for_whoever_asks() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = KeptBlocks::open(folder.path().join("kept")).unwrap();
+        let spool = Spool::open(folder.path().join("blocks")).unwrap().with_kept(kept.clone());
+        let Solution { mut facts, block } = solution(7);
+        spool.keep(&solution(7)).unwrap();
+        facts.way.answer = Some("accepted".to_owned());
+        spool.put_away(&facts).unwrap();
+        assert!(!spool.holds_any().unwrap());
+        assert_eq!((kept.raw(facts.hash).unwrap(), kept.way(facts.hash).unwrap()), (Some(block), Some(facts.way)));
+    }
+
+    #[test]
     fn block_kept_by_an_older_version_has_no_scheme_of_its_own() {
         let mut facts = serde_json::to_value(&solution(7).facts).unwrap();
         assert_eq!(facts["scheme"], "prop fee_bp=100");
-        facts.as_object_mut().unwrap().remove("scheme");
-        assert_eq!(serde_json::from_value::<Facts>(facts).unwrap().scheme, None);
+        for since in ["scheme", "way"] {
+            facts.as_object_mut().unwrap().remove(since);
+        }
+        let facts = serde_json::from_value::<Facts>(facts).unwrap();
+        assert_eq!((facts.scheme, facts.way), (None, BlockWay::default()));
     }
 
     #[tokio::test]

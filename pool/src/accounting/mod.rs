@@ -2,6 +2,7 @@
 
 pub mod blocks;
 pub mod identity;
+pub mod kept_blocks;
 pub mod metrics;
 pub mod pulse;
 pub mod receipts;

@@ -1,17 +1,19 @@
 //! What the API knows of the running pool beside its books: read-only views, which are there once the pool has them.
 
 use std::{
+    io,
     path::PathBuf,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
-use bitcoin::Network;
+use bitcoin::{BlockHash, Network};
 use jiff::Timestamp;
 use payouts::books::Books;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::spawn_blocking};
 
 use crate::{
+    accounting::kept_blocks::KeptBlocks,
     events::Events,
     metrics::Metrics,
     stratum::roster::Roster,
@@ -45,6 +47,8 @@ pub struct Live {
     pub events: Arc<Events>,
     /// The data folder, if it is known.
     pub(super) folder: Option<PathBuf>,
+    /// The raw bytes of found blocks.
+    pub(super) kept_blocks: Option<KeptBlocks>,
     /// When the API's own certificate ends, in seconds since 1970 UTC, if it has one.
     pub(super) certificate_ends_at_s: Option<i64>,
     newest: watch::Sender<Option<Seen>>,
@@ -67,6 +71,7 @@ impl Live {
             roster,
             events,
             folder: None,
+            kept_blocks: None,
             certificate_ends_at_s: None,
             newest,
             longest,
@@ -85,6 +90,12 @@ impl Live {
     #[must_use]
     pub fn with_folder(self, folder: PathBuf) -> Live {
         Live { folder: Some(folder), ..self }
+    }
+
+    /// Says where found blocks are kept.
+    #[must_use]
+    pub fn with_kept_blocks(self, kept_blocks: KeptBlocks) -> Live {
+        Live { kept_blocks: Some(kept_blocks), ..self }
     }
 
     /// Says when the API's own certificate ends, in seconds since 1970 UTC; nothing if it has none.
@@ -125,6 +136,21 @@ impl Live {
     /// Returns the newest template, however old it is.
     pub fn newest(&self) -> Option<Seen> {
         self.newest.borrow().clone()
+    }
+
+    /// Returns the height of the tip that the newest template builds on.
+    pub(super) fn tip_height(&self) -> Option<u32> {
+        self.newest().map(|seen| seen.template.height.saturating_sub(1))
+    }
+
+    /// Returns a found block in network serialisation, if it is kept.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub(crate) async fn raw_block(&self, hash: BlockHash) -> io::Result<Option<Vec<u8>>> {
+        let Some(kept) = self.kept_blocks.clone() else { return Ok(None) };
+        spawn_blocking(move || kept.raw(hash)).await.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
     /// Returns the newest template if it is no older than a live node would leave it.

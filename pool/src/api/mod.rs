@@ -8,6 +8,7 @@
 
 mod auth;
 pub(crate) mod counted;
+pub(crate) mod course;
 mod extract;
 pub(crate) mod health;
 mod idempotency;

@@ -103,6 +103,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(Method::PUT, "/api/v1/accounts/{account}/threshold", OPERATOR),
     get("/api/v1/blocks", VIEWER),
     get("/api/v1/blocks/{hash}", VIEWER),
+    get("/api/v1/blocks/{hash}/raw", VIEWER),
     get("/api/v1/payouts", VIEWER),
     get("/api/v1/payouts/next", VIEWER),
     get("/api/v1/payouts/batches", VIEWER),

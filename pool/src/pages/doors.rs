@@ -46,6 +46,7 @@ pub(super) const DOORS: &[Door] = &[
     form("/bans/lift", Method::DELETE, "/api/v1/bans/{address}"),
     page("/blocks", "/api/v1/blocks"),
     page("/blocks/{hash}", "/api/v1/blocks/{hash}"),
+    page("/blocks/{hash}/raw", "/api/v1/blocks/{hash}/raw"),
     page("/payouts", "/api/v1/payouts"),
     form("/payouts/run", Method::POST, "/api/v1/payouts/batches"),
     page("/payouts/{batch}", "/api/v1/payouts/batches/{batch}"),

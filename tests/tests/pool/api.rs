@@ -1,5 +1,6 @@
 //! The admin API of a running pool, as operators, watchers and programs use it over HTTP.
 
+use bitcoin::consensus::encode::serialize;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -183,6 +184,14 @@ async fn shares_and_blocks_are_seen_in_the_api_as_they_are_in_the_chain() {
     let fee = block["block"]["fee_sat"].as_u64().unwrap() + block["block"]["reserve_sat"].as_u64().unwrap();
     assert_eq!(credited + fee, block["block"]["value_sat"].as_u64().unwrap(), "{block}");
     assert!(addresses.iter().any(|address| block["block"]["finder"] == address.to_string()), "{block}");
+    let course = &block["course"];
+    let order = ["job_made_at_ms", "found_at_ms", "answered_at_ms", "booked_at_ms"].map(|step| course[step].as_i64());
+    assert!(order.iter().all(Option::is_some) && order.is_sorted(), "{block}");
+    let depth = u64::from(site.node.height().unwrap()) + 1 - block["block"]["height"].as_u64().unwrap();
+    assert_eq!((&course["answer"], course["confirmations"].as_u64()), (&json!("accepted"), Some(depth)), "{block}");
+    let raw = api.request(Method::GET, &format!("/api/v1/blocks/{}/raw", in_chain[0])).send().await.unwrap();
+    let raw = raw.bytes().await.unwrap();
+    assert_eq!(raw, serialize(&site.blocks_of_the_pool()[0]), "the bytes are those of the chain");
 
     let accounts = api.read("/api/v1/accounts").await;
     assert_eq!(accounts["items"].as_array().unwrap().len(), 2, "{accounts}");

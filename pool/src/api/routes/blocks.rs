@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use axum::extract::State;
+use axum::{extract::State, http::header, response::IntoResponse};
 use bitcoin::BlockHash;
 use payouts::{
     books::{BlockPhase, BlockRecord},
@@ -13,6 +13,8 @@ use utoipa::ToSchema;
 
 use super::addresses;
 use crate::api::{
+    Live,
+    course::BlockCourse,
     extract::{Path, Query},
     paging::{Listed, Page},
     problem::Problem,
@@ -50,6 +52,8 @@ pub(super) struct BlockReport {
 pub(super) struct BlockWithCredits {
     /// The block.
     block: BlockReport,
+    /// What befell it, and when.
+    course: BlockCourse,
     /// Its credits, in the order of accounts.
     credits: Vec<CreditReport>,
 }
@@ -140,9 +144,10 @@ pub(super) async fn list(
 )]
 pub(super) async fn show(
     State(store): State<Arc<dyn Store>>,
+    State(live): State<Arc<Live>>,
     Path(hash): Path<String>,
 ) -> Result<axum::Json<BlockWithCredits>, Problem> {
-    let hash: BlockHash = hash.parse().map_err(|_| Problem::invalid(format!("{hash:?} is not the hash of a block")))?;
+    let hash = block_hash(&hash)?;
     let unknown = || Problem::not_found(format!("the pool has found no block {hash}"));
     let block = store.block(hash).await?.ok_or_else(unknown)?;
     let credits = store.credits(hash).await?;
@@ -157,5 +162,25 @@ pub(super) async fn show(
     });
     let credits = credits.collect();
     let finder = address(block.found.finder);
-    Ok(axum::Json(BlockWithCredits { block: BlockReport::new(block, finder), credits }))
+    let course = BlockCourse::of(&*store, &live, &block).await?;
+    Ok(axum::Json(BlockWithCredits { block: BlockReport::new(block, finder), course, credits }))
+}
+
+/// A block that the pool has found, in network serialisation. Of very many blocks, the oldest are not kept.
+#[utoipa::path(
+    get,
+    path = "/api/v1/blocks/{hash}/raw",
+    tag = "blocks",
+    params(("hash" = String, Path, description = "Its hash")),
+    responses((status = OK, description = "The block", content_type = "application/octet-stream", body = Vec<u8>))
+)]
+pub(super) async fn raw(State(live): State<Arc<Live>>, Path(hash): Path<String>) -> Result<impl IntoResponse, Problem> {
+    let hash = block_hash(&hash)?;
+    let raw = live.raw_block(hash).await.map_err(|error| Problem::failed(format!("block {hash}: {error}")))?;
+    let raw = raw.ok_or_else(|| Problem::not_found(format!("no block {hash} is kept")))?;
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], raw))
+}
+
+fn block_hash(text: &str) -> Result<BlockHash, Problem> {
+    text.parse().map_err(|_| Problem::invalid(format!("{text:?} is not the hash of a block")))
 }

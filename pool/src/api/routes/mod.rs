@@ -53,6 +53,7 @@ pub(super) fn add(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
         .routes(routes!(bans::lift))
         .routes(routes!(blocks::list))
         .routes(routes!(blocks::show))
+        .routes(routes!(blocks::raw))
         .routes(routes!(ledger::balances))
         .routes(routes!(ledger::sums))
         .routes(routes!(ledger::entries))

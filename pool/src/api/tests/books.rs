@@ -88,7 +88,8 @@ async fn entry_names_the_one_before_it_and_the_sums_the_newest() {
     let (_, third) = fixture.get("/api/v1/ledger/entries/3", viewer).await;
     let (_, sums) = fixture.get("/api/v1/ledger/sums", viewer).await;
     assert_eq!((&sums["head"], &sums["head_hash"], &sums["imbalance_sat"]), (&json!(3), &third["hash"], &json!(0)));
-    let class = |name: &str| sums["classes"].as_array().unwrap().iter().find(|sum| sum["class"] == name).unwrap().clone();
+    let class =
+        |name: &str| sums["classes"].as_array().unwrap().iter().find(|sum| sum["class"] == name).unwrap().clone();
     assert_eq!((&class("miner_payable")["sat"], &class("miner_payable")["accounts"]), (&json!(-14), &json!(2)));
     assert_eq!((&class("spendable")["sat"], &class("spendable")["side"]), (&json!(21), &json!("asset")));
 }

@@ -6,18 +6,20 @@ use askama::Template;
 use axum::{
     Extension,
     extract::{Path, RawQuery, State},
-    response::Response,
+    http::header,
+    response::{IntoResponse, Response},
 };
 use bitcoin::BlockHash;
 use payouts::books::BlockRecord;
 
 use super::{PAGE, addresses, home::phase, now_ms};
 use crate::{
+    api::course::BlockCourse,
     operations::{Refusal, RefusalCode, luck::newest_rounds},
     pages::{
         Pages,
         fields::Fields,
-        frame::{Frame, shown},
+        frame::{Frame, refused, shown},
         guard::Viewer,
         luck::Luck,
         show::{Ago, Btc, Ends, Number, Percent, When},
@@ -114,7 +116,43 @@ struct Block {
     fee: Number,
     reserve: Number,
     rule: String,
+    course: Vec<Step>,
+    has_raw: bool,
     credits: Vec<CreditLine>,
+}
+
+/// Something that befell a block.
+struct Step {
+    name: &'static str,
+    /// When; nothing if it is not known, or has not come yet.
+    at: Option<When>,
+    words: String,
+}
+
+/// Tells a block's course in steps.
+fn steps(course: &BlockCourse) -> Vec<Step> {
+    let step = |name, at_ms: Option<i64>, words: &str| Step { name, at: at_ms.map(When), words: words.to_owned() };
+    let unknown = |at_ms: Option<i64>| if at_ms.is_none() { "not on record" } else { "" };
+    let mut steps = vec![
+        step("Template and job made", course.job_made_at_ms, unknown(course.job_made_at_ms)),
+        step("Found", Some(course.found_at_ms), ""),
+        step(
+            "Answered by the node",
+            course.answered_at_ms,
+            course.answer.as_deref().unwrap_or(unknown(course.answered_at_ms)),
+        ),
+        step("In the books", course.booked_at_ms, unknown(course.booked_at_ms)),
+    ];
+    steps.push(match (course.orphaned_at_ms, course.matured_at_ms, course.confirmations) {
+        (Some(at_ms), ..) => step("Left the chain", Some(at_ms), "its credits are undone"),
+        (None, Some(at_ms), _) => step("Mature", Some(at_ms), "its credits are due"),
+        (None, None, Some(count)) => {
+            let of = BlockCourse::MATURITY;
+            step("Confirmed", None, &format!("{} of {of}", count.min(of)))
+        }
+        (None, None, None) => step("Confirmed", None, "not known yet"),
+    });
+    steps
 }
 
 struct CreditLine {
@@ -144,6 +182,7 @@ async fn block(pages: &Pages, viewer: &Viewer, hash: &str) -> Result<Block, Refu
     let wanted = credits.iter().map(|credit| credit.account).chain([block.found.finder]);
     let addresses = addresses(&*pages.store, wanted).await?;
     let address = |account| addresses.get(&account).cloned().unwrap_or_default();
+    let course = BlockCourse::of(&*pages.store, &pages.live, &block).await?;
     let whole = block.found.value.to_sat().max(1);
     let line = |credit: &payouts::books::BlockCredit| CreditLine {
         address: address(credit.account),
@@ -165,6 +204,59 @@ async fn block(pages: &Pages, viewer: &Viewer, hash: &str) -> Result<Block, Refu
         fee: Number(block.fee.to_sat().into()),
         reserve: Number(block.reserve.to_sat().into()),
         rule: block.rule.map_or_else(|| "none".to_owned(), |rule| rule.to_string()),
+        course: steps(&course),
+        has_raw: course.has_raw,
         credits: credits.iter().map(line).collect(),
     })
+}
+
+/// A block in network serialisation, as a file.
+pub(in crate::pages) async fn raw(
+    State(pages): State<Pages>,
+    Extension(viewer): Extension<Viewer>,
+    Path(hash): Path<String>,
+) -> Response {
+    let contents = async {
+        let unknown = || Refusal::new(RefusalCode::NotFound, format!("no block {hash} is kept"));
+        let id: BlockHash = hash.parse().map_err(|_| unknown())?;
+        let raw = pages.live.raw_block(id).await.map_err(|error| Refusal::new(RefusalCode::Failed, error))?;
+        raw.map(|raw| (id, raw)).ok_or_else(unknown)
+    };
+    match contents.await {
+        Ok((id, raw)) => {
+            let name = format!("attachment; filename=\"{id}.block\"");
+            let headers =
+                [(header::CONTENT_TYPE, "application/octet-stream".to_owned()), (header::CONTENT_DISPOSITION, name)];
+            (headers, raw).into_response()
+        }
+        Err(refusal) => refused(Some(&viewer), &pages, &refusal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn course_ends_with_what_befell_the_block_last() {
+        let course = BlockCourse {
+            job_made_at_ms: None,
+            found_at_ms: 1,
+            answered_at_ms: Some(2),
+            answer: Some("accepted".to_owned()),
+            booked_at_ms: Some(3),
+            confirmations: Some(7),
+            matured_at_ms: None,
+            orphaned_at_ms: None,
+            has_raw: true,
+        };
+        let last = |course: &BlockCourse| steps(course).pop().map(|step| (step.name, step.words));
+        assert_eq!(steps(&course)[0].words, "not on record");
+        assert_eq!(steps(&course)[2].words, "accepted");
+        assert_eq!(last(&course), Some(("Confirmed", "7 of 100".to_owned())));
+        let mature = BlockCourse { matured_at_ms: Some(4), ..course.clone() };
+        assert_eq!(last(&mature).map(|(name, _)| name), Some("Mature"));
+        let orphaned = BlockCourse { orphaned_at_ms: Some(4), confirmations: None, ..course };
+        assert_eq!(last(&orphaned).map(|(name, _)| name), Some("Left the chain"));
+    }
 }

@@ -14,14 +14,14 @@ use bitcoin::BlockHash;
 use payouts::{
     account::{AccountId, User},
     ledger::{EntryKind, EntrySeq, LedgerAccount, Posting},
-    store::{EntryFilter, EntryRange},
+    store::{EntryFilter, EntryLine, EntryRange},
 };
 
 use super::{PAGE, addresses};
 use crate::{
     operations::{
         Outcome, Refusal, RefusalCode, Request,
-        ledger::{LedgerSums, WantedEntries, entries_table, entry_filter, find_entry, show_sums},
+        ledger::{ClassSum, LedgerSums, WantedEntries, entries_table, entry_filter, find_entry, show_sums},
         reserve::{GiftSource, PeriodReport, ReserveReport, show_reserve},
     },
     pages::{
@@ -129,14 +129,14 @@ async fn ledger(pages: &Pages, viewer: &Viewer, fields: &Fields) -> Result<Ledge
     let LedgerSums { classes, imbalance_sat, head, head_hash } = show_sums(&*pages.store).await?;
     let mut frame = Frame::new(pages, viewer, "/ledger", "Ledger");
     frame.is_live = before.is_none();
-    let class = |sum: crate::operations::ledger::ClassSum| ClassLine {
+    let class = |sum: ClassSum| ClassLine {
         class: sum.class,
         side: sum.side.as_str(),
         meaning: sum.meaning,
         accounts: Number(sum.accounts.into()),
         sat: Btc(sum.sat.into()),
     };
-    let line = |line: payouts::store::EntryLine| Line {
+    let line = |line: EntryLine| Line {
         seq: line.seq.get(),
         at: When(line.at_ms),
         kind: line.kind.to_string(),

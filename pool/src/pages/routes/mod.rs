@@ -54,6 +54,7 @@ pub(super) fn guarded() -> Router<Pages> {
         .route("/bans/lift", post(connections::lift))
         .route("/blocks", get(blocks::list))
         .route("/blocks/{hash}", get(blocks::show))
+        .route("/blocks/{hash}/raw", get(blocks::raw))
         .route("/payouts", get(payouts::list))
         .route("/payouts/run", post(payouts::run))
         .route("/payouts/{batch}", get(payouts::show))

@@ -7,7 +7,7 @@ use axum::{
     response::Response,
 };
 use payouts::{
-    access::{AuditRow, AuditSeq, Role, TokenId},
+    access::{AuditRow, AuditSeq, Role, Token, TokenId},
     account::User,
     store::AuditFilter,
 };
@@ -67,7 +67,7 @@ pub(in crate::pages) async fn audit(
 }
 
 async fn audit_page(pages: &Pages, viewer: &Viewer, fields: &Fields) -> Result<Audit, Refusal> {
-    let text = |name| fields.text(name).chars().take(MAX_SEARCH_CHARS).collect::<String>();
+    let text = |name: &str| fields.text(name).chars().take(MAX_SEARCH_CHARS).collect::<String>();
     let wanted = AuditFilter { actor: text("actor"), action: text("action") };
     let before = fields.optional::<i64>("before")?.map(AuditSeq::new);
     let mut rows = pages.store.audit_where(&wanted, before, PAGE + 1).await?;
@@ -122,7 +122,7 @@ async fn tokens_page(pages: &Pages, viewer: &Viewer, fields: &Fields) -> Result<
     let next = last.map(|last| with_query("/tokens", &[("after", &last)]));
     let watched = tokens.iter().filter_map(|token| token.grant.account());
     let addresses = addresses(&*pages.store, watched).await?;
-    let line = |token: payouts::access::Token| {
+    let line = |token: Token| {
         let report = TokenReport::from(token);
         TokenLine {
             id: report.token.get(),
