@@ -15,7 +15,6 @@ pub struct ShownSetting {
     /// The key.
     pub key: String,
     /// The value; nothing if the setting has none, or must not be shown.
-    #[schema(value_type = Option<Object>)]
     pub value: Option<serde_json::Value>,
     /// Whether the value is a secret.
     pub secret: bool,
@@ -92,6 +91,11 @@ impl ShownSettings {
             ShownSetting { key: key.to_owned(), value, secret, source, line, variable }
         });
         ShownSettings { file: file.display().to_string(), settings: shown.collect() }
+    }
+
+    /// Returns the value of a setting, if it has one that may be shown.
+    pub fn value(&self, key: &str) -> Option<&serde_json::Value> {
+        self.settings.iter().find(|setting| setting.key == key)?.value.as_ref()
     }
 
     /// Takes over those of other settings whose keys are `wanted`, and has no others of these.

@@ -16,7 +16,7 @@ use payouts::{
 use super::{PAGE, now_ms};
 use crate::{
     operations::{
-        Refusal, RefusalCode, Request,
+        Outcome, Refusal, RefusalCode, Request,
         account::{AccountReport, DonationReport, MinesFor, PageFor, find_account, show_account},
         workers::{WorkerReport, show_workers},
     },
@@ -192,7 +192,7 @@ async fn account_page(pages: &Pages, viewer: &Viewer, account: &str, fields: &Fi
     Ok(AccountPage {
         frame,
         line,
-        threshold: Btc(pages.about.threshold_sat.into()),
+        threshold: threshold(pages, viewer).await,
         mines_solo: mines_for == MinesFor::Solo,
         is_hidden: page != PageFor::Public,
         donation,
@@ -204,6 +204,15 @@ async fn account_page(pages: &Pages, viewer: &Viewer, account: &str, fields: &Fi
         more_payments,
         may_act: viewer.may_post("/accounts/{account}/hold"),
     })
+}
+
+/// Returns the pool's threshold, which a reload may have changed.
+async fn threshold(pages: &Pages, viewer: &Viewer) -> Btc {
+    let in_force = match pages.desk.ask(&viewer.actor(), Request::Settings).await {
+        Ok(Outcome::Settings(settings)) => settings.value("payout.threshold_sat").and_then(|sat| sat.as_u64()),
+        Ok(_) | Err(_) => None,
+    };
+    Btc(in_force.unwrap_or(pages.about.threshold_sat).into())
 }
 
 async fn line(store: &dyn Store, id: AccountId) -> Result<Line, Refusal> {
