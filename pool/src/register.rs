@@ -13,6 +13,7 @@ mod reports;
 use std::{sync::Arc, time::Duration};
 
 use payouts::{
+    account::AccountId,
     export::{
         bookkeeping::{self, BookkeepingError, DeclareError},
         closing::PeriodDeclared,
@@ -28,7 +29,7 @@ pub use self::{
     edition::{Edition, NoEdition},
     opened::Opened,
     periods::{DeclarationReport, PeriodStanding, PeriodState, of_profile},
-    reports::{Gathered, Made, PeriodTotals, Worth, note},
+    reports::{Gathered, Made, PeriodTotals, StatementKind, Worth, note},
 };
 use self::{
     records::RecordDetail,
@@ -172,6 +173,22 @@ impl Register {
         })
     }
 
+    /// Makes an account's statement of a period of the profile of the settings, and returns it with its name; nothing if
+    /// the period has nothing of the account.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made, or others are made for too long.
+    pub async fn statement(
+        &self,
+        account: AccountId,
+        period: Period,
+        kind: StatementKind,
+    ) -> Result<Option<(String, Vec<u8>)>, Refusal> {
+        let wish = Wish { profile: Arc::clone(&self.config.profile), period, edition: None };
+        self.in_turn(move |gathered| Ok(gathered.statement(account, kind)?), wish).await
+    }
+
     /// Makes the reports that were handed in once more, makes sure that they are the same and fit to be declared, and
     /// returns what is to be put on record.
     ///
@@ -196,6 +213,20 @@ impl Register {
     /// Makes a set of reports once it is its turn, on a thread of its own, so that no miner waits for it. Of its files, those
     /// that are named are kept.
     async fn make(&self, wish: Wish, kept: Vec<String>) -> Result<(Made, Files), Refusal> {
+        let write = |gathered: Gathered| -> Result<_, Refusal> {
+            let shelf = Shelf::for_files(kept);
+            let made = gathered.write(&mut |name| Ok(shelf.open(name)))?;
+            Ok((made, shelf.into_files()))
+        };
+        self.in_turn(write, wish).await
+    }
+
+    /// Gathers what reports consist of once it is their turn, and does something with that.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(Gathered) -> Result<T, Refusal> + Send + 'static,
+        wish: Wish,
+    ) -> Result<T, Refusal> {
         let busy = |_| Refusal::new(RefusalCode::Unavailable, "other reports are being made: ask again later");
         let turn = timeout(PATIENCE, Arc::clone(&self.turn).acquire_owned()).await.map_err(busy)?;
         let (register, runtime) = (self.clone(), Handle::current());
@@ -206,9 +237,7 @@ impl Register {
                 let opened = Opened::read(&*register.store, key).await?;
                 Ok::<_, Refusal>(Gathered::read(&*register.store, &opened, &wish).await?)
             });
-            let shelf = Shelf::for_files(kept);
-            let made = gathered?.write(&mut |name| Ok(shelf.open(name)))?;
-            Ok((made, shelf.into_files()))
+            write(gathered?)
         });
         made.await.unwrap_or_else(|_| Err(Refusal::new(RefusalCode::Failed, "the pool failed, see its log")))
     }

@@ -57,6 +57,7 @@ pub struct Pages {
     figures: Arc<routes::Figures>,
     pasts: Arc<chart::Pasts>,
     tests: routes::Tests,
+    statements: Arc<routes::TaxStatements>,
 }
 
 /// What pages say of the pool that does not change while it runs.
@@ -90,6 +91,7 @@ impl Pages {
             figures: Arc::default(),
             pasts: Arc::default(),
             tests: routes::Tests::default(),
+            statements: Arc::default(),
         }
     }
 

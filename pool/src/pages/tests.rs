@@ -453,3 +453,17 @@ async fn past_that_a_chart_draws_is_open_like_the_page_that_it_is_on() {
     assert_eq!(fixture.get(&format!("/m/{STRANGER}/history.json"), "").await.status, 404);
     assert!(fixture.get(&format!("/m/{ADDRESS}"), "").await.html.contains(&format!("data-chart=\"{path}\"")));
 }
+
+#[tokio::test]
+async fn statement_of_a_period_is_asked_for_as_a_file_of_its_kind() {
+    let fixture = Fixture::new(false).await;
+    for (query, status) in [
+        ("period=2026-10&as=csv", 404),
+        ("period=2026-10&as=exe", 422),
+        ("period=October&as=csv", 422),
+        ("as=csv", 422),
+    ] {
+        let got = fixture.get(&format!("/m/{ADDRESS}/statement?{query}"), "").await;
+        assert_eq!(got.status.as_u16(), status, "{query}: {}", got.html);
+    }
+}

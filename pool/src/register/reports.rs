@@ -10,6 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use payouts::{
+    account::AccountId,
     export::{
         bookkeeping::{self, BookkeepingError, Reports, Wanted, Written},
         closing::{KnownPeriod, PeriodDeclared},
@@ -30,6 +31,31 @@ use super::{Edition, MAX_FILE_BYTES, Opened, SOFTWARE, Wish};
 type Open<'o> = dyn FnMut(&str) -> io::Result<Box<dyn Write>> + 'o;
 /// Files by their names.
 pub(super) type Files = BTreeMap<String, Vec<u8>>;
+
+/// As what a statement is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StatementKind {
+    /// A table.
+    Csv,
+    /// For programs.
+    Json,
+    /// A page to print.
+    Html,
+}
+
+impl StatementKind {
+    /// All of them.
+    pub const ALL: [StatementKind; 3] = [StatementKind::Csv, StatementKind::Json, StatementKind::Html];
+
+    /// Returns what its file's name ends with.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StatementKind::Csv => "csv",
+            StatementKind::Json => "json",
+            StatementKind::Html => "html",
+        }
+    }
+}
 
 /// Reports that can be written.
 #[derive(Debug)]
@@ -106,6 +132,32 @@ impl Gathered {
         let mut reports = bookkeeping::gather(store, &wanted).await?;
         reports.warnings.extend(opened.warning());
         Ok(Gathered { edition: Edition::of(&reports.head), totals: PeriodTotals::of(&reports.register), reports })
+    }
+
+    /// Writes an account's statement as a file of this kind, and returns it with its name; nothing if the period has nothing
+    /// of the account. Why amounts are set aside, and which party it is, are left out: that is between operators.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written, or something cannot be told.
+    pub fn statement(self, account: AccountId, kind: StatementKind) -> Result<Option<(String, Vec<u8>)>, ReportError> {
+        let Reports { head, statements, .. } = self.reports;
+        let Some(mut statement) = statements.into_iter().find(|it| it.account == account.get()) else {
+            return Ok(None);
+        };
+        statement.party.clear();
+        for aside in statement.held.iter_mut().chain(&mut statement.blocked) {
+            aside.reason.clear();
+            aside.screening.clear();
+        }
+        let balanced = statement.balanced().map_err(|error| ReportError::Io(io::Error::other(error.to_string())))?;
+        let mut bytes = Vec::new();
+        match kind {
+            StatementKind::Csv => balanced.write_csv(&head, &mut bytes)?,
+            StatementKind::Json => balanced.write_json(&head, &mut bytes)?,
+            StatementKind::Html => balanced.write_html(&head, &mut bytes)?,
+        }
+        Ok(Some((balanced.file(&head, kind.as_str()), bytes)))
     }
 
     /// Writes all files, the manifest last.

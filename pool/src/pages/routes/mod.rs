@@ -29,7 +29,7 @@ use axum::{
 };
 use jiff::Timestamp;
 
-pub(super) use self::miner::{Figures, Tests};
+pub(super) use self::miner::{Figures, TaxStatements, Tests};
 use super::{Pages, doors, log_in};
 use crate::operations::{Refusal, RefusalCode};
 

@@ -27,7 +27,7 @@ use self::{
     figures::{Money, Work},
     live::Live,
 };
-pub(in crate::pages) use self::{device::Tests, figures::Figures};
+pub(in crate::pages) use self::{device::Tests, figures::Figures, statements::TaxStatements};
 use super::now_ms;
 use crate::{
     operations::Refusal,
@@ -54,6 +54,7 @@ pub(super) fn routes() -> Router<Pages> {
         .route("/m/{miner}/test/events", get(device::events))
         .route("/m/{miner}/statements", get(statements::show))
         .route("/m/{miner}/ledger.csv", get(statements::ledger))
+        .route("/m/{miner}/statement", get(statements::statement))
 }
 
 /// The ways between a miner's pages.

@@ -1,6 +1,6 @@
 //! What a miner takes home for his own books: the ledger's lines about him, as a table of a month or a year.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use askama::Template;
 use axum::{
@@ -12,7 +12,7 @@ use axum::{
 };
 use futures_util::stream;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use payouts::{account::AccountId, ledger::EntrySeq, store::AccountPosting};
+use payouts::{account::AccountId, export::rules::period::Period, ledger::EntrySeq, store::AccountPosting};
 use tracing::warn;
 
 use super::{super::now_ms, Nav};
@@ -22,8 +22,10 @@ use crate::{
         Pages,
         fields::Fields,
         frame::{self, Frame},
+        kept::Kept,
         miners::Miner,
     },
+    register::{StatementKind, media_type},
 };
 
 /// Lines that are read from the store at a time.
@@ -33,12 +35,33 @@ const HEADER: &str = "time_utc,entry,line,kind,key,account,movement_sat\r\n";
 /// Years that are offered.
 const MOST_YEARS: i16 = 20;
 
+/// For so long a statement is handed out as it was made: making one reads all of the ledger.
+const STATEMENT_LASTS: Duration = Duration::from_secs(300);
+/// Statements that are kept.
+const MOST_STATEMENTS: usize = 32;
+/// The longest statement that is handed out.
+const MAX_STATEMENT_BYTES: usize = 16 << 20;
+
+/// A statement: whose, of which period, as what.
+type Key = (AccountId, String, StatementKind);
+
+/// Statements that were asked for lately, made one at a time.
+#[derive(Debug)]
+pub(in crate::pages) struct TaxStatements(Kept<Key, Option<(String, Bytes)>>);
+
+impl Default for TaxStatements {
+    fn default() -> TaxStatements {
+        TaxStatements(Kept::new(STATEMENT_LASTS, MOST_STATEMENTS, 1))
+    }
+}
+
 #[derive(Template)]
 #[template(path = "miner_statements.html")]
 struct Statements {
     frame: Frame,
     nav: Nav,
     years: Vec<YearLine>,
+    periods: Vec<String>,
 }
 
 /// A year in which something was booked, and its months.
@@ -57,12 +80,62 @@ pub(super) async fn show(State(pages): State<Pages>, Extension(miner): Extension
         Ok::<_, Refusal>(Statements {
             frame: Frame::open(&pages, miner.viewer.as_ref(), "/m", "Statements"),
             nav: Nav::new(&miner, "statements"),
+            periods: periods(&pages, first.first().map_or(now_ms, |first| first.at_ms), now_ms).await?,
             years: first.first().map(|first| years(first.at_ms, now_ms)).unwrap_or_default(),
         })
     };
     match contents.await {
         Ok(page) => frame::page(&page),
         Err(refusal) => frame::refused(miner.viewer.as_ref(), &pages, &refusal),
+    }
+}
+
+/// The periods of the pool's profile from the one on in which something was first booked, the newest first.
+async fn periods(pages: &Pages, from_ms: i64, now_ms: i64) -> Result<Vec<String>, Refusal> {
+    let profile = pages.register.profile(None)?;
+    let all = pages.register.periods(now_ms).await?;
+    let own = all.into_iter().filter(|it| it.profile == profile.name()).map(|it| it.period);
+    let mut labels: Vec<_> = own.filter(|it| it.end_ms(profile.zone()) > from_ms).map(|it| it.to_string()).collect();
+    labels.reverse();
+    labels.truncate(MOST_YEARS as usize * 12);
+    Ok(labels)
+}
+
+/// The statement of a period, as accountants want it.
+pub(super) async fn statement(
+    State(pages): State<Pages>,
+    Extension(miner): Extension<Miner>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let fields = Fields::read(query.unwrap_or_default().as_bytes());
+    let made = async {
+        let account = miner.known()?.id;
+        let period: Period = fields.required("period")?;
+        let kind = StatementKind::ALL.into_iter().find(|kind| kind.as_str() == fields.text("as"));
+        let kind = kind.ok_or_else(|| Refusal::new(RefusalCode::Invalid, "a statement is csv, json or html"))?;
+        let make = async {
+            let made = pages.register.statement(account, period, kind).await?;
+            let too_long = || Refusal::new(RefusalCode::Conflict, "it is too long for a page: ask the operator for it");
+            made.map(|(name, bytes)| match bytes.len() {
+                ..=MAX_STATEMENT_BYTES => Ok((name, Bytes::from(bytes))),
+                _ => Err(too_long()),
+            })
+            .transpose()
+        };
+        pages.statements.0.value(&(account, period.to_string(), kind), make).await
+    };
+    match made.await.as_deref() {
+        Ok(Some((name, bytes))) => {
+            let disposition = format!("attachment; filename=\"{name}\"");
+            let headers =
+                [(header::CONTENT_TYPE, media_type(name).to_owned()), (header::CONTENT_DISPOSITION, disposition)];
+            (headers, bytes.clone()).into_response()
+        }
+        Ok(None) => {
+            let refusal = Refusal::new(RefusalCode::NotFound, "nothing was booked for this account in that period");
+            frame::refused(miner.viewer.as_ref(), &pages, &refusal)
+        }
+        Err(refusal) => frame::refused(miner.viewer.as_ref(), &pages, refusal),
     }
 }
 
