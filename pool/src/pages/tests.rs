@@ -455,15 +455,19 @@ async fn past_that_a_chart_draws_is_open_like_the_page_that_it_is_on() {
 }
 
 #[tokio::test]
-async fn statement_of_a_period_is_asked_for_as_a_file_of_its_kind() {
+async fn statement_of_a_period_is_asked_for_as_a_file_of_its_kind_by_whoever_is_logged_in() {
     let fixture = Fixture::new(false).await;
+    let (_, token) = fixture.token("alice", Grant::View).await;
+    let (_, session) = fixture.log_in(&token, "/").await;
+    let nobody = fixture.get(&format!("/m/{ADDRESS}/statement?period=2026-10&as=csv"), "").await;
+    assert!(nobody.status == 303 && nobody.location.starts_with("/log-in?next="), "{}", nobody.location);
     for (query, status) in [
         ("period=2026-10&as=csv", 404),
         ("period=2026-10&as=exe", 422),
         ("period=October&as=csv", 422),
         ("as=csv", 422),
     ] {
-        let got = fixture.get(&format!("/m/{ADDRESS}/statement?{query}"), "").await;
+        let got = fixture.get(&format!("/m/{ADDRESS}/statement?{query}"), &session).await;
         assert_eq!(got.status.as_u16(), status, "{query}: {}", got.html);
     }
 }

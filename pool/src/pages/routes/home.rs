@@ -82,7 +82,7 @@ async fn home(pages: &Pages, viewer: &Viewer) -> Result<Home, Refusal> {
         refused,
         refused_part: Percent(wrong as f64 / (accepted + wrong).max(1) as f64),
         connections: counted.value("adit_connections").unwrap_or(0.0) as u64,
-        channels: counted.value("adit_channels").unwrap_or(0.0) as u64,
+        channels: counted.of_label("adit_channels", "kind").iter().map(|(_, count)| *count as u64).sum(),
         template: template(pages),
         blocks: blocks(store, now_ms).await?,
         frame: Frame::new(pages, viewer, "/", "Pool"),

@@ -7,7 +7,7 @@ use axum::{
     Extension,
     body::{Body, Bytes},
     extract::{RawQuery, State},
-    http::header,
+    http::{Uri, header},
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
@@ -22,6 +22,7 @@ use crate::{
         Pages,
         fields::Fields,
         frame::{self, Frame},
+        guard,
         kept::Kept,
         miners::Miner,
     },
@@ -101,12 +102,16 @@ async fn periods(pages: &Pages, from_ms: i64, now_ms: i64) -> Result<Vec<String>
     Ok(labels)
 }
 
-/// The statement of a period, as accountants want it.
+/// The statement of a period, as accountants want it. It takes a log-in, for making one reads all of the ledger.
 pub(super) async fn statement(
     State(pages): State<Pages>,
     Extension(miner): Extension<Miner>,
+    uri: Uri,
     RawQuery(query): RawQuery,
 ) -> Response {
+    if miner.viewer.is_none() {
+        return guard::to_log_in(&uri, false);
+    }
     let fields = Fields::read(query.unwrap_or_default().as_bytes());
     let made = async {
         let account = miner.known()?.id;
