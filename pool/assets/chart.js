@@ -43,7 +43,7 @@
     const [stroke, line] = [css("--muted"), css("--line")];
     const font = "12px system-ui, sans-serif";
     const common = { stroke, font, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
-    return [{ ...common, values: TIMES }, { ...common, size: 76, values: (_, splits) => splits.map((value) => (value == null ? "" : values(value))) }];
+    return [{ ...common, values: TIMES, space: 80 }, { ...common, size: 76, values: (_, splits) => splits.map((value) => (value == null ? "" : values(value))) }];
   }
 
   function options(figure, height, series, values, more) {

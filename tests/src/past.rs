@@ -163,7 +163,7 @@ mod tests {
         let extent = Extent { accounts: 2, workers: 3, days: 3, until_ms: 1_800_000_000_000 };
         assert_eq!(write(&store, extent).await.unwrap().len(), 2);
         let (from_ms, until_ms) = (extent.until_ms - 3 * DAY_MS, extent.until_ms);
-        for (resolution, stretches) in [(Resolution::TwoHours, 37), (Resolution::Day, 4)] {
+        for (resolution, stretches) in [(Resolution::TwoHours, 36), (Resolution::Day, 4)] {
             let pool = store.past(Subject::Pool, resolution, from_ms - DAY_MS, until_ms).await.unwrap();
             let begins: std::collections::BTreeSet<_> = pool.work.iter().map(|(at_ms, ..)| at_ms).collect();
             assert_eq!((begins.len(), pool.refused.len(), pool.peaks.len()), (stretches, 2 * stretches, stretches));

@@ -691,7 +691,8 @@ mod tests {
                 if shakes_hands {
                     shake_hands(&mut client).await;
                 }
-                while outage.upstream.roster.count() == 0 {
+                // The outage has a seat of its own.
+                while outage.upstream.roster.count() < 2 {
                     tokio::task::yield_now().await;
                 }
                 let newest = outage.upstream.roster.find(outage.upstream.roster.newest()).unwrap();

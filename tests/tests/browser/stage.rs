@@ -67,6 +67,11 @@ impl Stage {
         field.send_keys(text).await.unwrap();
     }
 
+    /// Chooses from a list.
+    pub(crate) async fn choose(&self, css: &str, value: &str) {
+        self.find(&format!("{css} option[value='{value}']")).await.click().await.unwrap();
+    }
+
     /// Presses a button, or follows a link, and waits for the page that it leads to.
     pub(crate) async fn press(&self, css: &str) {
         // A page that is put in the place of this one knows nothing of it.

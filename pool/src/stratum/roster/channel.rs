@@ -483,7 +483,7 @@ mod tests {
         });
         let both = Together::of(meters.iter().map(Meter::channel), after(now, 10.0));
         let one = meters[0].channel().recent(after(now, 10.0));
-        assert_eq!((both.counts.accepted, both.nominal_hash_rate), (2, 2e12));
+        assert_eq!((both.counts.accepted, both.nominal_hash_rate), (2, 2.0 * f64::from(1e12_f32)));
         assert_eq!(both.recent.hash_rate, 2.0 * one.hash_rate);
     }
 

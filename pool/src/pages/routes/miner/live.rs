@@ -142,7 +142,7 @@ fn refused(counts: &Counts) -> Vec<RefusedLine> {
 }
 
 /// A difficulty for people: whole where it can be.
-fn difficulty(difficulty: f64) -> String {
+pub(super) fn difficulty(difficulty: f64) -> String {
     if difficulty >= 1.0 { Number(difficulty.round() as i128).to_string() } else { format!("{difficulty:.2e}") }
 }
 

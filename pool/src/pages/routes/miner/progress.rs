@@ -8,6 +8,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use payouts::account::{Account, User};
 
+use super::live::difficulty;
 use crate::{
     accounting::identity::Identity,
     cures::{self, Refused},
@@ -122,7 +123,8 @@ impl Waiting {
         let (target, worker) = (channel.target(), channel.worker());
         let named = if worker.is_empty() { "without a worker's name".to_owned() } else { format!("worker {worker}") };
         let rate = HashRate(target.nominal_hash_rate.into());
-        steps[3].detail = format!("{named}, difficulty {}, declares {rate}", target.difficulty);
+        let difficulty = difficulty(2f64.powi(target.difficulty.log2().into()));
+        steps[3].detail = format!("{named}, difficulty {difficulty}, declares {rate}");
         let counts = channel.counts();
         steps[4].is_done = counts.accepted > 0;
         let mut trouble = None;
