@@ -31,7 +31,7 @@ async fn miner_finds_his_page_by_his_address_and_sees_his_device_at_work() {
         stage.text("main").await.contains("shed").then_some(())
     })
     .await;
-    stage.sees("#workers", "at work").await;
+    stage.sees("#workers", "online").await;
     stage.sees("#rates", "H/s").await;
     miner.close().await;
 }
