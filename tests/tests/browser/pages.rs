@@ -10,7 +10,7 @@ const SOURCE: &str = "../pool/src/pages";
 /// The table of those that take a log-in.
 const DOORS: &str = include_str!("../../../pool/src/pages/doors.rs");
 /// What leads on to another page, and what is saved.
-const NO_PAGES: [&str; 2] = ["/m", "/blocks/{hash}/raw"];
+const NO_PAGES: [&str; 3] = ["/m", "/m/{miner}/statement", "/blocks/{hash}/raw"];
 /// What the pool of the scene does not have: a reserve, and a period that is over.
 const ELSEWHERE: [&str; 3] = [
     "/m/{miner}/work/{period}",
