@@ -12,7 +12,7 @@ use payouts::{account::User, store::Store};
 
 use super::now_ms;
 use crate::{
-    mining::{channel::ChannelKind, session::RetargetCause},
+    mining::{channel::ChannelKind, difficulty::Difficulty, session::RetargetCause},
     operations::{Outcome, Refusal, RefusalCode, Request, account::find_account, port::BanReport},
     pages::{
         Pages,
@@ -189,8 +189,8 @@ fn stage(seat: &Seat) -> &'static str {
 fn difficulties(channels: &[Arc<LiveChannel>]) -> String {
     let all = channels.iter().map(|channel| channel.target().difficulty);
     match (all.clone().min(), all.max()) {
-        (Some(least), Some(greatest)) if least != greatest => format!("{least} \u{2013} {greatest}"),
-        (Some(least), _) => least.to_string(),
+        (Some(least), Some(greatest)) if least != greatest => format!("{} \u{2013} {}", power(least), power(greatest)),
+        (Some(least), _) => power(least),
         _ => String::new(),
     }
 }
@@ -340,7 +340,7 @@ impl ChannelLine {
             worker: channel.worker().to_string(),
             declared: HashRate(target.nominal_hash_rate.into()),
             measured: HashRate(recent.hash_rate),
-            difficulty: target.difficulty.to_string(),
+            difficulty: power(target.difficulty),
             since: Ago { at_ms: target.since_ms, now_ms },
             cause: target.cause.map_or("from its opening", cause),
             shares_a_minute: format!("{:.1}", recent.shares_per_minute),
@@ -367,6 +367,11 @@ fn cause(cause: RetargetCause) -> &'static str {
 fn refused(counts: &Counts) -> String {
     let refused = RefusedShare::ALL.iter().zip(counts.refused).filter(|(_, count)| *count > 0);
     listed(refused.map(|(why, count)| format!("{count} {}", why.name())))
+}
+
+/// A share difficulty, which is a power of two: whole where it can be.
+fn power(difficulty: Difficulty) -> String {
+    if difficulty.log2() >= 0 { difficulty.to_string() } else { compact(difficulty.number()) }
 }
 
 /// A difficulty with three figures and a unit.
