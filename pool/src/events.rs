@@ -1,6 +1,6 @@
 //! What happens in the pool, for whoever follows: shares each second, blocks, payouts, connections.
 //!
-//! Owns the stream of events as it goes to API and pages, and its bounds. Where events come from is [`source`]'s. Each is
+//! Owns the stream of events as it goes to API and pages, and its bounds. Where events come from is `source`'s. Each is
 //! written once, whoever follows; whoever is slow loses the oldest and is told how many.
 
 mod source;
