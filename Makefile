@@ -2,6 +2,7 @@
 # Rust, make and apt (as root or with sudo).
 
 CARGO ?= cargo
+CACHE = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/adit
 
 .PHONY: demo test test-interop bench fuzz lint bitcoind build
 .DEFAULT_GOAL := build
@@ -86,11 +87,16 @@ test-deb: bitcoind
 		as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
 		$$as_root deploy/test-deb $(DEB_FOLDER)/adit_*.deb "$$bitcoind"
 
-# What is shipped beside the binary, read by the programs that it is for: alerts, the unit. Debian's package of Prometheus is
-# only unpacked, into the user's cache folder, because to install it would start a server.
-PROMETHEUS = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/adit/prometheus
+# What is shipped beside the binary, read by the programs that it is for or by those that look for its faults: alerts, unit,
+# container, compose file. Debian's package of Prometheus is only unpacked, into the user's cache folder, because to install it
+# would start a server. DL3008 would pin versions of Debian's packages, which Debian takes away when it mends them.
+PROMETHEUS = $(CACHE)/prometheus
+DEPLOY_LINT = $(CACHE)/deploy-lint-$(shell cksum deploy/lint.txt | cut -d ' ' -f 1)
 .PHONY: lint-deploy
-lint-deploy:
+lint-deploy: python3
+	$(call python-tools,$(DEPLOY_LINT),deploy/lint.txt)
+	"$(DEPLOY_LINT)/bin/hadolint" --ignore DL3008 deploy/Dockerfile
+	"$(DEPLOY_LINT)/bin/check-jsonschema" --builtin-schema vendor.compose-spec deploy/compose.yaml
 	@command -v promtool >/dev/null || [ -x "$(PROMETHEUS)/usr/bin/promtool" ] || { \
 		as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
 		$$as_root apt-get update -qq && mkdir -p "$(PROMETHEUS)" && cd "$(PROMETHEUS)" && \
@@ -106,7 +112,7 @@ lint-deploy:
 SECONDS ?= 60
 PROTOCOL_TARGETS ?= handshake frame messages connection
 PAYOUTS_TARGETS ?= ofac_advanced ofac_sdn_xml ofac_sdn_csv eu_fsf uk_csv supplement
-FUZZ_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/adit/fuzz
+FUZZ_CACHE ?= $(CACHE)/fuzz
 fuzz: tools
 	@command -v c++ >/dev/null || { \
 		as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
@@ -166,7 +172,6 @@ browser: axe
 			$$as_root apt-get install -y -qq --no-install-recommends chromium chromium-driver; }
 
 # Fetches axe-core into the user's cache folder, in the version and with the hash of tests/axe-core.sha256.
-CACHE = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/adit
 AXE = $(notdir $(patsubst %/axe.min.js,%,$(lastword $(shell cat tests/axe-core.sha256))))
 .PHONY: axe
 axe:
@@ -179,18 +184,21 @@ axe:
 		tar --extract --gzip --file $(AXE).tgz --directory $(AXE) --strip-components 1 package/axe.min.js && \
 		rm $(AXE).tgz && sha256sum --quiet --check "$(CURDIR)/tests/axe-core.sha256"; }
 
-# Installs the program that tries the API by its description, into the user's cache folder, with the versions and hashes of
-# tests/schemathesis.txt.
-SCHEMATHESIS = $(CACHE)/$(shell sed -n 's/^\(schemathesis\)==\([^ ]*\).*/\1-\2/p' tests/schemathesis.txt)
-.PHONY: schemathesis
-schemathesis: python3
-	@[ -e "$(SCHEMATHESIS)/is-complete" ] || { \
+# $(call python-tools,FOLDER,FILE) installs what a file of versions and hashes names into a folder of the user's cache.
+define python-tools
+	@[ -e "$(1)/is-complete" ] || { \
 		python3 -c 'import ensurepip' 2>/dev/null || { \
 			as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
 			$$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends python3-venv; }; \
-		rm -rf "$(SCHEMATHESIS)" && python3 -m venv "$(SCHEMATHESIS)" && \
-		"$(SCHEMATHESIS)/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r tests/schemathesis.txt && \
-		touch "$(SCHEMATHESIS)/is-complete"; }
+		rm -rf "$(1)" && python3 -m venv "$(1)" && \
+		"$(1)/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r $(2) && touch "$(1)/is-complete"; }
+endef
+
+# Installs the program that tries the API by its description, with the versions and hashes of tests/schemathesis.txt.
+SCHEMATHESIS = $(CACHE)/$(shell sed -n 's/^\(schemathesis\)==\([^ ]*\).*/\1-\2/p' tests/schemathesis.txt)
+.PHONY: schemathesis
+schemathesis: python3
+	$(call python-tools,$(SCHEMATHESIS),tests/schemathesis.txt)
 
 # The API alone, as a program sees it that knows its description and nothing else: some minutes.
 .PHONY: test-api
