@@ -286,7 +286,7 @@ impl Books {
                 let mut running = running.lock().await;
                 Ok(Some(window::move_to(&mut running, &*self.store, found.share_position, open).await?))
             }
-            _ => Ok(window::counted(&*self.store, found, rule).await?),
+            _ => Ok(window::counted(&*self.store, rule, found.nbits, found.share_position).await?),
         }
     }
 

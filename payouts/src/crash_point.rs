@@ -2,11 +2,16 @@
 //!
 //! The variable `ADIT_CRASH_POINT` arms them: names with commas in between, each with `:n` for the n-th time, such as
 //! `before commit matured, after sendrawtransaction:2`. The first armed one that is reached ends the process where it
-//! stands: nothing is unwound, flushed or answered. A release build has none of this: there [`reach`] is empty.
+//! stands: nothing is unwound, flushed or answered. With `panic ` before its name a point has the task panic that reaches it,
+//! and nothing else. A release build has none of this: there [`reach`] is empty.
 
 use std::fmt::Arguments;
 
 /// Ends the process if this point is armed.
+///
+/// # Panics
+///
+/// If it is armed to.
 #[cfg(debug_assertions)]
 pub fn reach(point: Arguments<'_>) {
     armed::reach(point);
@@ -51,7 +56,11 @@ mod armed {
         pub(super) fn reach(&mut self, point: &str) -> bool {
             let Some(left) = self.0.get_mut(point) else { return false };
             *left -= 1;
-            *left == 0
+            let is_last = *left == 0;
+            if is_last {
+                self.0.remove(point);
+            }
+            is_last
         }
     }
 
@@ -67,6 +76,9 @@ mod armed {
             // To the kernel and to whoever is connected the same as SIGKILL, and within reach of safe code.
             process::abort();
         }
+        let panics = armed.reach(&format!("panic {point}"));
+        drop(armed);
+        assert!(!panics, "armed to panic: {point}");
     }
 }
 
@@ -81,6 +93,7 @@ mod tests {
         assert!(armed.reach("before commit matured"));
         assert!(!armed.reach("after sendrawtransaction"));
         assert!(armed.reach("after sendrawtransaction"));
+        assert!(!armed.reach("after sendrawtransaction"), "once is enough");
         assert_eq!(Armed::read(""), Armed::read(" , "));
     }
 

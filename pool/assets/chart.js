@@ -4,7 +4,9 @@
 
 (() => {
   const HEIGHT = 220, REFUSED_HEIGHT = 150;
+  // How often a past is read anew; and when shares were told of that are not in it yet, which it has within a minute.
   const FAST_MS = 30000, SLOW_MS = 300000;
+  const BEHIND_MS = { "5m": 15000, "1h": 15000, "24h": 30000 };
   const HUES = ["--ill", "--doubtful", "--info", "--well", "--accent", "--muted"];
   const KEPT = "adit-span";
   // From which step between marks a mark is written how, and what stands below where a year, a month or a day begins.
@@ -122,6 +124,9 @@
     constructor(figure) {
       this.figure = figure;
       this.plots = [];
+      this.asked = 0;
+      // When the newest share came that was told of.
+      this.heard = 0;
       this.buttons = [...figure.querySelectorAll("[data-span]")];
       const kept = sessionStorage.getItem(KEPT);
       this.span = this.buttons.some((button) => button.dataset.span === kept) ? kept : figure.dataset.span;
@@ -139,14 +144,28 @@
       this.span = span;
       for (const button of this.buttons) button.setAttribute("aria-pressed", String(button.dataset.span === span));
       clearTimeout(this.timer);
+      this.asked = Date.now();
       try {
         if (!document.hidden) await this.load(span);
       } catch {
         this.figure.querySelector("[data-told]").textContent = "The pool does not answer.";
       }
       if (this.span !== span) return;
+      this.schedule();
+    }
+
+    // Shows the past again when it is time, counted from the last.
+    schedule() {
       clearTimeout(this.timer);
-      this.timer = setTimeout(() => this.show(this.span), span === "5m" || span === "1h" ? FAST_MS : SLOW_MS);
+      const usual = this.span === "5m" || this.span === "1h" ? FAST_MS : SLOW_MS;
+      const isBehind = this.heard > (this.report ? this.report.to_ms : 0);
+      const pause = (isBehind && BEHIND_MS[this.span]) || usual;
+      this.timer = setTimeout(() => this.show(this.span), Math.max(0, this.asked + pause - Date.now()));
+    }
+
+    hear(at) {
+      this.heard = Math.max(this.heard, at);
+      this.schedule();
     }
 
     async load(span) {
@@ -178,6 +197,7 @@
   const charts = [...document.querySelectorAll("[data-chart]")].map((figure) => new Chart(figure));
   for (const chart of charts) chart.show(chart.span);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach((chart) => chart.draw()));
+  document.addEventListener("adit:shares", (event) => charts.forEach((chart) => chart.hear(event.detail)));
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) charts.forEach((chart) => chart.show(chart.span));
   });

@@ -2,10 +2,10 @@
 //
 // A part of a page (data-part, with an id) is taken out of a fresh copy of the page and put in the place of the old one,
 // unless somebody is at work in it. That happens when the pool tells of something (an event), and else now and then;
-// counts (data-count) go on with each event. Without the stream of events, the page is asked for more often.
+// counts (data-count) go on with each event. Without the stream of events, the page is asked for more often. The dashboard
+// hears of the whole pool, a miner's page of his own devices.
 "use strict";
 
-const EVENTS = "/events";
 const INTERVAL_MS = 3000;
 const SLOWEST_MS = 60000;
 // With events: how often a page is asked for at most, and at least.
@@ -46,6 +46,9 @@ async function refresh() {
   if (answer.redirected) return location.reload();
   if (!answer.ok) throw new Error(String(answer.status));
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  // What is another page by now is loaded anew.
+  const passing = document.querySelector("[data-passing]");
+  if (passing && !page.getElementById(passing.id)) return location.reload();
   for (const part of document.querySelectorAll("[data-part]")) {
     const fresh = page.getElementById(part.id);
     if (!fresh || isInUse(part)) continue;
@@ -71,12 +74,24 @@ function showCounts(shares) {
 
 // Follows the events. The browser connects again by itself; whether it hears anything is told by isFollowed.
 function follow() {
-  const heard = { isFollowed: false, hasNews: false };
-  if (!window.EventSource || !document.body.hasAttribute("data-events")) return heard;
-  const source = new EventSource(EVENTS);
+  const heard = { isFollowed: false, hasNews: false, hasOwn: false };
+  const events = document.body.dataset.events;
+  if (!window.EventSource || !events) return heard;
+  const source = new EventSource(events);
   source.addEventListener("error", () => { heard.isFollowed = false; });
   source.addEventListener("open", () => { heard.isFollowed = true; });
-  source.addEventListener("shares", (event) => showCounts(JSON.parse(event.data)));
+  source.addEventListener("shares", (event) => {
+    const shares = JSON.parse(event.data);
+    showCounts(shares);
+    // Charts go on when the pool's past has come so far.
+    const isNews = shares.accepted > 0 || Object.keys(shares.refused).length > 0;
+    if (isNews) document.dispatchEvent(new CustomEvent("adit:shares", { detail: shares.at_ms }));
+  });
+  // What a miner's devices do may go on all the time: the page is asked for as often as without events, and no more often.
+  source.addEventListener("own", (event) => {
+    heard.hasOwn = true;
+    document.dispatchEvent(new CustomEvent("adit:shares", { detail: JSON.parse(event.data).at_ms }));
+  });
   for (const kind of ["block", "payout", "connection", "lagged"]) {
     source.addEventListener(kind, () => { heard.hasNews = true; });
   }
@@ -89,9 +104,10 @@ async function keepUp() {
   let asked = Date.now();
   for (;;) {
     await new Promise((resolve) => setTimeout(resolve, heard.isFollowed ? SOONEST_MS : pause));
-    const isDue = !heard.isFollowed || heard.hasNews || Date.now() - asked >= LATEST_MS;
+    const since = Date.now() - asked;
+    const isDue = !heard.isFollowed || heard.hasNews || since >= (heard.hasOwn ? INTERVAL_MS : LATEST_MS);
     if (document.hidden || !isDue) continue;
-    heard.hasNews = false;
+    heard.hasNews = heard.hasOwn = false;
     asked = Date.now();
     try {
       await refresh();

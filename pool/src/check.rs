@@ -136,7 +136,7 @@ impl CheckId {
             Self::PublicHost => "set stratum.public_host to the name or address by which miners reach this machine",
             Self::ApiPort => "choose another api.listen, on loopback, or behind TLS (api.tls_certificate, api.tls_key)",
             Self::ApiCertificate => {
-                "get a new certificate, put it with its key (mode 0600) where [api] names them, and start the pool anew"
+                "put a new certificate and its key (mode 0600) where [api] names them, then adit reload"
             }
             Self::AuthorityKey => "restore authority.key from your copy with mode 0600, or make one with adit init",
             Self::Certificate => "set stratum.certificate_validity_hours to 24 or more, 168 by default",

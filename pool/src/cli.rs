@@ -8,6 +8,7 @@ mod alone;
 pub mod books;
 pub mod check;
 pub mod config;
+pub mod connections;
 pub mod exit;
 pub mod export;
 pub mod help;
@@ -99,6 +100,9 @@ pub enum Command {
     /// Give and take tokens of the admin API; the pool may be running
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Look at the connections of miners, end one or have its client connect again; the pool must be running
+    #[command(subcommand)]
+    Connections(connections::ConnectionsCommand),
     /// Look at or lift bans of addresses; the pool must be running
     #[command(subcommand)]
     Bans(port::BansCommand),

@@ -65,7 +65,13 @@ impl Default for Events {
 impl Events {
     /// Follows what happens from now on, until the pool shuts down; none if as many follow as may.
     pub fn follow(&self) -> Option<Followed> {
-        self.follow_for(LONGEST)
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        Some(self.follow_in(place))
+    }
+
+    /// Follows what happens in a place of which somebody else keeps count.
+    pub fn follow_in(&self, place: OwnedSemaphorePermit) -> Followed {
+        self.follow_for(LONGEST, place)
     }
 
     /// Returns what is true while the pool tells of what happens: from its start until it shuts down.
@@ -73,10 +79,9 @@ impl Events {
         self.is_open.subscribe()
     }
 
-    fn follow_for(&self, longest: Duration) -> Option<Followed> {
-        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+    fn follow_for(&self, longest: Duration, place: OwnedSemaphorePermit) -> Followed {
         let (queue, is_open) = (self.queue.subscribe(), self.is_open.subscribe());
-        Some(Followed { queue, is_open, until: Instant::now() + longest, _place: place })
+        Followed { queue, is_open, until: Instant::now() + longest, _place: place }
     }
 
     fn is_followed(&self) -> bool {
@@ -180,7 +185,8 @@ mod tests {
     #[tokio::test]
     async fn stream_ends_after_a_while_so_that_a_token_is_asked_for_again() {
         let events = opened();
-        let mut followed = events.follow_for(Duration::from_millis(20)).unwrap();
+        let place = Arc::clone(&events.places).try_acquire_owned().unwrap();
+        let mut followed = events.follow_for(Duration::from_millis(20), place);
         assert_eq!(followed.next().await, None);
     }
 }

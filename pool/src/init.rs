@@ -170,11 +170,11 @@ impl fmt::Display for Created {
         writeln!(f, "  4. Point miners at {}", self.miner_url)?;
         writeln!(f, "     with their payout address, and .worker if they like, as the user.")?;
         writeln!(f)?;
-        writeln!(f, "The admin API will be at {}. The first token, of role admin, is shown this once:", self.api_url)?;
+        writeln!(f, "Dashboard and API will be at {}/. The token to log in with is shown this once:", self.api_url)?;
         writeln!(f)?;
         writeln!(f, "    {}", self.first_token.expose())?;
         writeln!(f)?;
-        write!(f, "`adit token add` makes others, `adit token revoke 1` ends this one.")
+        write!(f, "It is of role admin. `adit token add` makes others, `adit token revoke 1` ends this one.")
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 use bitcoin::{Network, ScriptBuf};
-use tokio::{sync::watch, time::timeout_at};
+use tokio::{sync::watch, task::JoinHandle, time::timeout_at};
 use tracing::{debug, info};
 
 use crate::{
@@ -105,7 +105,8 @@ fn origin(number: JobNumber, share_position: SharePosition) -> JobOrigin {
     JobOrigin { number, share_position, made_at: Instant::now(), made_at_ms: unix_time_ms() }
 }
 
-/// Makes a job of the present template, and of each that follows until nobody wants jobs any more.
+/// Makes a job of the present template, and of each that follows until nobody wants jobs any more. Returns also the task that
+/// does.
 ///
 /// No job becomes older than `longest`: when the node gives nothing new, the last template serves again. Devices take
 /// a pool that says nothing for a dead one, and leave it after one to three minutes.
@@ -117,11 +118,11 @@ pub(crate) fn make_jobs(
     mut templates: watch::Receiver<LatestTemplate>,
     maker: JobMaker,
     longest: Duration,
-) -> anyhow::Result<watch::Receiver<Work>> {
+) -> anyhow::Result<(watch::Receiver<Work>, JoinHandle<()>)> {
     let first = templates.borrow_and_update().clone().context("there is no template")?;
     let mut desk = Desk::begin(maker, first, longest);
     let (sender, work) = watch::channel(desk.work.clone());
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         loop {
             let changed = tokio::select! {
                 changed = timeout_at(desk.deadline().into(), templates.changed()) => changed,
@@ -138,7 +139,7 @@ pub(crate) fn make_jobs(
             sender.send_replace(desk.work.clone());
         }
     });
-    Ok(work)
+    Ok((work, task))
 }
 
 /// What is being worked on, and since when.
@@ -233,7 +234,7 @@ mod tests {
         let session = 1;
         let segments = Segments::of_session(session).unwrap();
         let maker = JobMaker::new(ScriptBuf::new(), PoolTag::new("/Adit/").unwrap(), segments, session, None);
-        let mut jobs = make_jobs(templates, maker, LONGEST).unwrap();
+        let (mut jobs, _task) = make_jobs(templates, maker, LONGEST).unwrap();
         let mut known = vec![Arc::clone(&jobs.borrow_and_update().job)];
         for _ in 0..2 {
             let begun = Instant::now();

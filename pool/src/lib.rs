@@ -26,6 +26,7 @@ mod server;
 pub mod service;
 pub mod store;
 pub mod stratum;
+mod tasks;
 pub mod template;
 
 pub use server::run;

@@ -17,6 +17,7 @@ use pool::{
         Cli, Command, ExplainArguments, ExplainPeriodArguments, LedgerCommand, StoreCommand, account, books,
         check::{self, Verdict},
         config::{self as config_cli, ConfigCommand},
+        connections,
         exit::ExitStatus,
         export, help, payout, port, probe, reload, reserve, sale, screening, store, token,
     },
@@ -85,6 +86,7 @@ fn perform(command: Command) -> anyhow::Result<()> {
         Command::Reload(arguments) => answer(reload::perform(&arguments)),
         Command::Metrics(arguments) => answer(port::metrics(&arguments)),
         Command::Token(command) => answer(token::perform(command)),
+        Command::Connections(command) => answer(connections::perform(command)),
         Command::Bans(command) => answer(port::bans(command)),
         Command::Completions(arguments) => write(&help::completions(arguments)),
         Command::Probe(arguments) => {

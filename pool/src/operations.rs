@@ -18,15 +18,17 @@ pub mod party;
 mod perform;
 pub mod period;
 pub mod port;
+mod refusal;
 pub mod report;
 pub mod reserve;
 pub mod sale;
 pub mod screening;
 pub mod token;
 pub mod why;
+mod words;
 pub mod workers;
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{fmt, net::IpAddr};
 
 use bitcoin::{Address, Amount, address::NetworkUnchecked};
 use payouts::{
@@ -54,7 +56,9 @@ pub use self::{
     open::{open_payer, payout_policy},
     perform::perform,
     port::Port,
+    refusal::{Refusal, RefusalCode},
     report::{Outcome, PsbtBytes},
+    words::{NotWords, Words},
 };
 
 /// What an operator asks. Repeating a request does no harm: what is done already is not done twice.
@@ -283,6 +287,14 @@ pub enum Request {
     },
     /// The settings in force.
     Settings,
+    /// The connections that are open.
+    Connections {
+        /// Those that came after this one; from the first, if there is none.
+        #[serde(default)]
+        after: Option<u64>,
+        /// How many at most.
+        limit: u32,
+    },
     /// End a connection at once.
     Kick {
         /// The connection.
@@ -339,6 +351,7 @@ impl Request {
                 | Request::Sales
                 | Request::Metrics
                 | Request::Bans
+                | Request::Connections { .. }
                 | Request::Settings
                 | Request::Reload { dry_run: true }
         )
@@ -386,7 +399,7 @@ impl fmt::Display for Request {
             Request::Screen { .. } => f.write_str("screen"),
             Request::Review(ReviewRequest { account, by, .. }) => write!(f, "screening release {account} by {by}"),
             Request::AcceptList { list, by, .. } => write!(f, "accept list {list} by {by}"),
-            Request::Parties => f.write_str("parties"),
+            Request::Parties => f.write_str("list parties"),
             Request::Party { party } => write!(f, "show party {party}"),
             Request::SetParty { party: None, by, .. } => write!(f, "new party by {by}"),
             Request::SetParty { party: Some(party), by, .. } => write!(f, "party {party} by {by}"),
@@ -434,6 +447,7 @@ impl fmt::Display for Request {
             Request::RevokeToken { token } => write!(f, "revoke token {token}"),
             Request::Metrics => f.write_str("metrics"),
             Request::Bans => f.write_str("bans"),
+            Request::Connections { .. } => f.write_str("connections"),
             Request::Settings => f.write_str("settings"),
             Request::Reload { dry_run: false } => f.write_str("reload"),
             Request::Reload { dry_run: true } => f.write_str("what a reload would change"),
@@ -453,73 +467,6 @@ impl fmt::Display for Request {
     }
 }
 
-/// A name or a reason for the record: one line of 1 to [`Words::MAX_CHARS`] characters.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Words(String);
-
-/// A text that is no line of words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("should be one line of 1 to {} characters", Words::MAX_CHARS)]
-pub struct NotWords;
-
-impl Words {
-    /// The most characters.
-    pub const MAX_CHARS: usize = 200;
-
-    /// Returns the text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for Words {
-    type Error = NotWords;
-
-    fn try_from(text: String) -> Result<Words, NotWords> {
-        let text = text.trim();
-        let fits = (1..=Words::MAX_CHARS).contains(&text.chars().count()) && !text.chars().any(char::is_control);
-        if fits { Ok(Words(text.to_owned())) } else { Err(NotWords) }
-    }
-}
-
-impl fmt::Display for Words {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for Words {
-    type Err = NotWords;
-
-    fn from_str(text: &str) -> Result<Words, NotWords> {
-        Words::try_from(text.to_owned())
-    }
-}
-
-impl From<Words> for String {
-    fn from(words: Words) -> String {
-        words.0
-    }
-}
-
-/// Why a request was not done. The reason is one line: what is wrong, and the cure.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{reason}")]
-pub struct Refusal {
-    /// What kind of thing is wrong.
-    pub code: RefusalCode,
-    /// What is wrong, and the cure.
-    pub reason: String,
-}
-
-impl Refusal {
-    /// A refusal with its reason, which is made one line.
-    pub fn new(code: RefusalCode, reason: impl fmt::Display) -> Refusal {
-        Refusal { code, reason: reason.to_string().replace('\n', ", ") }
-    }
-}
-
 /// Takes a sum in satoshis for one that there can be.
 ///
 /// # Errors
@@ -532,38 +479,10 @@ fn amount(sat: u64) -> Result<Amount, Refusal> {
     if amount <= Amount::MAX_MONEY { Ok(amount) } else { Err(too_much()) }
 }
 
-/// What kind of thing is wrong with a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RefusalCode {
-    /// It is no request.
-    Malformed,
-    /// It names what there is not.
-    NotFound,
-    /// A value in it cannot be.
-    Invalid,
-    /// It does not fit the state that things are in.
-    Conflict,
-    /// Store, node or wallet do not answer now.
-    Unavailable,
-    /// The books or the wallet are not as they must be.
-    Failed,
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_are_one_line_of_bounded_length() {
-        assert_eq!(" alice ".parse::<Words>().unwrap().as_str(), "alice");
-        assert_eq!("\u{e9}".repeat(Words::MAX_CHARS).parse::<Words>().map(|_| ()), Ok(()));
-        for wrong in ["", "  ", "two\nlines", "\u{1b}[31mred", &"a".repeat(Words::MAX_CHARS + 1)] {
-            assert_eq!(wrong.parse::<Words>(), Err(NotWords), "{wrong:?}");
-            assert!(serde_json::from_value::<Words>(wrong.into()).is_err(), "{wrong:?}");
-        }
-    }
 
     #[test]
     fn no_sum_is_taken_that_is_more_than_all_bitcoin() {

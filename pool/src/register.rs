@@ -7,11 +7,17 @@
 mod edition;
 mod opened;
 mod periods;
+mod recent;
 pub mod records;
 mod reports;
+mod values;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
+use jiff::Timestamp;
 use payouts::{
     account::AccountId,
     export::{
@@ -20,6 +26,7 @@ use payouts::{
         register::RowSeq,
         report::{ReportError, manifest::MANIFEST_FILE, reconciliation::RECONCILIATION_FILE},
         rules::{period::Period, profile::CountryProfile, source_file::FileHash},
+        valued::{Kept, Valued},
     },
     store::Store,
 };
@@ -30,8 +37,10 @@ pub use self::{
     opened::Opened,
     periods::{DeclarationReport, PeriodStanding, PeriodState, of_profile},
     reports::{Gathered, Made, PeriodTotals, StatementKind, Worth, note},
+    values::{PriceTexts, UnvaluedReport, ValuesReport, value},
 };
 use self::{
+    recent::{Recent, Records},
     records::RecordDetail,
     reports::{Files, Shelf},
 };
@@ -54,6 +63,7 @@ pub struct Register {
     config: ExportConfig,
     /// Whoever holds it makes reports.
     turn: Arc<Semaphore>,
+    recent: Arc<Mutex<Recent>>,
 }
 
 /// Which set of reports.
@@ -81,7 +91,7 @@ pub struct HandedIn {
 impl Register {
     /// Brings together where the register is and how it is kept.
     pub fn new(store: Arc<dyn Store>, config: ExportConfig) -> Register {
-        Register { store, config, turn: Arc::new(Semaphore::new(1)) }
+        Register { store, config, turn: Arc::new(Semaphore::new(1)), recent: Arc::default() }
     }
 
     /// Returns the profile of the settings, or the one that is named: that of the settings, or one that comes with the pool.
@@ -144,13 +154,24 @@ impl Register {
         records::detail(&*self.store, &self.config.profile, seq, now_ms).await
     }
 
-    /// Makes a set of reports, and keeps none of its files but the manifest.
+    /// Makes a set of reports, and keeps none of its files but the manifest. One that was made a moment ago is not made
+    /// anew while nothing is added to the records.
     ///
     /// # Errors
     ///
     /// When it cannot be made, or others are made for too long.
     pub async fn reports(&self, wish: Wish) -> Result<Made, Refusal> {
-        Ok(self.make(wish, Vec::new()).await?.0)
+        let now = Records::read(&*self.store, Timestamp::now().as_millisecond()).await?;
+        if let Some(made) = self.recent().find(&wish, now) {
+            return Ok(made.clone());
+        }
+        let (made, _) = self.make(wish.clone(), Vec::new()).await?;
+        self.recent().keep(wish, now, made.clone());
+        Ok(made)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes a set of reports, and returns one of its files.
@@ -210,8 +231,28 @@ impl Register {
         Ok(checked.declared(declaration.as_str(), authority.as_str(), by.as_str()))
     }
 
-    /// Makes a set of reports once it is its turn, on a thread of its own, so that no miner waits for it. Of its files, those
-    /// that are named are kept.
+    /// Values all receipts by a profile and files of prices, and has `keep` put on record what is new. The same files once
+    /// more change nothing.
+    ///
+    /// # Errors
+    ///
+    /// When a file is none, something cannot be valued or kept, or others are at work for too long. What is on record by
+    /// then stays.
+    pub async fn value(
+        &self,
+        profile: Arc<CountryProfile>,
+        texts: PriceTexts,
+        keep: impl AsyncFnMut(Vec<Valued>) -> Result<Kept, Refusal> + Send + 'static,
+    ) -> Result<ValuesReport, Refusal> {
+        let store = Arc::clone(&self.store);
+        let valued = move |runtime: &Handle| {
+            let book = texts.book()?;
+            runtime.block_on(value(&*store, &profile, &book, keep))
+        };
+        self.aside(valued).await
+    }
+
+    /// Makes a set of reports once it is its turn. Of its files, those that are named are kept.
     async fn make(&self, wish: Wish, kept: Vec<String>) -> Result<(Made, Files), Refusal> {
         let write = |gathered: Gathered| -> Result<_, Refusal> {
             let shelf = Shelf::for_files(kept);
@@ -227,19 +268,31 @@ impl Register {
         write: impl FnOnce(Gathered) -> Result<T, Refusal> + Send + 'static,
         wish: Wish,
     ) -> Result<T, Refusal> {
-        let busy = |_| Refusal::new(RefusalCode::Unavailable, "other reports are being made: ask again later");
-        let turn = timeout(PATIENCE, Arc::clone(&self.turn).acquire_owned()).await.map_err(busy)?;
-        let (register, runtime) = (self.clone(), Handle::current());
-        let made = spawn_blocking(move || {
-            let _turn = turn;
+        let register = self.clone();
+        let made = move |runtime: &Handle| {
             let gathered = runtime.block_on(async {
                 let key = register.config.party_key().map_err(|error| Refusal::new(RefusalCode::Failed, error))?;
                 let opened = Opened::read(&*register.store, key).await?;
                 Ok::<_, Refusal>(Gathered::read(&*register.store, &opened, &wish).await?)
             });
             write(gathered?)
+        };
+        self.aside(made).await
+    }
+
+    /// Does something long once it is its turn, on a thread of its own, so that no miner waits for it.
+    async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Handle) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let busy = |_| Refusal::new(RefusalCode::Unavailable, "other reports are being made: ask again later");
+        let turn = timeout(PATIENCE, Arc::clone(&self.turn).acquire_owned()).await.map_err(busy)?;
+        let runtime = Handle::current();
+        let done = spawn_blocking(move || {
+            let _turn = turn;
+            work(&runtime)
         });
-        made.await.unwrap_or_else(|_| Err(Refusal::new(RefusalCode::Failed, "the pool failed, see its log")))
+        done.await.unwrap_or_else(|_| Err(Refusal::new(RefusalCode::Failed, "the pool failed, see its log")))
     }
 }
 

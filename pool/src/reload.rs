@@ -10,13 +10,16 @@ use std::{
 };
 
 use anyhow::anyhow;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::{
+    api::certificate::{ApiCertificate, Identity},
     config::{
         Config, ConfigError,
+        api::TLS_CERTIFICATE,
         effective::{Effective, EffectiveSettings, MASK},
         reference::{self, Effect},
         settings::Settings,
@@ -97,27 +100,38 @@ pub(crate) struct Outlets {
     pub(crate) terms: watch::Sender<Arc<Terms>>,
     /// Payments and the lists that they are screened by.
     pub(crate) payments: watch::Sender<Arc<Config>>,
+    /// What clients of the API are shown, if they are shown one.
+    pub(crate) certificate: Option<ApiCertificate>,
 }
 
 /// The settings in force, and the way to others.
 pub struct Reloader {
     in_force: Mutex<Loaded>,
+    /// Held by the one who reads files, which may take its time. Whoever asks what is in force does not wait for that.
+    reading: Mutex<()>,
+    file: PathBuf,
     outlets: Outlets,
 }
 
 impl Reloader {
     pub(crate) fn new(in_force: Loaded, outlets: Outlets) -> Self {
-        Self { in_force: Mutex::new(in_force), outlets }
+        Self { file: in_force.file.clone(), in_force: Mutex::new(in_force), reading: Mutex::default(), outlets }
     }
 
-    /// Reads the config file again and applies what can change live; with `dry_run` nothing.
+    /// Reads the config file again, and the API's certificate, and applies what can change live; with `dry_run` nothing.
+    ///
+    /// It blocks for as long as the files take; callers wait for each other. Nothing is asked of the network, and with
+    /// `dry_run` nothing is written anywhere.
     ///
     /// # Errors
     ///
-    /// When the file is wrong, or there would be no list to screen payments by. Then nothing has changed.
+    /// When the file is wrong, the certificate or its key cannot be used, or there would be no list to screen payments by.
+    /// Then nothing has changed.
     pub fn reload(&self, dry_run: bool) -> Result<ReloadReport, NotReloaded> {
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = Loaded::read(&self.file).map_err(|error| NotReloaded(error.into()))?;
+        let renewed = self.renewed_certificate().map_err(NotReloaded)?;
         let mut in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = Loaded::read(&in_force.file).map_err(|error| NotReloaded(error.into()))?;
         // Bounds and defaults hang on the network: what is right for another is not right for this one.
         if new.config.network != in_force.config.network {
             return Err(NotReloaded(anyhow!("a running pool cannot change its network")));
@@ -132,7 +146,25 @@ impl Reloader {
             in_force.take_live(new);
             self.apply(&in_force.config).map_err(NotReloaded)?;
         }
+        if let Some((certificate, renewed)) = renewed {
+            report.applied.push(Change {
+                key: TLS_CERTIFICATE.to_owned(),
+                from: certificate.to_string(),
+                to: renewed.to_string(),
+                effect: Effect::NewConnections.as_str().to_owned(),
+            });
+            if !dry_run {
+                certificate.replace(renewed);
+            }
+        }
         Ok(report)
+    }
+
+    /// Returns the certificate in force and what its files hold by now, if that is another one.
+    fn renewed_certificate(&self) -> anyhow::Result<Option<(&ApiCertificate, Identity)>> {
+        let files = self.in_force.lock().unwrap_or_else(PoisonError::into_inner).config.api.tls.clone();
+        let (Some(certificate), Some(files)) = (&self.outlets.certificate, files) else { return Ok(None) };
+        Ok(certificate.read_again(&files, Timestamp::now())?.map(|renewed| (certificate, renewed)))
     }
 
     /// Returns the settings in force, with where each came from.
@@ -149,7 +181,7 @@ impl Reloader {
     }
 
     fn apply(&self, config: &Config) -> anyhow::Result<()> {
-        let Outlets { set_log, addresses, terms, payments } = &self.outlets;
+        let Outlets { set_log, addresses, terms, payments, certificate: _ } = &self.outlets;
         // Its words were checked when the file was read.
         set_log(&config.log).map_err(anyhow::Error::msg)?;
         addresses.set_limits(AddressLimits::of(config, descriptors::fit(config.stratum.max_connections)));
@@ -233,12 +265,25 @@ fn text(value: Option<&Effective>) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::{fs, time::Instant};
+    use std::{
+        fs,
+        sync::mpsc,
+        thread,
+        time::{Duration, Instant},
+    };
 
+    use nix::{sys::stat::Mode, unistd::mkfifo};
     use tempfile::TempDir;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::config::tests::SMALLEST;
+    use crate::{
+        api::{
+            ApiPort,
+            certificate::tests::{connect, issue, issue_until},
+        },
+        config::{ApiConfig, tests::SMALLEST},
+    };
 
     const LIST: &str = "[screening.lists.ofac_sdn]\nformat = \"supplement\"\nfile = \"own.csv\"\n";
 
@@ -268,6 +313,7 @@ mod tests {
                 addresses: Arc::new(Addresses::new(AddressLimits::of(&loaded.config, 1))),
                 terms: terms_sender,
                 payments: payments_sender,
+                certificate: None,
             };
             Self { dir, reloader: Reloader::new(loaded, outlets), terms, payments, logs }
         }
@@ -323,6 +369,28 @@ mod tests {
         assert_eq!(pool.reloader.reload(false).unwrap(), ReloadReport::default());
     }
 
+    #[test]
+    fn whoever_asks_what_is_in_force_does_not_wait_for_a_slow_file() {
+        let pool = Pool::new();
+        let file = pool.dir.path().join("adit.toml");
+        fs::remove_file(&file).unwrap();
+        mkfifo(&file, Mode::S_IRWXU).unwrap();
+        thread::scope(|scope| {
+            let reloading = scope.spawn(|| pool.reloader.reload(true));
+            thread::sleep(Duration::from_millis(50));
+            let (told, answer) = mpsc::channel();
+            scope.spawn(|| {
+                let told = told;
+                told.send(pool.reloader.settings()).unwrap();
+            });
+            let answer = answer.recv_timeout(Duration::from_secs(5));
+            assert!(!reloading.is_finished());
+            pool.write(&format!("{SMALLEST}{LIST}"));
+            assert_eq!(reloading.join().unwrap().unwrap(), ReloadReport { dry_run: true, ..ReloadReport::default() });
+            assert!(answer.is_ok(), "it waited");
+        });
+    }
+
     /// Every setting that is said to change live does, and no other.
     #[test]
     fn what_is_said_to_change_live_does() {
@@ -362,6 +430,43 @@ mod tests {
         let now = Instant::now();
         let places = [(); 3].map(|()| pool.reloader.outlets.addresses.admit(address, now));
         assert!(places[1].is_ok() && places[2].is_err(), "two connections of an address");
+    }
+
+    #[tokio::test]
+    async fn renewed_certificate_is_shown_to_new_connections_and_a_bad_one_never() {
+        let folder = tempfile::tempdir().unwrap();
+        let (files, first) = issue(folder.path());
+        let api = ApiConfig { listen: ([127, 0, 0, 1], 0).into(), tls: Some(files.clone()), requests_per_second: 1 };
+        let port = ApiPort::open(&api).await.unwrap();
+        let mut pool = Pool::new();
+        pool.write(&format!("{SMALLEST}{LIST}"));
+        pool.reloader.outlets.certificate = port.certificate().cloned();
+        pool.reloader.in_force.get_mut().unwrap().config.api.tls = Some(files.clone());
+        let address = port.address().unwrap();
+        let (_draining, drained) = watch::channel(false);
+        tokio::spawn(port.serve(axum::Router::new(), drained));
+        let mut open = connect(address, first.clone()).await.unwrap();
+        assert_eq!(pool.reloader.reload(false).unwrap(), ReloadReport::default(), "the same is no change");
+
+        fs::write(&files.key, "no key").unwrap();
+        let said = pool.reloader.reload(false).unwrap_err().to_string();
+        assert!(said.contains("api.key holds no key") && said.ends_with("the old settings stay in force"), "{said}");
+        connect(address, first.clone()).await.unwrap();
+
+        let (_, second) = issue_until(folder.path(), 3000);
+        let dry = pool.reloader.reload(true).unwrap();
+        connect(address, first.clone()).await.unwrap();
+        let report = pool.reloader.reload(false).unwrap();
+        assert_eq!((&dry.applied, keys(&report.applied)), (&report.applied, vec!["api.tls_certificate"]));
+        assert_eq!(report.applied[0].to, "valid until 3000-01-01T00:00:00Z");
+        connect(address, second).await.unwrap();
+        assert!(connect(address, first).await.is_err(), "the old one is shown to nobody any more");
+        assert_eq!(pool.reloader.reload(false).unwrap(), ReloadReport::default());
+        // Who was there before is still served.
+        open.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = [0; 12];
+        open.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 404");
     }
 
     fn text_of(values: &EffectiveSettings, key: &str) -> String {

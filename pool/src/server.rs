@@ -4,7 +4,7 @@ use std::{
     io::{self, IsTerminal},
     net::SocketAddr,
     sync::{Arc, OnceLock},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use anyhow::{Context, bail};
@@ -21,14 +21,15 @@ use payouts::{
 use tokio::{
     net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, watch},
-    task::JoinHandle,
-    time::{sleep, timeout},
+    sync::{Mutex, mpsc, watch},
+    task::spawn_blocking,
+    time::sleep,
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     accounting::{
+        block_news::BlockNews,
         blocks::{Booking, FoundBlocks, Spool, submit_all},
         kept_blocks::KeptBlocks,
         metrics::{SettlementMetrics, ShareLogMetrics},
@@ -44,7 +45,10 @@ use crate::{
     control::ControlSocket,
     descriptors,
     events::Source,
-    history::{recorder::Recorder, tallies::Tallies},
+    history::{
+        recorder::{Reach, Recorder},
+        tallies::Tallies,
+    },
     jobs::{JobMaker, make_jobs},
     lock::DataLock,
     metrics::Metrics,
@@ -63,6 +67,7 @@ use crate::{
         turns::Turns,
         upstream::{Terms, Upstream},
     },
+    tasks::{Ending, Part, Tasks},
     template::{
         LatestTemplate,
         bitcoind::{OnNewTip, READY_POLL, follow_templates, wait_until_ready},
@@ -74,20 +79,26 @@ use crate::{
 const BACKLOG: u32 = 1024;
 /// Channels that may be open at a time, of all connections together.
 const MAX_CHANNELS: usize = 1_000_000;
-/// How long a task may take to finish what it has begun when the pool shuts down.
-const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the pool until SIGINT or SIGTERM, then acknowledges what is on disk and closes.
 ///
 /// # Errors
 ///
-/// If something is wrong that waiting does not mend: keys, the database, the port, another pool on the same data.
+/// If something is wrong that waiting does not mend: keys, the database, the port, another pool on the same data. And if a
+/// part of it has died that it cannot be without; then too what is on disk is acknowledged first.
 pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
+    let ending = Ending::default();
+    end_on_signal(ending.clone())?;
+    run_until(&ending, loaded, set_log).await?;
+    ending.fault().map_or(Ok(()), |fault| Err(fault.into()))
+}
+
+async fn run_until(ending: &Ending, loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     let mut config = loaded.config.clone();
     if config.network == Network::Bitcoin {
         config.refuse_sample_passwords()?;
     }
-    let mut draining = draining_on_signal()?;
+    let mut draining = ending.watch();
     let Some(_lock) = DataLock::take(&config.data_dir)? else {
         bail!("another adit is running with {}", config.data_dir.display());
     };
@@ -116,12 +127,19 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     let addresses = Arc::new(Addresses::new(AddressLimits::of(&config, max_connections)));
     let (terms_sender, terms) = watch::channel(Arc::new(Terms::of(&config)));
     let (payments_sender, payment_settings) = watch::channel(Arc::new(config.clone()));
-    let outlets =
-        Outlets { set_log, addresses: Arc::clone(&addresses), terms: terms_sender, payments: payments_sender };
+    let certificate = api_port.certificate().cloned();
+    let outlets = Outlets {
+        set_log,
+        addresses: Arc::clone(&addresses),
+        terms: terms_sender,
+        payments: payments_sender,
+        certificate: certificate.clone(),
+    };
     let reloader = Arc::new(Reloader::new(loaded, outlets));
     let ready = Arc::new(OnceLock::new());
-    reload_on_hangup(Arc::clone(&reloader), Arc::clone(&ready))?;
     let mut metrics = Metrics::of_run();
+    let mut tasks = Tasks::new(ending.clone(), &mut metrics);
+    reload_on_hangup(&mut tasks, Arc::clone(&reloader), Arc::clone(&ready), draining.clone())?;
     issuer.register(&mut metrics);
     addresses.register(&mut metrics);
     let port_metrics = Arc::new(PortMetrics::register(&mut metrics));
@@ -130,6 +148,8 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     nodes.register(&mut metrics);
     let settlement_metrics = SettlementMetrics::default();
     settlement_metrics.register(&mut metrics);
+    let reach = Reach::default();
+    reach.register(&mut metrics);
     let metrics = Arc::new(metrics);
     let roster = Arc::<Roster>::default();
     let port = Port {
@@ -146,20 +166,29 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     let kept_blocks =
         KeptBlocks::open(config.data_dir.join("blocks").join("kept")).context("cannot keep found blocks")?;
     let live = live.with_kept_blocks(kept_blocks.clone());
-    let live = live.with_folder(config.data_dir.clone()).with_certificate_end(api_port.certificate_ends_at_s());
+    let live = live.with_folder(config.data_dir.clone()).with_certificate(certificate);
     let live = Arc::new(live);
-    let source = Source { metrics: Arc::clone(&port_metrics), roster: Arc::clone(&roster), store: Arc::clone(&store) };
-    let events_task = tokio::spawn(source.tell(Arc::clone(&live.events), draining.clone()));
+    let news = BlockNews::default();
+    let source = Source {
+        metrics: Arc::clone(&port_metrics),
+        roster: Arc::clone(&roster),
+        store: Arc::clone(&store),
+        news: news.clone(),
+    };
+    let (events, ended) = (Arc::clone(&live.events), draining.clone());
+    tasks.restarted(Part::Events, move || source.clone().tell(Arc::clone(&events), ended.clone()));
     let register = Arc::new(Register::new(Arc::clone(&store), config.export.clone()));
     let app = App::new(Arc::clone(&store), desk.clone(), Arc::clone(&live), Arc::clone(&register), &config.api);
-    let about = about(&config, &miner_url);
+    let has_tls = config.api.tls.is_some();
+    let about = About { miner_url: miner_url.clone(), has_tls, settings: payment_settings.clone() };
     let pages = Pages::new(Arc::clone(&store), desk.clone(), Arc::clone(&live), register, about);
     announce_api(&api_port.url()?);
-    let api_task = tokio::spawn(api_port.serve(app.router(pages.router(), pages::not_found), draining.clone()));
+    let router = app.router(pages.router(), pages::not_found);
+    tasks.vital("the API", tokio::spawn(api_port.serve(router, draining.clone())));
     // Not yet a task: if the start fails, the socket ends with it.
     let mut served = Box::pin(control.serve(desk, draining.clone()));
     let begun = async {
-        let templates = first_template(&nodes, &config).await?;
+        let templates = first_template(&nodes, &config, ending).await?;
         anyhow::Ok((templates, payer_of_a_ready_node(&config, &store, &wallet_keys, &nodes).await?))
     };
     let (templates, (payer, lists)) = tokio::select! {
@@ -168,7 +197,8 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
         _ = draining.wait_for(|draining| *draining) => return Ok(()),
     };
 
-    let live_task = tokio::spawn(Arc::clone(&live).follow(templates.clone(), draining.clone()));
+    let (shown, newest, ended) = (Arc::clone(&live), templates.clone(), draining.clone());
+    tasks.restarted(Part::Newest, move || Arc::clone(&shown).follow(newest.clone(), ended.clone()));
     let session = store.begin_session().await?;
     let segments = Segments::of_session(session).context("the pool was started too often")?;
     // Before the first share, so that it has heard of all.
@@ -181,7 +211,9 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     let (script, tag) = (payer.wallet().coinbase_script(), config.stratum.pool_tag.clone());
     let ahead_on = config.stratum.job_ahead.then_some(config.network);
     let maker = JobMaker::new(script, tag, segments.clone(), session, ahead_on);
-    let jobs = make_jobs(templates.clone(), maker, config.bitcoind.template_refresh)?;
+    tasks.vital("the share log", share_log_task);
+    let (jobs, jobs_task) = make_jobs(templates.clone(), maker, config.bitcoind.template_refresh)?;
+    tasks.vital("jobs", jobs_task);
 
     let policy = CreditingPolicy {
         period_ms: i64::try_from(config.payout.credit_period.as_millis())
@@ -196,18 +228,20 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     let spool = Spool::open(config.data_dir.join("blocks"))
         .context("cannot keep found blocks")?
         .with_kept(kept_blocks)
-        .with_metrics(settlement_metrics.blocks.clone());
+        .with_metrics(settlement_metrics.blocks.clone())
+        .with_news(news);
     let left_over = spool.left_over().context("cannot list the blocks that are kept")?;
     let (found_blocks, solutions) = FoundBlocks::open(spool.clone());
     let (found_sender, found) = watch::channel(());
-    let blocks_task = tokio::spawn(submit_all(
+    let submitting = submit_all(
         nodes.clone(),
         Booking { store: Arc::clone(&store), books: Arc::clone(&books), segments: segments.clone() },
         spool.clone(),
         left_over,
         solutions,
         found_sender,
-    ));
+    );
+    tasks.vital("blocks", tokio::spawn(submitting));
     let upkeep = Upkeep {
         segments: segments.clone(),
         store: Arc::clone(&store),
@@ -215,19 +249,22 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
         spool,
         keep: config.payout.kept_shares().try_into().context("payout.pplns_window must not be zero")?,
     };
-    let upkeep_task = tokio::spawn(upkeep.run(draining.clone()));
-    let recorder = Recorder { segments: segments.clone(), store: Arc::clone(&store) };
-    let recorder_task = tokio::spawn(recorder.run(draining.clone()));
+    let recorder = Recorder { segments: segments.clone(), store: Arc::clone(&store), reach };
     let tallies = Tallies { roster: Arc::clone(&roster), store: Arc::clone(&store) };
-    let tallies_task = tokio::spawn(tallies.run(draining.clone()));
     let signals = Signals { templates, found, orders, settings: payment_settings, draining: draining.clone() };
     let work = Work { crediting, segments, metrics: settlement_metrics };
     let registry = Registry::load(&*store, config.network, registration(config.accounts)).await;
     let registry = Arc::new(registry.context("the accounts cannot be read")?);
     let settlement =
         settle_all(nodes, Arc::clone(&store), books, Payments { payer, lists }, work, Arc::clone(&registry), signals);
-    let settlement_task = tokio::spawn(settlement);
-    let control_task = tokio::spawn(served);
+    tasks.vital("settlement", tokio::spawn(settlement));
+    let ended = draining.clone();
+    tasks.restarted(Part::Upkeep, move || upkeep.clone().run(ended.clone()));
+    let ended = draining.clone();
+    tasks.restarted(Part::History, move || recorder.clone().run(ended.clone()));
+    let ended = draining.clone();
+    tasks.restarted(Part::Tallies, move || tallies.clone().run(ended.clone()));
+    tasks.vital("the control socket", tokio::spawn(served));
 
     let counts = Arc::clone(&port_metrics);
     let watchdog = service::keep_watchdog(pulse, draining.clone(), move || counts.summary());
@@ -249,35 +286,24 @@ pub async fn run(loaded: Loaded, set_log: SetLog) -> anyhow::Result<()> {
     let listener = socket.listen(BACKLOG).with_context(|| format!("cannot listen on {}", config.stratum.listen))?;
     announce(&listener, &miner_url);
     service::tell_ready(ready.get_or_init(|| format!("serves miners at {}", config.stratum.listen)));
-    let watchdog_task = tokio::spawn(watchdog);
+    tasks.vital("the watchdog", tokio::spawn(watchdog));
     // Ends when the pool shuts down and all connections are closed; with them end the queues behind them.
     accept_all(listener, issuer, addresses, upstream).await;
     info!("shutting down");
-    let tasks = [
-        ("share log", share_log_task),
-        ("blocks", blocks_task),
-        ("settlement", settlement_task),
-        ("upkeep", upkeep_task),
-        ("history", recorder_task),
-        ("history of connections", tallies_task),
-        ("control socket", control_task),
-        ("watchdog", watchdog_task),
-        ("templates of the API", live_task),
-        ("events", events_task),
-        ("API", api_task),
-    ];
-    for (name, task) in tasks {
-        end(name, task).await;
-    }
+    tasks.end().await;
     info!("ended");
     Ok(())
 }
 
 /// Waits for the node and its first template: until there is one, nobody may connect.
-async fn first_template(nodes: &Nodes, config: &Config) -> anyhow::Result<watch::Receiver<LatestTemplate>> {
+async fn first_template(
+    nodes: &Nodes,
+    config: &Config,
+    ending: &Ending,
+) -> anyhow::Result<watch::Receiver<LatestTemplate>> {
     wait_until_ready(nodes).await;
     let on_new_tip = if config.stratum.job_ahead { OnNewTip::EmptyFirst } else { OnNewTip::Wait };
-    let mut templates = follow_templates(nodes, config.bitcoind.template_refresh, on_new_tip);
+    let mut templates = follow_templates(nodes, config.bitcoind.template_refresh, on_new_tip, ending);
     templates.wait_for(Option::is_some).await.context("templates have ended")?;
     Ok(templates)
 }
@@ -334,19 +360,7 @@ fn announce(listener: &TcpListener, miner_url: &str) {
 /// Tells a person where operators are heard, which is before miners are.
 #[allow(clippy::print_stdout)]
 fn announce_api(url: &str) {
-    println!("The admin API is at {url}, and says how it is used at {url}/api/docs; the dashboard is at {url}/");
-}
-
-/// What pages say of the pool.
-fn about(config: &Config, miner_url: &str) -> About {
-    About {
-        miner_url: miner_url.to_owned(),
-        has_tls: config.api.tls.is_some(),
-        scheme: config.payout.scheme.to_string(),
-        fee_bp: config.payout.fee_bp,
-        threshold_sat: config.payout.threshold.to_sat(),
-        shares_per_minute: config.stratum.shares_per_minute,
-    }
+    println!("The dashboard is at {url}/, and the API at {url}/api/docs");
 }
 
 fn registration(config: AccountsConfig) -> Registration {
@@ -360,46 +374,52 @@ fn scheme(config: &PayoutConfig) -> anyhow::Result<Scheme> {
 }
 
 /// Listens for SIGINT and SIGTERM. The first begins the shutdown.
-fn draining_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
+fn end_on_signal(ending: Ending) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let (sender, draining) = watch::channel(false);
     tokio::spawn(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        service::tell_stopping();
-        sender.send_replace(true);
-        // The sender lives on, so that whoever waits for a change is not told of an end.
-        sender.closed().await;
-    });
-    Ok(draining)
-}
-
-/// Reads the config file again at each SIGHUP. `ready` is what the service manager was told when miners could connect; before that, a reload is
-/// nothing to it.
-fn reload_on_hangup(reloader: Arc<Reloader>, ready: Arc<OnceLock<String>>) -> anyhow::Result<()> {
-    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            let status = ready.get();
-            if status.is_some() {
-                service::tell_reloading();
-            }
-            reloader.reload_and_tell();
-            if let Some(status) = status {
-                service::tell_ready(status);
-            }
-        }
+        ending.begin();
     });
     Ok(())
 }
 
-async fn end(name: &str, task: JoinHandle<()>) {
-    match timeout(END_TIMEOUT, task).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => warn!(%error, "{name} failed"),
-        Err(_) => warn!("{name} did not end within {} s and is cut off", END_TIMEOUT.as_secs()),
-    }
+/// Reads the config file again at each SIGHUP. `ready` is what the service manager was told when miners could connect; before that, a reload is
+/// nothing to it.
+fn reload_on_hangup(
+    tasks: &mut Tasks,
+    reloader: Arc<Reloader>,
+    ready: Arc<OnceLock<String>>,
+    draining: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    let hangup = Arc::new(Mutex::new(hangup));
+    tasks.restarted(Part::Hangups, move || {
+        let (hangup, reloader, ready) = (Arc::clone(&hangup), Arc::clone(&reloader), Arc::clone(&ready));
+        let mut draining = draining.clone();
+        async move {
+            let mut hangup = hangup.lock().await;
+            loop {
+                tokio::select! {
+                    Some(()) = hangup.recv() => {}
+                    _ = draining.wait_for(|draining| *draining) => return,
+                }
+                let status = ready.get();
+                if status.is_some() {
+                    service::tell_reloading();
+                }
+                let reloading = Arc::clone(&reloader);
+                if let Err(error) = spawn_blocking(move || reloading.reload_and_tell()).await {
+                    error!(%error, "the configuration was not reloaded");
+                }
+                if let Some(status) = status {
+                    service::tell_ready(status);
+                }
+            }
+        }
+    });
+    Ok(())
 }

@@ -10,8 +10,9 @@ use std::{
 };
 
 use pool::{
+    api::ProblemCode,
     check::CheckId,
-    cli::exit::ExitStatus,
+    cli::{exit::ExitStatus, help},
     config::{
         Config, NETWORKS,
         effective::{Effective, EffectiveSettings},
@@ -209,4 +210,64 @@ fn links_between_the_pages_lead_somewhere() {
             assert!(page(name).exists(), "{link} in {}", file.display());
         }
     }
+}
+
+#[test]
+fn page_of_the_api_has_a_section_for_every_problem() {
+    let text = fs::read_to_string(page("api.md")).unwrap();
+    let (_, problems) = text.split_once("\n## Problems\n").unwrap();
+    let sections: Vec<_> =
+        problems.split("\n### ").skip(1).map(|section| section.split_once("\n\n").unwrap()).collect();
+    let names: Vec<_> = sections.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ProblemCode::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>());
+    for (code, (name, body)) in ProblemCode::ALL.iter().zip(&sections) {
+        assert!(body.starts_with(code.status().as_str()), "{name} says another status");
+        assert!(body.trim().len() > 60, "{name} says nothing");
+    }
+}
+
+/// What stands for itself in an example, and something that it could be.
+const PLACEHOLDERS: [(&str, &str); 8] = [
+    ("ADDRESS", "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"),
+    ("BLOCK", "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f"),
+    ("HOST", "pool.example.org"),
+    ("PORT", "34254"),
+    ("KEY", "9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh"),
+    ("PERIOD", "12"),
+    ("NETWORK", "regtest"),
+    ("URL", "stratum2+tcp://pool.example.org:34254/9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh"),
+];
+
+/// The commands of the blocks of code in a document, as a shell would have them.
+fn commands(text: &str) -> Vec<Vec<String>> {
+    let blocks = text.split("\n```").skip(1).step_by(2);
+    let lines = blocks.flat_map(|block| block.lines().skip(1).map(str::to_owned).collect::<Vec<_>>());
+    lines.filter_map(|line| shlex::split(&line)).filter_map(of_adit).collect()
+}
+
+/// The command of this pool that a line has, if it has one: also as another user.
+fn of_adit(words: Vec<String>) -> Option<Vec<String>> {
+    let as_another = words.iter().take(2).eq(["sudo", "-u"]);
+    let command = if as_another { words.get(3..)? } else { &words };
+    let program = command.first()?;
+    (program == "adit" || program.ends_with("/adit")).then(|| command.to_vec())
+}
+
+#[test]
+fn commands_of_the_documents_are_understood() {
+    let repository = page("..");
+    let mut documents = vec![repository.join("README.md"), repository.join("deploy/README.md")];
+    documents.extend(fs::read_dir(page("")).unwrap().map(|file| file.unwrap().path()));
+    let mut count = 0;
+    for document in documents {
+        for command in commands(&fs::read_to_string(&document).unwrap()) {
+            let fill = |word: String, (name, value): (&str, &str)| word.replace(name, value);
+            let words: Vec<_> = command.into_iter().map(|word| PLACEHOLDERS.into_iter().fold(word, fill)).collect();
+            if let Err(error) = help::command().try_get_matches_from(&words) {
+                panic!("{}: {words:?}: {error}", document.display());
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 50, "only {count} commands were found");
 }

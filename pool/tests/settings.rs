@@ -76,7 +76,7 @@ fn mistaken_settings_end_with_3_and_name_the_nearest_with_file_and_line() {
 #[test]
 fn what_only_a_running_pool_can_do_ends_with_5_where_none_runs() {
     let dir = new_pool();
-    for arguments in [&["metrics"][..], &["bans", "list"]] {
+    for arguments in [&["metrics"][..], &["bans", "list"], &["connections", "list"]] {
         let output = adit(dir.path(), arguments, &[]);
         assert_eq!(output.status.code(), Some(5), "{output:?}");
         assert!(stderr(&output).starts_with("adit: no pool runs in ") && stdout(&output).is_empty(), "{output:?}");

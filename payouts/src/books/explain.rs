@@ -48,7 +48,7 @@ pub async fn explain(store: &dyn Store, hash: BlockHash, account: AccountId) -> 
     // folded or deleted before it is.
     let window = match (rule.open_window(block.found.nbits), store.block_window(hash).await?) {
         (Some(opened), Some(frozen)) => Some(frozen.restore(opened)),
-        _ => window::counted(store, &block.found, rule).await?,
+        _ => window::counted(store, rule, block.found.nbits, block.found.share_position).await?,
     };
     let (reward, finder) = (block.found.reward(), block.found.finder);
     let explanation = Explanation::of(rule, reward, window.as_ref(), finder, account);

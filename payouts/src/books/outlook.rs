@@ -10,8 +10,11 @@ use crate::{
     scheme::{
         BlockReward, beneficiary,
         rule::Rule,
+        slice::SliceParts,
         window::{Counted, Measure, Window},
     },
+    share::ShareSeq,
+    store::StoreError,
 };
 
 /// What a block would credit if its job were made now.
@@ -50,6 +53,11 @@ impl Outlook {
         self.window.measure()
     }
 
+    /// Returns what SLICE would split by; nothing under other schemes.
+    pub fn slices(&self) -> Option<&SliceParts> {
+        self.window.slices()
+    }
+
     /// Tells whether the window is full: then old shares leave it as new ones come.
     pub fn is_full(&self) -> bool {
         self.window.is_full()
@@ -57,8 +65,10 @@ impl Outlook {
 }
 
 impl Books {
-    /// Works out what a block at `height` would credit that met the target `nbits`, were its job made now. Nothing if the pool's
-    /// scheme keeps no window counted, or there is no share.
+    /// Works out what a block at `height` would credit that met the target `nbits`, were its job made now. Nothing if shares do
+    /// not matter, no window is kept counted though the scheme has one that can be, or there is no share.
+    ///
+    /// Under SLICE the window is read from the store each time, which takes as long as its shares are many.
     ///
     /// # Errors
     ///
@@ -69,11 +79,9 @@ impl Books {
         nbits: CompactTarget,
         reward: BlockReward,
     ) -> Result<Option<Outlook>, BooksError> {
-        let Some(running) = &self.running else { return Ok(None) };
         let position = self.store.share_position().await?;
         let rule = self.rule(self.scheme, height, position).await?;
-        let Some(open) = rule.open_window(nbits) else { return Ok(None) };
-        let window = window::move_to(&mut *running.lock().await, &*self.store, position, open).await?;
+        let Some(window) = self.next_window(rule, nbits, position).await? else { return Ok(None) };
         if window.span().is_none() {
             return Ok(None);
         }
@@ -81,5 +89,28 @@ impl Books {
         let split = rule.split(reward, Some(&window), AccountId::new(0));
         let credits = beneficiary::assign(&split.credits, &self.store.wishes(position).await?);
         Ok(Some(Outlook { rule, reward, reserve: split.reserve, fee: split.fee, window, credits }))
+    }
+
+    /// Counts the window of the next block as of a position; nothing if there is none.
+    async fn next_window(
+        &self,
+        rule: Rule,
+        nbits: CompactTarget,
+        position: ShareSeq,
+    ) -> Result<Option<Window>, BooksError> {
+        match (rule, &self.running, rule.open_window(nbits)) {
+            (Rule::Slice(_), ..) => match window::counted(&*self.store, rule, nbits, position).await {
+                // The newest segment has grown meanwhile. A block found now has its job from before, and does without it.
+                Err(StoreError::Contended) => {
+                    let before = ShareSeq::new(position.get() - 1);
+                    Ok(window::counted(&*self.store, rule, nbits, before).await?)
+                }
+                counted => Ok(counted?),
+            },
+            (_, Some(running), Some(open)) => {
+                Ok(Some(window::move_to(&mut *running.lock().await, &*self.store, position, open).await?))
+            }
+            _ => Ok(None),
+        }
     }
 }

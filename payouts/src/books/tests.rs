@@ -324,7 +324,7 @@ async fn outlook_credits_what_a_block_found_now_is_split_to() {
         // The next round of PROP shall have these shares too.
         books.settle(found.hash, GONE).await.unwrap();
     }
-    for name in [SchemeName::Solo, SchemeName::Pps, SchemeName::Slice] {
+    for name in [SchemeName::Solo, SchemeName::Pps, SchemeName::Fpps] {
         let books = books_over_all(&fixture, name).with_running_window().await.unwrap();
         assert!(books.outlook(9, fixture.found(9).nbits, reward).await.unwrap().is_none(), "{name}");
     }

@@ -42,7 +42,9 @@ impl Books {
         let mut frozen = 0;
         for block in self.store.blocks_without_window().await? {
             let BlockRecord { found, rule: Some(rule), .. } = &block else { continue };
-            let Some(counted) = window::counted(&*self.store, found, *rule).await? else { continue };
+            let Some(counted) = window::counted(&*self.store, *rule, found.nbits, found.share_position).await? else {
+                continue;
+            };
             let Some(kept) = FrozenWindow::of(&counted) else { continue };
             let mut credits = self.store.credits(found.hash).await?;
             credits.iter_mut().for_each(|credit| credit.paid = Amount::ZERO);

@@ -1,7 +1,9 @@
 //! Reads the window of a block from the share log.
 
+use bitcoin::CompactTarget;
+
 use crate::{
-    books::{FoundBlock, slices},
+    books::slices,
     scheme::{
         rule::Rule,
         running::{OlderNeeded, RunningWindow},
@@ -14,12 +16,18 @@ use crate::{
 /// Rows read from the store at a time.
 pub(super) const ROW_PAGE: u32 = 10_000;
 
-/// Counts the shares that a block pays for, back from where its job was made; nothing if shares do not matter.
+/// Counts the shares that a block pays for which meets the target `nbits`, back from `position`, where its job was made;
+/// nothing if shares do not matter.
 ///
 /// Pages go by position, and hold whole segments. The window ends when it is full or the log begins, never at a pause.
-pub(super) async fn counted(store: &dyn Store, found: &FoundBlock, rule: Rule) -> Result<Option<Window>, StoreError> {
-    let Some(mut window) = rule.open_window(found.nbits) else { return Ok(None) };
-    let mut newest = found.share_position;
+pub(super) async fn counted(
+    store: &dyn Store,
+    rule: Rule,
+    nbits: CompactTarget,
+    position: ShareSeq,
+) -> Result<Option<Window>, StoreError> {
+    let Some(mut window) = rule.open_window(nbits) else { return Ok(None) };
+    let mut newest = position;
     let mut pages = Vec::new();
     while !window.is_full() {
         let page = store.segments_back(newest, ROW_PAGE).await?;

@@ -108,7 +108,44 @@ pub enum AttemptStage {
     Broadcast(Transaction),
 }
 
+/// How far an attempt is, without its transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptProgress {
+    /// It is not signed.
+    Created,
+    /// It is signed.
+    Signed,
+    /// The node has had it.
+    Broadcast,
+}
+
+/// An attempt without what is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptHead {
+    /// Its number, as an [`Attempt`]'s.
+    pub number: u32,
+    /// Its transaction.
+    pub txid: Txid,
+    /// What the miners of the network are paid.
+    pub network_fee: Amount,
+    /// How far it is.
+    pub progress: AttemptProgress,
+    /// When it was made, in milliseconds since 1970 UTC.
+    pub created_at_ms: i64,
+}
+
 impl Attempt {
+    /// Returns it without what is signed.
+    pub fn head(&self) -> AttemptHead {
+        let progress = match self.stage {
+            AttemptStage::Created => AttemptProgress::Created,
+            AttemptStage::Signed(_) => AttemptProgress::Signed,
+            AttemptStage::Broadcast(_) => AttemptProgress::Broadcast,
+        };
+        let Attempt { number, txid, network_fee, created_at_ms, .. } = *self;
+        AttemptHead { number, txid, network_fee, progress, created_at_ms }
+    }
+
     /// Returns the signed transaction.
     pub fn transaction(&self) -> Option<&Transaction> {
         match &self.stage {
@@ -208,7 +245,63 @@ pub struct Batch {
     pub created_at_ms: i64,
 }
 
+/// A batch without whom it pays and what is signed: of many outputs, and their lots, that is a small part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchHead {
+    /// Its number.
+    pub id: BatchId,
+    /// How many outputs pay somebody.
+    pub outputs: u32,
+    /// What they pay in sum.
+    pub paid: Amount,
+    /// The transactions that try to pay it, in the order of their numbers; at least one.
+    pub attempts: Vec<AttemptHead>,
+    /// Whether it must be approved.
+    pub approval: BatchApproval,
+    /// Where it stands.
+    pub state: BatchState,
+    /// How many confirmations were undone.
+    pub epoch: u32,
+    /// When it was created, in milliseconds since 1970 UTC.
+    pub created_at_ms: i64,
+}
+
+impl BatchHead {
+    /// Returns the attempt that is confirmed, or else the newest.
+    pub fn attempt(&self) -> &AttemptHead {
+        let confirmed = match self.state {
+            BatchState::Confirmed(number, _) => self.attempts.iter().find(|attempt| attempt.number == number),
+            _ => None,
+        };
+        confirmed.unwrap_or_else(|| self.newest())
+    }
+
+    /// Returns the newest attempt.
+    pub fn newest(&self) -> &AttemptHead {
+        self.attempts.last().expect("a batch has at least one attempt")
+    }
+
+    /// Returns the transaction of [`BatchHead::attempt`].
+    pub fn txid(&self) -> Txid {
+        self.attempt().txid
+    }
+}
+
 impl Batch {
+    /// Returns it without whom it pays and what is signed.
+    pub fn head(&self) -> BatchHead {
+        BatchHead {
+            id: self.id,
+            outputs: u32::try_from(self.outputs.len()).expect("a transaction has no more outputs"),
+            paid: self.paid(),
+            attempts: self.attempts.iter().map(Attempt::head).collect(),
+            approval: self.approval,
+            state: self.state.clone(),
+            epoch: self.epoch,
+            created_at_ms: self.created_at_ms,
+        }
+    }
+
     /// Returns the attempt that is confirmed, or else the newest.
     pub fn attempt(&self) -> &Attempt {
         let confirmed = match self.state {

@@ -15,8 +15,8 @@ mod schedule;
 mod status;
 
 pub use batch::{
-    Attempt, AttemptStage, Batch, BatchApproval, BatchEvent, BatchEventKind, BatchId, BatchState, ConfirmationBlock,
-    Due, PaidOutput,
+    Attempt, AttemptHead, AttemptProgress, AttemptStage, Batch, BatchApproval, BatchEvent, BatchEventKind, BatchHead,
+    BatchId, BatchState, ConfirmationBlock, Due, PaidOutput,
 };
 pub use event::PayoutEvent;
 pub use payer::{

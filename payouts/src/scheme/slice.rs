@@ -64,6 +64,13 @@ pub struct SlicePart {
     pub fees: U512,
 }
 
+impl SlicePart {
+    /// Returns its part of the fees for people. Never for money.
+    pub fn approximate_fees(&self) -> f64 {
+        f64::from(self.fees) / 2f64.powi(FRACTION_BITS as i32)
+    }
+}
+
 /// What a block is split by: all that it takes of its slices, however many there were.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SliceParts {

@@ -49,7 +49,9 @@ pub use error::StoreError;
 pub use history::{HistoryStep, HistoryStore};
 pub use outage::Outage;
 pub use pages::{AccountCredit, AccountPayment, AccountPosting, PageStore};
-pub use search::{AccountLine, AuditFilter, BalanceSum, EntryFilter, EntryLine, EntryRange, SearchStore};
+pub use search::{
+    AccountLine, AuditFilter, BalanceSum, EntryFilter, EntryLine, EntryRange, RecordFilter, RecordRange, SearchStore,
+};
 
 /// One entry and the rows that belong to it, stored together or not at all.
 #[derive(Clone, Debug)]
@@ -371,6 +373,14 @@ pub trait Store: AccessStore + HistoryStore + PageStore + SearchStore + Debug + 
 
     /// Returns rows of the journal after `after`, in their order.
     async fn journal_rows(&self, after: JournalSeq, limit: u32) -> Result<Vec<JournalRow>, StoreError>;
+
+    /// Returns rows of a kind, whatever they are about, behind a subject and a row about it: by subject, then in their order.
+    async fn journal_of(
+        &self,
+        kind: &str,
+        after: (&str, JournalSeq),
+        limit: u32,
+    ) -> Result<Vec<JournalRow>, StoreError>;
 
     /// Returns the newest rows of a kind about a subject, newest first.
     async fn journal_about(&self, kind: &str, subject: &str, limit: u32) -> Result<Vec<JournalRow>, StoreError>;

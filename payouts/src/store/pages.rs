@@ -9,7 +9,7 @@ use crate::{
     books::BlockRecord,
     export::register::RegisterRow,
     ledger::{EntryKind, EntrySeq, LedgerAccount},
-    payout::{Batch, BatchId},
+    payout::{BatchHead, BatchId, PaidOutput},
 };
 
 /// One line of an entry that is about an account.
@@ -71,7 +71,16 @@ pub trait PageStore {
     async fn blocks_after(&self, after: Option<(u32, BlockHash)>, limit: u32) -> Result<Vec<BlockRecord>, StoreError>;
 
     /// Returns the batches before `before`, newest first.
-    async fn batches_before(&self, before: Option<BatchId>, limit: u32) -> Result<Vec<Batch>, StoreError>;
+    async fn batches_before(&self, before: Option<BatchId>, limit: u32) -> Result<Vec<BatchHead>, StoreError>;
+
+    /// Returns a batch.
+    async fn batch_head(&self, batch: BatchId) -> Result<Option<BatchHead>, StoreError>;
+
+    /// Returns the outputs of a batch behind `after`, in the order of their places.
+    async fn outputs_of(&self, batch: BatchId, after: Option<u32>, limit: u32) -> Result<Vec<PaidOutput>, StoreError>;
+
+    /// Returns the output of a batch that pays an account.
+    async fn output_to(&self, batch: BatchId, account: AccountId) -> Result<Option<PaidOutput>, StoreError>;
 
     /// Returns what was posted about an account before the line `before` of an entry, newest first.
     async fn postings_of(

@@ -1,12 +1,16 @@
 //! What operators look for in a store: lists with what each item comes to, and only those items that are wanted.
 
 use async_trait::async_trait;
-use bitcoin::{Amount, SignedAmount};
+use bitcoin::{Amount, SignedAmount, Txid};
 
 use super::StoreError;
 use crate::{
     access::{AuditRow, AuditSeq},
     account::{Account, AccountId},
+    export::{
+        journal::{JournalRow, JournalSeq},
+        register::{RecordState, RegisterRow, RowSeq},
+    },
     ledger::{Entry, EntryKind, EntrySeq, LedgerAccount},
     payout::Restraint,
 };
@@ -30,6 +34,8 @@ pub struct AccountLine {
     pub threshold: Option<Amount>,
     /// Why it is not paid, if it is not.
     pub restraint: Option<Restraint>,
+    /// When its last share was accepted, in milliseconds since 1970 UTC, as far as the history has come.
+    pub last_share_at_ms: Option<i64>,
 }
 
 /// Which entries of the ledger are wanted.
@@ -67,6 +73,30 @@ pub struct EntryLine {
     pub postings: u64,
     /// The sum of its debits, which is that of its credits.
     pub amount: Amount,
+}
+
+/// Which rows of the register are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordFilter {
+    /// From this one on; from the first, if none is named.
+    pub first: Option<RowSeq>,
+    /// Those before this one; up to the last, if none is named.
+    pub end: Option<RowSeq>,
+    /// Those of a state alone.
+    pub state: Option<RecordState>,
+    /// Those alone that pay one of these accounts; any, if nothing is said, and none, if none is named.
+    pub accounts: Option<Vec<AccountId>>,
+    /// Those alone whose output is of this transaction.
+    pub txid: Option<Txid>,
+}
+
+/// In which order rows of the register are wanted, and where to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordRange {
+    /// The oldest first: those after this one.
+    After(RowSeq),
+    /// The newest first: those before this one, or all.
+    Before(Option<RowSeq>),
 }
 
 /// What all ledger accounts of a class have together.
@@ -118,6 +148,23 @@ pub trait SearchStore {
         range: EntryRange,
         limit: u32,
     ) -> Result<Vec<EntryLine>, StoreError>;
+
+    /// Returns rows of the register that are wanted.
+    async fn records_where(
+        &self,
+        wanted: &RecordFilter,
+        range: RecordRange,
+        limit: u32,
+    ) -> Result<Vec<RegisterRow>, StoreError>;
+
+    /// Returns the rows of the journal after `after` that are of a kind and have none of that kind about the same after
+    /// them, in their order.
+    async fn latest_journal_rows(
+        &self,
+        kind: &str,
+        after: JournalSeq,
+        limit: u32,
+    ) -> Result<Vec<JournalRow>, StoreError>;
 
     /// Returns what the ledger accounts of each class have together, in the order of the classes' names.
     async fn balance_sums(&self) -> Result<Vec<BalanceSum>, StoreError>;

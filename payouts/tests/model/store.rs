@@ -24,13 +24,16 @@ use payouts::{
     },
     history::{BlockWork, Past, PeakRow, Progress, RefusedRow, Resolution, Subject, WorkerId, WorkerShares},
     ledger::{Entry, EntryKind, EntrySeq, Head, LedgerAccount},
-    payout::{Attempt, Batch, BatchEvent, BatchId, BatchState, Due, PayoutRun, Restraint, RestraintRow},
+    payout::{
+        Attempt, Batch, BatchEvent, BatchHead, BatchId, BatchState, Due, PaidOutput, PayoutRun, Restraint, RestraintRow,
+    },
     reserve::PoolMoney,
     scheme::{beneficiary::Wishes, pps::Earned},
     share::{Appended, JobTerms, JobWork, Segment, SegmentSize, ShareGroup, ShareSeq, ShareTotals, Work, WorkerTotals},
     store::{
         AccessStore, AccountCredit, AccountLine, AccountPayment, AccountPosting, AuditFilter, BalanceSum, Change,
-        Commit, EntryFilter, EntryLine, EntryRange, HistoryStep, HistoryStore, PageStore, Row, SearchStore,
+        Commit, EntryFilter, EntryLine, EntryRange, HistoryStep, HistoryStore, PageStore, RecordFilter, RecordRange,
+        Row, SearchStore,
     },
 };
 use serde_json::Value;
@@ -235,8 +238,20 @@ impl PageStore for FallibleStore {
         self.call(Call::Read, self.inner.blocks_after(after, limit)).await
     }
 
-    async fn batches_before(&self, before: Option<BatchId>, limit: u32) -> Result<Vec<Batch>, StoreError> {
+    async fn batches_before(&self, before: Option<BatchId>, limit: u32) -> Result<Vec<BatchHead>, StoreError> {
         self.call(Call::Read, self.inner.batches_before(before, limit)).await
+    }
+
+    async fn batch_head(&self, batch: BatchId) -> Result<Option<BatchHead>, StoreError> {
+        self.call(Call::Read, self.inner.batch_head(batch)).await
+    }
+
+    async fn outputs_of(&self, batch: BatchId, after: Option<u32>, limit: u32) -> Result<Vec<PaidOutput>, StoreError> {
+        self.call(Call::Read, self.inner.outputs_of(batch, after, limit)).await
+    }
+
+    async fn output_to(&self, batch: BatchId, account: AccountId) -> Result<Option<PaidOutput>, StoreError> {
+        self.call(Call::Read, self.inner.output_to(batch, account)).await
     }
 
     async fn postings_of(
@@ -308,6 +323,24 @@ impl SearchStore for FallibleStore {
         limit: u32,
     ) -> Result<Vec<EntryLine>, StoreError> {
         self.call(Call::Read, self.inner.entry_lines(wanted, range, limit)).await
+    }
+
+    async fn records_where(
+        &self,
+        wanted: &RecordFilter,
+        range: RecordRange,
+        limit: u32,
+    ) -> Result<Vec<RegisterRow>, StoreError> {
+        self.call(Call::Read, self.inner.records_where(wanted, range, limit)).await
+    }
+
+    async fn latest_journal_rows(
+        &self,
+        kind: &str,
+        after: JournalSeq,
+        limit: u32,
+    ) -> Result<Vec<JournalRow>, StoreError> {
+        self.call(Call::Read, self.inner.latest_journal_rows(kind, after, limit)).await
     }
 
     async fn balance_sums(&self) -> Result<Vec<BalanceSum>, StoreError> {
@@ -584,6 +617,15 @@ impl Store for FallibleStore {
 
     async fn journal_rows(&self, after: JournalSeq, limit: u32) -> Result<Vec<JournalRow>, StoreError> {
         self.call(Call::Read, self.inner.journal_rows(after, limit)).await
+    }
+
+    async fn journal_of(
+        &self,
+        kind: &str,
+        after: (&str, JournalSeq),
+        limit: u32,
+    ) -> Result<Vec<JournalRow>, StoreError> {
+        self.call(Call::Read, self.inner.journal_of(kind, after, limit)).await
     }
 
     async fn journal_about(&self, kind: &str, subject: &str, limit: u32) -> Result<Vec<JournalRow>, StoreError> {

@@ -1,19 +1,13 @@
 //! Found blocks: to the node at once, kept on disk until the node has answered and the books know.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ffi::OsStr,
-    fs, io,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+mod spool;
+
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use bitcoin::{Address, Amount, BlockHash, CompactTarget, OutPoint, Txid, address::NetworkUnchecked};
 use payouts::{
     account::AccountId,
     books::{Books, BooksError, DirectPayments, FoundBlock},
-    crash_point,
     scheme::rule::Scheme,
     share::{Reward, ShareSeq},
     store::Store,
@@ -27,9 +21,11 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
+pub use self::spool::Spool;
 use super::{
-    kept_blocks::{BlockWay, KeptBlocks},
-    metrics::{BlockMetrics, BlockStep},
+    block_news::{BlockPiece, Reached},
+    kept_blocks::BlockWay,
+    metrics::BlockStep,
     segments::Segments,
     share_log::unix_time_ms,
 };
@@ -46,14 +42,6 @@ const QUEUE_CAPACITY: usize = 64;
 /// Submitted blocks that wait for the books, which may be out of reach: far more than any pool finds in an outage. When
 /// they are so many, the next ones wait to be submitted.
 const MAX_UNRECORDED: usize = 1_024;
-/// Extension of the files with the facts about a kept block, in JSON.
-const FACTS: &str = "json";
-/// Extension of facts that are being written.
-const UNFINISHED: &str = "unfinished";
-/// Extension of facts about a block that nothing more can be done with.
-const REJECTED: &str = "rejected";
-/// Extension of the files with a kept block, in network serialisation.
-const BLOCK: &str = "block";
 /// The coinbase's output that pays the pool.
 const POOL_OUTPUT: u32 = 0;
 /// Pause before something that failed is tried again.
@@ -121,6 +109,10 @@ impl Solution {
 }
 
 impl Facts {
+    fn news(&self, at_ms: i64, reached: Reached) -> BlockPiece {
+        BlockPiece { at_ms, hash: self.hash, height: self.height, value_sat: self.value_sat, reached }
+    }
+
     fn for_the_books(&self, finder: AccountId) -> FoundBlock {
         FoundBlock {
             hash: self.hash,
@@ -135,158 +127,6 @@ impl Facts {
             direct: DirectPayments::default(),
         }
     }
-}
-
-/// The folder where found blocks lie until they are known to the node and in the books.
-#[derive(Clone, Debug)]
-pub struct Spool {
-    folder: PathBuf,
-    /// Height and hash of the blocks that are on their way to the books.
-    on_their_way: Arc<Mutex<BTreeSet<(u32, BlockHash)>>>,
-    metrics: BlockMetrics,
-    /// Where blocks go that need nothing more.
-    kept: Option<KeptBlocks>,
-}
-
-impl Spool {
-    /// Opens the folder, or makes it.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be made.
-    pub fn open(folder: PathBuf) -> io::Result<Self> {
-        fs::create_dir_all(&folder)?;
-        Ok(Self { folder, on_their_way: Arc::default(), metrics: BlockMetrics::default(), kept: None })
-    }
-
-    /// Keeps blocks for whoever asks later.
-    #[must_use]
-    pub fn with_kept(self, kept: KeptBlocks) -> Self {
-        Self { kept: Some(kept), ..self }
-    }
-
-    /// Counts in `metrics` what becomes of blocks.
-    #[must_use]
-    pub fn with_metrics(self, metrics: BlockMetrics) -> Self {
-        Self { metrics, ..self }
-    }
-
-    /// Returns the blocks that an earlier run of the pool has left, lowest first. A file that cannot be read is
-    /// named in the log and left alone; what a kill has left half written or half removed goes. To be called before
-    /// the first block is kept.
-    ///
-    /// # Errors
-    ///
-    /// If the folder cannot be read.
-    pub fn left_over(&self) -> io::Result<Vec<Solution>> {
-        let mut solutions = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            match path.extension().and_then(OsStr::to_str) {
-                Some(FACTS) => match read(&path) {
-                    Ok(solution) => solutions.push(solution),
-                    Err(error) => error!(path = %path.display(), %error, "kept block cannot be read"),
-                },
-                Some(UNFINISHED) => fs::remove_file(&path)?,
-                Some(BLOCK) if !has_facts(&path) => fs::remove_file(&path)?,
-                _ => {}
-            }
-        }
-        solutions.sort_by_key(|solution: &Solution| (solution.facts.height, solution.facts.hash));
-        let left_over = solutions.iter().map(|solution| (solution.facts.height, solution.facts.hash));
-        self.change_on_their_way(|blocks| blocks.extend(left_over));
-        Ok(solutions)
-    }
-
-    /// Tells whether a block waits there to be submitted or booked.
-    ///
-    /// # Errors
-    ///
-    /// If the folder cannot be read.
-    pub fn holds_any(&self) -> io::Result<bool> {
-        for entry in fs::read_dir(&self.folder)? {
-            if entry?.path().extension().and_then(OsStr::to_str) == Some(FACTS) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    fn on_their_way(&self) -> MutexGuard<'_, BTreeSet<(u32, BlockHash)>> {
-        self.on_their_way.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn change_on_their_way(&self, change: impl FnOnce(&mut BTreeSet<(u32, BlockHash)>)) {
-        let mut blocks = self.on_their_way();
-        change(&mut blocks);
-        self.metrics.pending(blocks.len());
-    }
-
-    /// Tells whether a lower block is on its way, which must be booked first: with PROP it ends a round.
-    fn has_lower(&self, height: u32) -> bool {
-        self.on_their_way().first().is_some_and(|(lowest, _)| *lowest < height)
-    }
-
-    fn path(&self, hash: BlockHash, extension: &str) -> PathBuf {
-        self.folder.join(format!("{hash}.{extension}"))
-    }
-
-    /// Writes the block down: enough to outlive the process, whenever that ends. Its facts come last, so that they
-    /// never stand without it.
-    fn keep(&self, solution: &Solution) -> io::Result<()> {
-        let Solution { facts, block } = solution;
-        crash_point::reach(format_args!("before keep block"));
-        self.change_on_their_way(|blocks| {
-            blocks.insert((facts.height, facts.hash));
-        });
-        fs::write(self.path(facts.hash, BLOCK), block)?;
-        let unfinished = self.path(facts.hash, UNFINISHED);
-        fs::write(&unfinished, serde_json::to_vec(facts)?)?;
-        crash_point::reach(format_args!("amid keep block"));
-        fs::rename(&unfinished, self.path(facts.hash, FACTS))?;
-        crash_point::reach(format_args!("after keep block"));
-        Ok(())
-    }
-
-    /// Makes a block that was written down outlive a loss of power too.
-    fn sync(&self, hash: BlockHash) -> io::Result<()> {
-        for extension in [BLOCK, FACTS] {
-            fs::File::open(self.path(hash, extension))?.sync_all()?;
-        }
-        fs::File::open(&self.folder)?.sync_all()
-    }
-
-    /// Puts a block away that node and books have. Whoever asks later finds it where such blocks are kept.
-    fn put_away(&self, facts: &Facts) -> io::Result<()> {
-        let kept = match &self.kept {
-            Some(kept) => kept.keep(facts.hash, &self.path(facts.hash, BLOCK), &facts.way),
-            None => Ok(()),
-        };
-        self.forget(facts.hash)?;
-        kept
-    }
-
-    fn forget(&self, hash: BlockHash) -> io::Result<()> {
-        crash_point::reach(format_args!("before forget block"));
-        self.change_on_their_way(|blocks| blocks.retain(|(_, kept)| *kept != hash));
-        fs::remove_file(self.path(hash, FACTS))?;
-        crash_point::reach(format_args!("amid forget block"));
-        fs::remove_file(self.path(hash, BLOCK))
-    }
-
-    /// Puts a block aside that nothing more can be done with, for the operator to look at.
-    fn set_aside(&self, hash: BlockHash) -> io::Result<()> {
-        self.change_on_their_way(|blocks| blocks.retain(|(_, kept)| *kept != hash));
-        fs::rename(self.path(hash, FACTS), self.path(hash, REJECTED))
-    }
-}
-
-fn has_facts(block: &Path) -> bool {
-    [FACTS, REJECTED].into_iter().any(|extension| block.with_extension(extension).exists())
-}
-
-fn read(facts: &Path) -> io::Result<Solution> {
-    Ok(Solution { facts: serde_json::from_slice(&fs::read(facts)?)?, block: fs::read(facts.with_extension(BLOCK))? })
 }
 
 /// The way of a found block from its connection to the node.
@@ -317,6 +157,7 @@ impl FoundBlocks {
     /// If blocks are not submitted any more.
     pub async fn hand_in(&self, solution: Solution) -> Result<(), NotSubmitting> {
         self.spool.metrics.step(BlockStep::Found);
+        self.spool.news.tell(solution.facts.news(solution.facts.found_at_ms, Reached::Found));
         let solution = Arc::new(solution);
         let (spool, kept) = (self.spool.clone(), Arc::clone(&solution));
         // A block that cannot be kept is submitted all the same.
@@ -381,6 +222,8 @@ async fn submit(nodes: &Nodes, spool: &Spool, solution: &Solution, submitted: &m
         SubmitOutcome::Inconclusive => warn!(block_hash = %hash, height, "block found, but it is not the tip: stale"),
         SubmitOutcome::Rejected { reason } => {
             error!(block_hash = %hash, height, reason, "block found, but the node calls it invalid");
+            let rejected = Reached::Rejected { reason: reason.clone() };
+            spool.news.tell(solution.facts.news(unix_time_ms(), rejected));
             log_failure(spool.set_aside(hash), hash, "put aside");
             return;
         }
@@ -390,8 +233,10 @@ async fn submit(nodes: &Nodes, spool: &Spool, solution: &Solution, submitted: &m
         SubmitOutcome::Inconclusive => "stale",
         _ => "accepted",
     };
-    let mut facts = solution.facts.clone();
-    facts.way.answered_at_ms = Some(unix_time_ms());
+    let (mut facts, answered_at_ms) = (solution.facts.clone(), unix_time_ms());
+    // Before the books can have it: what happens is told in its order.
+    spool.news.tell(facts.news(answered_at_ms, Reached::Submitted { answer }));
+    facts.way.answered_at_ms = Some(answered_at_ms);
     facts.way.answer = Some(answer.to_owned());
     submitted.send(facts).await.expect("blocks are recorded for as long as they are submitted");
 }
@@ -506,9 +351,11 @@ fn log_failure(result: io::Result<()>, hash: BlockHash, what: &str) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs;
+
     use bitcoin::hashes::Hash;
 
-    use super::*;
+    use super::{super::kept_blocks::KeptBlocks, spool::FACTS, *};
 
     fn solution(height: u32) -> Solution {
         let facts = Facts {

@@ -1,5 +1,6 @@
 //! What is owed for the work: shares to disk, found blocks to the node and the books, due balances to the chain.
 
+pub mod block_news;
 pub mod blocks;
 pub mod identity;
 pub mod kept_blocks;

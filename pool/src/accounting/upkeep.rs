@@ -35,6 +35,7 @@ enum UpkeepError {
 }
 
 /// Keeps the share log small until the pool shuts down. What fails is tried again in the next round.
+#[derive(Clone, Debug)]
 pub struct Upkeep {
     /// The share log as it grows.
     pub segments: Segments,

@@ -7,7 +7,7 @@ use std::{
 
 use axum::{
     extract::{MatchedPath, RawPathParams, Request, State},
-    http::{HeaderMap, Method, StatusCode, header},
+    http::{HeaderMap, Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -21,7 +21,7 @@ use tracing::{debug, info};
 
 use super::{
     App,
-    problem::Problem,
+    problem::{Problem, ProblemCode},
     rules::{self, Access, Rule},
 };
 use crate::operations::{Actor, account::find_account, token};
@@ -104,11 +104,11 @@ fn rule_of(method: &Method, path: &str) -> Option<&'static Rule> {
 fn no_rule(path: &str) -> Response {
     let methods = rules::methods(path);
     if methods.is_empty() {
-        return Problem::new(StatusCode::FORBIDDEN, "forbidden", "there is no rule for this route").into_response();
+        return Problem::new(ProblemCode::Forbidden, "there is no rule for this route").into_response();
     }
     let allowed = methods.join(", ");
     let detail = format!("this path takes {allowed}");
-    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
+    let problem = Problem::new(ProblemCode::MethodNotAllowed, detail);
     ([(header::ALLOW, allowed)], problem).into_response()
 }
 
@@ -137,12 +137,12 @@ async fn caller(
             // The same for an account of somebody else and for one that there is not: nobody can ask who mines here.
             if found.is_none_or(|found| found.id != account) {
                 let detail = "this token sees one account alone, and it is another one";
-                return Err(Problem::new(StatusCode::FORBIDDEN, "other_account", detail));
+                return Err(Problem::new(ProblemCode::OtherAccount, detail));
             }
         }
         _ if role < least => {
             let detail = format!("this takes the role {least}, and the token has the role {role}");
-            return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail));
+            return Err(Problem::new(ProblemCode::Forbidden, detail));
         }
         _ => {}
     }
@@ -152,7 +152,7 @@ async fn caller(
 
 /// Returns the token that a request presents, if it is in force.
 async fn presented(app: &App, headers: &HeaderMap) -> Result<Token, Problem> {
-    let unauthorised = |detail| Problem::new(StatusCode::UNAUTHORIZED, "unauthorised", detail);
+    let unauthorised = |detail| Problem::new(ProblemCode::Unauthorised, detail);
     let header = headers.get(header::AUTHORIZATION);
     let Some(value) = header.and_then(|value| value.to_str().ok()) else {
         return Err(unauthorised("this takes a token: authorization: Bearer adit_..."));

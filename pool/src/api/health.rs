@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use super::{LITTLE_VALIDITY_S, Live, counted::Counted};
+use super::{LITTLE_VALIDITY_S, Live, certificate::ApiCertificate, counted::Counted};
 use crate::{
     accounting::share_log::unix_time_ms,
     check::{LEAST_ROOM, LITTLE_ROOM, free_space},
@@ -44,6 +44,10 @@ const LONGEST_READ: Duration = Duration::from_secs(5);
 const OLD_LEDGER_CHECK_S: f64 = 3_600.0;
 /// Blocks and payouts are followed more often than this, in seconds.
 const OLD_SETTLEMENT_S: f64 = 900.0;
+/// The history ends sooner than this before the present, in seconds: it follows the jobs, of which there are two a minute.
+const LONG_HISTORY_LAG_S: f64 = 600.0;
+/// A part of the pool that failed and began anew is worth a look for so long, in seconds.
+const RECENT_FAILURE_S: f64 = 3_600.0;
 /// A list that is older than this part of what it may be should be fetched again.
 const OLD_LIST_PART: f64 = 0.75;
 
@@ -111,15 +115,19 @@ pub(crate) enum Watched {
     Settlement,
     /// Whether the lists may be relied upon that payments are screened by.
     Screening,
+    /// Whether the history keeps up with the share log.
+    History,
     /// Room in the data folder.
     Disk,
+    /// Whether a part of the pool has failed and begun anew.
+    Tasks,
     /// Which program runs.
     Version,
 }
 
 impl Watched {
     /// All of it, in the order in which it is shown.
-    pub(crate) const ALL: [Watched; 13] = [
+    pub(crate) const ALL: [Watched; 15] = [
         Watched::Template,
         Watched::Tip,
         Watched::Clock,
@@ -131,7 +139,9 @@ impl Watched {
         Watched::Ledger,
         Watched::Settlement,
         Watched::Screening,
+        Watched::History,
         Watched::Disk,
+        Watched::Tasks,
         Watched::Version,
     ];
 
@@ -149,7 +159,9 @@ impl Watched {
             Watched::Ledger => "Ledger",
             Watched::Settlement => "Settlement",
             Watched::Screening => "Screening lists",
+            Watched::History => "History",
             Watched::Disk => "Disk",
+            Watched::Tasks => "Parts of the pool",
             Watched::Version => "Version",
         }
     }
@@ -168,7 +180,9 @@ impl Watched {
             Watched::Ledger => "/help/runbook#ledger",
             Watched::Settlement => "/help/runbook#payouts",
             Watched::Screening => "/help/runbook#screening",
+            Watched::History => "/help/runbook#history",
             Watched::Disk => "/help/runbook#disk-space",
+            Watched::Tasks => "/help/runbook#tasks",
             Watched::Version => "/help/upgrade#forward",
         }
     }
@@ -196,7 +210,8 @@ impl Watched {
             }
             Watched::Certificate => "It is renewed by itself: look at this machine's clock.",
             Watched::ApiCertificate => {
-                "Put a new certificate and its key where [api] names them, and start the pool anew: it reads them then."
+                "Put a new certificate and its key where [api] names them, and run adit reload: new connections are shown it \
+                 from then on."
             }
             Watched::Database => {
                 "Look at the database's server, its disk and its log. Shares wait until they can be stored; found blocks \
@@ -208,7 +223,15 @@ impl Watched {
                 "Fetch the lists that [screening] names again. Nothing is paid until they may be relied upon; mining goes \
                  on."
             }
+            Watched::History => {
+                "Look at the log, which says why, and at the database. Charts and the hash rates of miners end early until it \
+                 has caught up. No share is lost: those that it has not taken in are kept."
+            }
             Watched::Disk => "Make room: with a full disk no share is acknowledged. Delete nothing in the data folder.",
+            Watched::Tasks => {
+                "A fault of the pool itself: the log has its words, which are worth a report. Miners, blocks and payouts do \
+                 not depend on what failed, and it has begun anew."
+            }
             Watched::Version => "",
         }
     }
@@ -265,12 +288,16 @@ pub(crate) async fn look(live: &Live, store: &dyn Store, counted: &Counted) -> V
         Watched::Submission => submission(live, counted),
         Watched::ShareLog => share_log(counted),
         Watched::Certificate => certificate(counted),
-        Watched::ApiCertificate => api_certificate(live, unix_time_ms() / 1_000),
+        Watched::ApiCertificate => {
+            api_certificate(live.certificate.as_ref().map(ApiCertificate::ends_at_s), unix_time_ms() / 1_000)
+        }
         Watched::Database => database(store).await,
         Watched::Ledger => ledger(counted),
         Watched::Settlement => settlement(counted),
         Watched::Screening => screening(counted),
+        Watched::History => history(counted),
         Watched::Disk => live.folder.as_deref().map_or_else(|| watched.unknown(), disk),
+        Watched::Tasks => tasks(counted),
         Watched::Version => watched.is(State::Well, format!("Adit {}", env!("CARGO_PKG_VERSION"))),
     });
     futures_util::future::join_all(items).await
@@ -351,8 +378,8 @@ fn certificate(counted: &Counted) -> HealthItem {
     }
 }
 
-fn api_certificate(live: &Live, now_s: i64) -> HealthItem {
-    let Some(ends_at_s) = live.certificate_ends_at_s else {
+fn api_certificate(ends_at_s: Option<i64>, now_s: i64) -> HealthItem {
+    let Some(ends_at_s) = ends_at_s else {
         return Watched::ApiCertificate.is(State::Well, "none: plain HTTP");
     };
     let left_s = ends_at_s - now_s;
@@ -421,6 +448,12 @@ fn screening(counted: &Counted) -> HealthItem {
     }
 }
 
+fn history(counted: &Counted) -> HealthItem {
+    let Some(lag_s) = counted.value("adit_history_lag_seconds") else { return Watched::History.unknown() };
+    let state = if lag_s > LONG_HISTORY_LAG_S { State::Doubtful } else { State::Well };
+    Watched::History.is(state, format!("ends {} ago", span(lag_s)))
+}
+
 fn disk(folder: &Path) -> HealthItem {
     match free_space(folder) {
         Ok(free) => {
@@ -432,6 +465,28 @@ fn disk(folder: &Path) -> HealthItem {
             Watched::Disk.is(state, format!("{:.1} GiB free", free as f64 / f64::from(1 << 30)))
         }
         Err(error) => Watched::Disk.is(State::Doubtful, format!("free space is not known: {error}")),
+    }
+}
+
+/// What the pool cannot be without ends it when it fails, and is never seen here.
+fn tasks(counted: &Counted) -> HealthItem {
+    let failures = counted.of_label("adit_task_failures_total", "task");
+    if failures.is_empty() {
+        return Watched::Tasks.unknown();
+    }
+    let failed: Vec<String> = failures
+        .into_iter()
+        .filter(|(_, count)| *count > 0.0)
+        .map(|(task, count)| format!("{task} {count}×"))
+        .collect();
+    match counted.value("adit_task_failure_age_seconds") {
+        Some(age_s) if !failed.is_empty() => {
+            let state = if age_s > RECENT_FAILURE_S { State::Well } else { State::Doubtful };
+            let failed = failed.join(", ");
+            Watched::Tasks
+                .is(state, format!("failed and began anew since the start: {failed}, last {} ago", span(age_s)))
+        }
+        _ => Watched::Tasks.is(State::Well, "none has failed"),
     }
 }
 
@@ -473,6 +528,10 @@ mod tests {
         ("adit_screening_list_age_seconds{list=\"ofac_sdn\"}", "3600"),
         ("adit_screening_list_max_age_seconds{list=\"ofac_sdn\"}", "86400"),
         ("adit_screening_lists_usable", "1"),
+        ("adit_history_lag_seconds", "31"),
+        ("adit_task_failures_total{task=\"history\"}", "2"),
+        ("adit_task_failures_total{task=\"upkeep\"}", "0"),
+        ("adit_task_failure_age_seconds", "7200"),
     ];
 
     fn counted(changes: &[(&str, &str)]) -> Counted {
@@ -495,6 +554,8 @@ mod tests {
             Watched::Ledger => ledger(&counted),
             Watched::Settlement => settlement(&counted),
             Watched::Screening => screening(&counted),
+            Watched::History => history(&counted),
+            Watched::Tasks => tasks(&counted),
             other => panic!("{other:?} is not judged by figures alone"),
         };
         assert_eq!(item.item, watched);
@@ -519,6 +580,8 @@ mod tests {
             (Watched::Settlement, "adit_settlement_age_seconds", "901", Doubtful),
             (Watched::Screening, of_list, "64801", Doubtful),
             (Watched::Screening, "adit_screening_lists_usable", "0", Ill),
+            (Watched::History, "adit_history_lag_seconds", "601", Doubtful),
+            (Watched::Tasks, "adit_task_failure_age_seconds", "3599", Doubtful),
         ] {
             assert_eq!(judged(watched, &[]), Well, "{watched:?}");
             assert_eq!(judged(watched, &[(name, value)]), state, "{name} {value}");
@@ -534,8 +597,7 @@ mod tests {
         for (left_s, state) in
             [(LITTLE_VALIDITY_S, State::Well), (LITTLE_VALIDITY_S - 1, State::Doubtful), (0, State::Ill)]
         {
-            let live = live(Network::Bitcoin).with_certificate_end(Some(1_000 + left_s));
-            assert_eq!(api_certificate(&live, 1_000).state, state, "{left_s}");
+            assert_eq!(api_certificate(Some(1_000 + left_s), 1_000).state, state, "{left_s}");
         }
     }
 

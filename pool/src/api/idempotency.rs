@@ -23,7 +23,7 @@ use tracing::warn;
 use super::{
     App,
     auth::Caller,
-    problem::{self, Problem},
+    problem::{self, Problem, ProblemCode},
     rules::Rule,
 };
 
@@ -90,7 +90,7 @@ async fn answer(app: &App, request: Request, next: Next) -> Result<Response, Pro
     let digest = digest(&parts, &body);
     let Some(_turn) = app.under_way.begin(token, &key) else {
         let detail = "a request with this Idempotency-Key is being done: ask again for its answer";
-        return Err(Problem::new(StatusCode::CONFLICT, "request_under_way", detail));
+        return Err(Problem::new(ProblemCode::RequestUnderWay, detail));
     };
     let now_ms = Timestamp::now().as_millisecond();
     match app.store.claim_answer(token, &key, digest, now_ms, now_ms - KEPT_MS).await? {
@@ -98,7 +98,7 @@ async fn answer(app: &App, request: Request, next: Next) -> Result<Response, Pro
         Claim::Answered(answer) => return Ok(replay(answer)),
         Claim::OtherRequest => {
             let detail = "this Idempotency-Key belongs to another request: choose a new one for each";
-            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail));
+            return Err(Problem::new(ProblemCode::IdempotencyKeyReused, detail));
         }
     }
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
@@ -133,12 +133,12 @@ fn replay(answer: Answer) -> Response {
 fn key(headers: &HeaderMap) -> Result<String, Problem> {
     let Some(value) = headers.get(HEADER) else {
         let detail = "this moves money: it takes an Idempotency-Key, a new one for each request, such as a UUID";
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "idempotency_key_missing", detail));
+        return Err(Problem::new(ProblemCode::IdempotencyKeyMissing, detail));
     };
     let key = value.to_str().unwrap_or_default();
     if key.is_empty() || key.len() > MAX_KEY_LENGTH {
         let detail = format!("Idempotency-Key should be 1 to {MAX_KEY_LENGTH} characters of ASCII");
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "idempotency_key_malformed", detail));
+        return Err(Problem::new(ProblemCode::IdempotencyKeyMalformed, detail));
     }
     Ok(key.to_owned())
 }

@@ -8,13 +8,15 @@ use std::{
 
 use axum::{
     extract::{ConnectInfo, Request, State},
-    http::StatusCode,
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-use super::{App, problem::Problem};
+use super::{
+    App,
+    problem::{Problem, ProblemCode},
+};
 
 /// After so many requests, addresses are forgotten that have not asked for a while: so that their number stays bounded.
 const FORGET_AFTER: u32 = 4_096;
@@ -62,7 +64,7 @@ pub(super) async fn limit(
         return next.run(request).await;
     }
     let detail = "more requests than api.requests_per_second allows";
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail).into_response()
+    Problem::new(ProblemCode::TooManyRequests, detail).into_response()
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! The API's port: connections, TLS, and what a client may cost before its request is read.
 
-use std::{fs::File, io::BufReader, net::SocketAddr, ops::Range, path::Path, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use secrecy::ExposeSecret;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -14,23 +13,12 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        ServerConfig,
-        crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    },
-};
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 use tracing::{debug, warn};
-use x509_cert::{Certificate, der::Decode, time::Time};
 
-use crate::config::{
-    ApiConfig,
-    api::{TLS_KEY, TlsFiles},
-    secret_file,
-};
+use super::certificate::ApiCertificate;
+use crate::config::ApiConfig;
 
 /// Connections at a time; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 512;
@@ -41,14 +29,10 @@ const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause when the system can accept no more connections for the moment.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// A certificate that ends sooner should have been renewed, in seconds.
-pub const LITTLE_VALIDITY_S: i64 = 14 * 86_400;
-
 /// The port on which the API is heard.
 pub struct ApiPort {
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    certificate_ends_at_s: Option<i64>,
+    tls: Option<ApiCertificate>,
 }
 
 impl ApiPort {
@@ -58,17 +42,24 @@ impl ApiPort {
     ///
     /// When the port is in use, or the certificate or its key cannot be used.
     pub async fn open(config: &ApiConfig) -> anyhow::Result<ApiPort> {
-        let tls = config.tls.as_ref().map(acceptor).transpose()?;
-        let validity = config.tls.as_ref().map(certificate_validity).transpose()?;
-        let certificate_ends_at_s = validity.map(|validity| validity.end);
+        let tls = config.tls.as_ref().map(ApiCertificate::read).transpose()?;
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {} (api.listen)", config.listen))?;
-        Ok(ApiPort { listener, tls, certificate_ends_at_s })
+        Ok(ApiPort { listener, tls })
     }
 
-    /// Returns when its certificate ends, in seconds since 1970 UTC, if it has one.
-    pub fn certificate_ends_at_s(&self) -> Option<i64> {
-        self.certificate_ends_at_s
+    /// Returns the certificate that clients are shown, if they are shown one.
+    pub fn certificate(&self) -> Option<&ApiCertificate> {
+        self.tls.as_ref()
+    }
+
+    /// Returns the address on which it is heard.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not tell it.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
     }
 
     /// Returns the URL by which it is reached on this machine.
@@ -78,7 +69,7 @@ impl ApiPort {
     /// When the system does not tell the address.
     pub fn url(&self) -> anyhow::Result<String> {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let mut address = self.listener.local_addr()?;
+        let mut address = self.address()?;
         if address.ip().is_unspecified() {
             let loopback = if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
             address.set_ip(loopback);
@@ -104,7 +95,9 @@ impl ApiPort {
             };
             match accepted {
                 (Ok((stream, peer)), Ok(place)) => {
-                    let (router, tls, draining) = (router.clone(), self.tls.clone(), draining.clone());
+                    // The certificate that is in force now.
+                    let tls = self.tls.as_ref().map(ApiCertificate::acceptor);
+                    let (router, draining) = (router.clone(), draining.clone());
                     connections.spawn(async move {
                         converse(stream, peer, tls, router, draining).await;
                         drop(place);
@@ -175,47 +168,6 @@ async fn ended(draining: &mut watch::Receiver<bool>) {
     let _ = draining.wait_for(|draining| *draining).await;
 }
 
-/// Returns when the first of a configuration's certificates begins and ends, in seconds since 1970 UTC. It is the one that
-/// clients are shown for the pool's own.
-///
-/// # Errors
-///
-/// What the API would not start for: a file that cannot be read, or a key that does not go with the certificate.
-pub fn certificate_validity(files: &TlsFiles) -> anyhow::Result<Range<i64>> {
-    acceptor(files)?;
-    let chain = certificates(&files.certificate)?;
-    let certificate = Certificate::from_der(&chain[0])
-        .with_context(|| format!("api.tls_certificate: {} is no certificate", files.certificate.display()))?;
-    let validity = certificate.tbs_certificate().validity();
-    let seconds = |time: Time| i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);
-    Ok(seconds(validity.not_before)..seconds(validity.not_after))
-}
-
-/// Reads certificates, of which there is one at least.
-fn certificates(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let cannot = || format!("api.tls_certificate: cannot read {}", file.display());
-    let chain: Vec<CertificateDer> =
-        CertificateDer::pem_reader_iter(BufReader::new(File::open(file).with_context(cannot)?))
-            .collect::<Result<_, _>>()
-            .with_context(cannot)?;
-    ensure!(!chain.is_empty(), "api.tls_certificate: {} holds no certificate in PEM", file.display());
-    Ok(chain)
-}
-
-fn acceptor(files: &TlsFiles) -> anyhow::Result<TlsAcceptor> {
-    let TlsFiles { certificate, key } = files;
-    let chain = certificates(certificate)?;
-    let secret = secret_file::read_long(TLS_KEY, key)?;
-    let secret = PrivateKeyDer::from_pem_slice(secret.expose_secret().as_bytes())
-        .with_context(|| format!("{TLS_KEY}: {} holds no key in PEM", key.display()))?;
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, secret)
-        .with_context(|| format!("{} does not go with {}", key.display(), certificate.display()))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -225,15 +177,14 @@ mod tests {
     };
 
     use axum::routing::get;
-    use rcgen::{CertifiedKey, generate_simple_self_signed};
     use tempfile::TempDir;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio_rustls::{
-        TlsConnector,
-        rustls::{ClientConfig, RootCertStore},
-    };
 
     use super::*;
+    use crate::{
+        api::certificate::tests::{connect, issue},
+        config::api::TlsFiles,
+    };
 
     struct Served {
         address: SocketAddr,
@@ -244,21 +195,11 @@ mod tests {
     async fn served(tls: Option<TlsFiles>) -> Served {
         let config = ApiConfig { listen: ([127, 0, 0, 1], 0).into(), tls, requests_per_second: 1 };
         let port = ApiPort::open(&config).await.unwrap();
-        let address = port.listener.local_addr().unwrap();
+        let address = port.address().unwrap();
         let (draining, drained) = watch::channel(false);
         let router =
             Router::new().route("/", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.ip().to_string()));
         Served { address, draining, task: tokio::spawn(port.serve(router, drained)) }
-    }
-
-    /// Files of a new certificate for localhost, and the certificate itself.
-    fn certificate(folder: &Path) -> (TlsFiles, CertificateDer<'static>) {
-        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let files = TlsFiles { certificate: folder.join("api.crt"), key: folder.join("api.key") };
-        fs::write(&files.certificate, cert.pem()).unwrap();
-        fs::write(&files.key, signing_key.serialize_pem()).unwrap();
-        fs::set_permissions(&files.key, Permissions::from_mode(0o600)).unwrap();
-        (files, cert.der().clone())
     }
 
     async fn get_root(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> String {
@@ -280,18 +221,9 @@ mod tests {
     #[tokio::test]
     async fn with_a_certificate_the_api_speaks_tls_and_nothing_else() {
         let folder = TempDir::new().unwrap();
-        let (files, root) = certificate(folder.path());
+        let (files, root) = issue(folder.path());
         let served = served(Some(files)).await;
-        let mut roots = RootCertStore::empty();
-        roots.add(root).unwrap();
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let stream = TcpStream::connect(served.address).await.unwrap();
-        let connector = TlsConnector::from(Arc::new(config));
-        let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+        let mut stream = connect(served.address, root).await.unwrap();
         assert!(get_root(&mut stream).await.starts_with("HTTP/1.1 200 OK"));
         let mut plain = TcpStream::connect(served.address).await.unwrap();
         assert!(!get_root_bytes(&mut plain).await.starts_with(b"HTTP"));
@@ -307,7 +239,7 @@ mod tests {
     #[tokio::test]
     async fn key_that_others_may_read_is_refused() {
         let folder = TempDir::new().unwrap();
-        let (files, _) = certificate(folder.path());
+        let (files, _) = issue(folder.path());
         fs::set_permissions(&files.key, Permissions::from_mode(0o644)).unwrap();
         let config = ApiConfig { listen: ([127, 0, 0, 1], 0).into(), tls: Some(files), requests_per_second: 1 };
         let Err(error) = ApiPort::open(&config).await else { panic!("it was taken") };
@@ -317,22 +249,11 @@ mod tests {
     #[tokio::test]
     async fn key_of_another_certificate_is_refused() {
         let [one, other] = [TempDir::new().unwrap(), TempDir::new().unwrap()];
-        let ((one, _), (other, _)) = (certificate(one.path()), certificate(other.path()));
+        let ((one, _), (other, _)) = (issue(one.path()), issue(other.path()));
         let tls = Some(TlsFiles { certificate: one.certificate, key: other.key });
         let config = ApiConfig { listen: ([127, 0, 0, 1], 0).into(), tls, requests_per_second: 1 };
         let Err(error) = ApiPort::open(&config).await else { panic!("it was taken") };
         assert!(error.to_string().contains("does not go with"), "{error:#}");
-    }
-
-    #[test]
-    fn certificate_says_until_when_it_is_valid() {
-        let folder = TempDir::new().unwrap();
-        let (files, _) = certificate(folder.path());
-        let Range { start, end } = certificate_validity(&files).unwrap();
-        // What a certificate has that nobody has given a time: from 1975 to 4096.
-        assert_eq!((start, end), (157_766_400, 67_090_118_400));
-        fs::write(&files.certificate, "nothing").unwrap();
-        assert!(certificate_validity(&files).unwrap_err().to_string().contains("no certificate"));
     }
 
     #[tokio::test]

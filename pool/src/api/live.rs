@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use payouts::books::Books;
 use tokio::{sync::watch, task::spawn_blocking};
 
+use super::certificate::ApiCertificate;
 use crate::{
     accounting::kept_blocks::KeptBlocks,
     events::Events,
@@ -49,8 +50,8 @@ pub struct Live {
     pub(super) folder: Option<PathBuf>,
     /// The raw bytes of found blocks.
     pub(super) kept_blocks: Option<KeptBlocks>,
-    /// When the API's own certificate ends, in seconds since 1970 UTC, if it has one.
-    pub(super) certificate_ends_at_s: Option<i64>,
+    /// The API's own certificate, if it has one.
+    pub(super) certificate: Option<ApiCertificate>,
     newest: watch::Sender<Option<Seen>>,
     longest: Duration,
     books: OnceLock<Arc<Books>>,
@@ -72,7 +73,7 @@ impl Live {
             events,
             folder: None,
             kept_blocks: None,
-            certificate_ends_at_s: None,
+            certificate: None,
             newest,
             longest,
             books: OnceLock::new(),
@@ -98,10 +99,10 @@ impl Live {
         Live { kept_blocks: Some(kept_blocks), ..self }
     }
 
-    /// Says when the API's own certificate ends, in seconds since 1970 UTC; nothing if it has none.
+    /// Takes the certificate that the API shows, if it has one.
     #[must_use]
-    pub fn with_certificate_end(self, certificate_ends_at_s: Option<i64>) -> Live {
-        Live { certificate_ends_at_s, ..self }
+    pub fn with_certificate(self, certificate: Option<ApiCertificate>) -> Live {
+        Live { certificate, ..self }
     }
 
     /// Follows the templates until the pool shuts down.

@@ -7,6 +7,7 @@
 //! `rules`), its key if it moves money (`idempotency`), and then its handler in `routes`.
 
 mod auth;
+pub(crate) mod certificate;
 pub(crate) mod counted;
 pub(crate) mod course;
 mod extract;
@@ -26,7 +27,7 @@ use std::{any::Any, sync::Arc};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, FromRef, Request},
-    http::{HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderValue, Method, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -36,8 +37,10 @@ use tracing::error;
 
 use self::{auth::Uses, idempotency::UnderWay, limits::RequestRates, problem::Problem};
 pub use self::{
-    listener::{ApiPort, LITTLE_VALIDITY_S, certificate_validity},
+    certificate::{LITTLE_VALIDITY_S, certificate_validity},
+    listener::ApiPort,
     live::Live,
+    problem::ProblemCode,
 };
 use crate::{config::ApiConfig, operations::Desk, register::Register};
 
@@ -108,7 +111,7 @@ async fn add_headers(request: Request, next: Next) -> Response {
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let words = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
     error!(panic = words.unwrap_or_default(), "a request of the API failed");
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", "the pool failed, see its log").into_response()
+    Problem::new(ProblemCode::Failed, "the pool failed, see its log").into_response()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The description of the API: the OpenAPI document, which says the same as the table of rules, and a page of it for
 //! people, which needs nothing from elsewhere.
 
-use std::{fmt::Write, sync::LazyLock};
+use std::{collections::BTreeSet, fmt::Write, sync::LazyLock};
 
 use axum::{
     Router,
@@ -10,7 +10,10 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouter},
+    routes,
+};
 
 use super::{
     App,
@@ -31,10 +34,46 @@ use super::{
 )]
 struct Document;
 
+/// Routes with what describes them.
+pub(super) struct Described {
+    router: OpenApiRouter<App>,
+    /// Names by which routes mean one schema here and another one there. The document would have the last one alone, and be
+    /// wrong about the others.
+    ambiguous: BTreeSet<String>,
+}
+
+impl Described {
+    /// None yet.
+    fn new() -> Described {
+        Described { router: OpenApiRouter::with_openapi(Document::openapi()), ambiguous: BTreeSet::new() }
+    }
+
+    /// Adds the methods of a path.
+    pub(super) fn routes(mut self, routes: UtoipaMethodRouter<App>) -> Described {
+        let known = self.router.get_openapi().components.as_ref().map(|components| &components.schemas);
+        let mut other = BTreeSet::new();
+        for (place, (name, schema)) in routes.0.iter().enumerate() {
+            let known = known.and_then(|known| known.get(name));
+            let before = routes.0[..place].iter().filter(|(other, _)| other == name).map(|(_, schema)| schema);
+            if known.into_iter().chain(before).any(|known| known != schema) {
+                other.insert(name.clone());
+            }
+        }
+        self.ambiguous.extend(other);
+        Described { router: self.router.routes(routes), ambiguous: self.ambiguous }
+    }
+}
+
+/// Returns all routes.
+fn described() -> Described {
+    routes::add(Described::new()).routes(routes!(openapi)).routes(routes!(docs))
+}
+
 /// Returns the routes, and the document that describes them.
 pub(super) fn router() -> (Router<App>, Value) {
-    let router = OpenApiRouter::with_openapi(Document::openapi());
-    let (router, document) = routes::add(router).routes(routes!(openapi)).routes(routes!(docs)).split_for_parts();
+    let Described { router, ambiguous } = described();
+    debug_assert!(ambiguous.is_empty(), "schemas of the API that share a name: {ambiguous:?}");
+    let (router, document) = router.split_for_parts();
     let mut document = serde_json::to_value(document).expect("the document is plain data");
     amend(&mut document);
     // Always the same, whichever order of keys the JSON library was built to keep.
@@ -97,7 +136,13 @@ fn amend_operation(operation: &mut Map<String, Value>, rule: &Rule) {
 }
 
 /// This description, as an OpenAPI document.
-#[utoipa::path(get, path = "/api/openapi.json", tag = "about", responses((status = OK, description = "The document")))]
+#[utoipa::path(
+    get,
+    path = "/api/openapi.json",
+    operation_id = "show_openapi",
+    tag = "about",
+    responses((status = OK, description = "The document"))
+)]
 async fn openapi() -> impl IntoResponse {
     axum::Json(document())
 }
@@ -106,6 +151,7 @@ async fn openapi() -> impl IntoResponse {
 #[utoipa::path(
     get,
     path = "/api/docs",
+    operation_id = "show_docs",
     tag = "about",
     responses((status = OK, description = "The page", content_type = "text/html", body = String))
 )]
@@ -258,6 +304,58 @@ mod tests {
             let route = (rule.method.to_string(), rule.path.to_owned());
             assert!(described.contains(&route), "{route:?} is a rule for nothing");
         }
+    }
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own() {
+        let mut names = BTreeSet::new();
+        for (path, item) in object(&document()["paths"]) {
+            for (method, operation) in object(item) {
+                let name = text(&operation["operationId"]);
+                let words: Vec<&str> = name.split('_').collect();
+                let is_plain =
+                    words.iter().all(|word| !word.is_empty() && word.bytes().all(|it| it.is_ascii_lowercase()));
+                // What is done, and to what: clients that are generated call their functions so.
+                assert!(words.len() > 1 && is_plain, "{method} {path} is called {name:?}");
+                assert!(names.insert(name), "{method} {path} is called {name} as another operation is");
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_schemas_share_a_name() {
+        assert_eq!(described().ambiguous, BTreeSet::new());
+    }
+
+    mod one {
+        #[derive(serde::Serialize, utoipa::ToSchema)]
+        pub(super) struct Shared {
+            hash: String,
+        }
+
+        #[utoipa::path(get, path = "/one", responses((status = OK, body = Shared)))]
+        pub(super) async fn show() {}
+    }
+
+    mod other {
+        #[derive(serde::Serialize, utoipa::ToSchema)]
+        pub(super) struct Shared {
+            height: u32,
+        }
+
+        #[utoipa::path(get, path = "/other", responses((status = OK, body = Shared)))]
+        pub(super) async fn show() {}
+
+        #[utoipa::path(post, path = "/one", responses((status = OK, body = Shared)))]
+        pub(super) async fn add() {}
+    }
+
+    #[test]
+    fn schemas_that_share_a_name_are_told() {
+        let told = |described: Described| described.ambiguous.into_iter().collect::<Vec<_>>();
+        assert_eq!(told(Described::new().routes(routes!(one::show)).routes(routes!(other::show))), ["Shared"]);
+        assert_eq!(told(Described::new().routes(routes!(one::show, other::add))), ["Shared"], "of one path");
+        assert!(told(Described::new().routes(routes!(other::show)).routes(routes!(other::add))).is_empty());
     }
 
     #[test]

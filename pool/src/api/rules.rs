@@ -124,6 +124,8 @@ pub(super) const RULES: &[Rule] = &[
     money("/api/v1/reserve/assign"),
     get("/api/v1/exports/records", VIEWER),
     get("/api/v1/exports/records/{record}", VIEWER),
+    // No money moves, and the same files once more change nothing.
+    post("/api/v1/exports/values", OPERATOR),
     get("/api/v1/exports/periods", VIEWER),
     post("/api/v1/exports/periods/declare", OPERATOR),
     post("/api/v1/exports/periods/close", OPERATOR),

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, time::Duration};
 use axum::{
     body::{Body, to_bytes},
     extract::ConnectInfo,
-    http::Method,
+    http::{Method, StatusCode},
 };
 use payouts::{
     access::{Added, Grant, NewToken, Role, TokenId},

@@ -2,6 +2,8 @@
 
 mod workers;
 
+pub(super) use self::workers::hash_rate;
+
 use std::{fmt::Write, num::NonZeroU32, str::FromStr};
 
 use anyhow::bail;

@@ -11,7 +11,7 @@ use super::{Cli, exit};
 /// The commands by what they are for.
 const GROUPS: &[(&str, &[&str])] = &[
     ("Running", &["init", "check", "run", "reload", "config", "metrics", "token"]),
-    ("Miners", &["account", "bans"]),
+    ("Miners", &["account", "connections", "bans"]),
     ("Money", &["payout", "reserve", "ledger"]),
     ("Register", &["export", "screening", "party", "sale"]),
     ("Tools", &["probe", "store", "completions", "help"]),

@@ -86,7 +86,8 @@ pub async fn bans(command: BansCommand) -> anyhow::Result<String> {
     printed(&ask(&common.config, request).await?, &common)
 }
 
-async fn ask(arguments: &ConfigArguments, request: Request) -> anyhow::Result<Outcome> {
+/// Asks the running pool.
+pub(super) async fn ask(arguments: &ConfigArguments, request: Request) -> anyhow::Result<Outcome> {
     let config = Config::load(&arguments.config)?;
     control::ask_running(&config.data_dir, &request).await
 }

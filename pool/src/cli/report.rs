@@ -8,7 +8,7 @@ use crate::{
     cli::{
         account,
         books::utc,
-        config, export, port, reload, reserve, sale, screening,
+        config, connections, export, port, reload, reserve, sale, screening,
         table::{Align, Table},
         token,
     },
@@ -82,6 +82,7 @@ pub(super) fn text(outcome: &Outcome) -> anyhow::Result<String> {
         Outcome::Settings(shown) => config::text(shown),
         Outcome::Reloaded(report) => reload::text(report),
         Outcome::Bans(bans) => port::listed(bans),
+        Outcome::Connections(listed) => connections::listed(listed)?,
         Outcome::Ordered(ordered) => format!("Connection {} was told.\n", ordered.connection),
         Outcome::Banned(banned) => port::banned(banned),
         Outcome::BanLifted(lifted) => port::lifted(lifted),

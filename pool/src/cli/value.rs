@@ -1,14 +1,13 @@
 //! `adit export value`: works out what receipts were worth, and has it put on record, by the running pool or else here.
 //!
-//! All is worked out beside the pool, from a store that is only read. The pool gets the results a page at a time, so that
-//! nothing that it does waits for more than one.
+//! All is worked out beside the pool, from a store that is only read. The pool gets the results a page at a time.
 
 use std::fmt::Write as _;
 
 use anyhow::bail;
 use payouts::export::{
     rules::{prices::PriceBook, profile::CountryProfile},
-    valued::{self, Kept, Valued, Valuing, ValuingOutcome},
+    valued::{self, Kept, Valued},
 };
 
 use super::{
@@ -19,6 +18,7 @@ use crate::{
     config::Config,
     control,
     operations::{Outcome, Request},
+    register::{self, UnvaluedReport, ValuesReport},
     store,
 };
 
@@ -29,16 +29,9 @@ use crate::{
 /// When the store cannot be read, something cannot be valued, or the running pool refuses. What is on record by then stays.
 pub(super) async fn value(config: &Config, profile: &CountryProfile, book: &PriceBook) -> anyhow::Result<String> {
     let store = store::open_read_only(&config.store).await?;
-    let mut valuing = Valuing::begin(&*store, profile, book).await?;
     let mut record = Record { config, alone: None };
-    let mut already = 0;
-    loop {
-        let page = valuing.next_page().await?;
-        if page.is_empty() {
-            return Ok(text(profile, &valuing.finish(), already));
-        }
-        already += record.keep(page).await?.already;
-    }
+    let keep = async |values| record.keep(values).await;
+    Ok(text(&register::value::<anyhow::Error>(&*store, profile, book, keep).await?))
 }
 
 /// Where values are put on record.
@@ -67,20 +60,19 @@ impl Record<'_> {
     }
 }
 
-fn text(profile: &CountryProfile, outcome: &ValuingOutcome, already: u64) -> String {
-    let ValuingOutcome { valued, revalued, unchanged, unvalued } = outcome;
+fn text(report: &ValuesReport) -> String {
+    let ValuesReport { profile, valued, revalued, unchanged, already, unvalued } = report;
     let mut text = format!(
-        "By profile {}: {valued} valued, {revalued} valued anew, {unchanged} as before, {} without a value.\n",
-        profile.id(),
-        unvalued.values().sum::<u64>(),
+        "By profile {profile}: {valued} valued, {revalued} valued anew, {unchanged} as before, {} without a value.\n",
+        unvalued.iter().map(|it| it.receipts).sum::<u64>(),
     );
-    if already > 0 {
+    if *already > 0 {
         let _ = writeln!(text, "Of these, {already} were put on record by somebody else meanwhile.");
     }
     if !unvalued.is_empty() {
         let mut table = Table::new([("UNVALUED", Align::Right), ("BECAUSE", Align::Left)]);
-        for (lack, count) in unvalued {
-            table.push([count.to_string(), lack.clone()]);
+        for UnvaluedReport { because, receipts } in unvalued {
+            table.push([receipts.to_string(), because.clone()]);
         }
         let _ = write!(text, "\n{table}");
     }

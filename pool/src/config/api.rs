@@ -30,6 +30,8 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+/// The setting that names the certificate.
+pub const TLS_CERTIFICATE: &str = "api.tls_certificate";
 /// The setting that names the secret key.
 pub const TLS_KEY: &str = "api.tls_key";
 
@@ -38,11 +40,11 @@ pub(super) fn read(settings: &Settings) -> Result<ApiConfig, ConfigError> {
     let listen: SocketAddr = listen.parse().map_err(|_| {
         settings.invalid("api.listen", format!("{listen} is not an address and port, such as {DEFAULT_LISTEN}"))
     })?;
-    let tls = match (settings.path("api.tls_certificate")?, settings.path(TLS_KEY)?) {
+    let tls = match (settings.path(TLS_CERTIFICATE)?, settings.path(TLS_KEY)?) {
         (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
         (None, None) => None,
         (Some(_), None) => return Err(settings.missing(TLS_KEY)),
-        (None, Some(_)) => return Err(settings.missing("api.tls_certificate")),
+        (None, Some(_)) => return Err(settings.missing(TLS_CERTIFICATE)),
     };
     let is_allowed = settings.boolean("api.allow_plaintext_beyond_loopback")?.unwrap_or(false);
     if tls.is_none() && !listen.ip().is_loopback() && !is_allowed {

@@ -179,8 +179,19 @@ const REFERENCES: &[Reference] = &[
         Restart,
         "Where operators are heard: the admin API, its documentation and /metrics.",
     ),
-    of("api.tls_certificate", "path", Restart, "A certificate in PEM. Without it the API speaks plain HTTP."),
-    of("api.tls_key", "path", Restart, "The certificate's secret key in PEM, in a file of mode 0600."),
+    of(
+        "api.tls_certificate",
+        "path",
+        Restart,
+        "A certificate in PEM. Without it the API speaks plain HTTP. The file is read again at each reload: a renewed \
+        certificate is shown to new connections.",
+    ),
+    of(
+        "api.tls_key",
+        "path",
+        Restart,
+        "The certificate's secret key in PEM, in a file of mode 0600. It is read again with the certificate.",
+    ),
     of(
         "api.allow_plaintext_beyond_loopback",
         "true or false",

@@ -13,6 +13,7 @@ use std::{
 use bitcoin::BlockHash;
 use payouts::{
     books::BlockPhase,
+    ledger::Head,
     payout::BatchId,
     store::{Store, StoreError},
 };
@@ -25,7 +26,10 @@ use tracing::debug;
 
 use super::{Event, Events};
 use crate::{
-    accounting::share_log::unix_time_ms,
+    accounting::{
+        block_news::{BlockNews, BlockPiece, Reached},
+        share_log::unix_time_ms,
+    },
     operations::report::{BatchSummary, Stage},
     stratum::{
         metrics::{PortMetrics, RefusedShare, ShareSums},
@@ -35,8 +39,6 @@ use crate::{
 
 /// How often is looked.
 const TICK: Duration = Duration::from_secs(1);
-/// Looks between two at the store's batches, each of which comes with all its outputs.
-const BATCHES_EVERY: u64 = 5;
 /// Looks between two at the store while nobody follows.
 const UNFOLLOWED_EVERY: u64 = 30;
 /// The newest blocks that are looked at: more than change their state at a time.
@@ -57,6 +59,8 @@ pub struct Source {
     pub roster: Arc<Roster>,
     /// Where blocks and payouts are.
     pub store: Arc<dyn Store>,
+    /// What befalls blocks before they are there.
+    pub news: BlockNews,
 }
 
 /// Shares of a second.
@@ -81,10 +85,13 @@ struct BlockEvent {
     at_ms: i64,
     hash: BlockHash,
     height: u32,
-    /// `immature` when it was found, then `matured`, or `orphaned`.
+    /// `found`, then `submitted` or `rejected` by what a node answers; `immature` when the books have it, then `matured`, or
+    /// `orphaned`.
     state: &'static str,
     /// Nothing if it is new.
     before: Option<&'static str>,
+    /// What the node has answered, if this is about that.
+    answer: Option<String>,
     value_sat: u64,
 }
 
@@ -130,6 +137,10 @@ struct Seen {
     begun: u64,
     ended: u64,
     failed: u64,
+    /// The ledger's head when blocks were read last.
+    ledger: Option<Head>,
+    /// How far blocks have come that the books have not.
+    on_their_way: HashMap<BlockHash, &'static str>,
     /// None before the first look.
     blocks: Option<HashMap<BlockHash, &'static str>>,
     batches: Option<HashMap<BatchId, Stage>>,
@@ -164,12 +175,15 @@ impl Source {
         let mut events = vec![self.shares(seen, at_ms)];
         events.extend(self.connections(seen, at_ms));
         // The first look tells nothing: it finds what was there before.
-        let is_due = |every: u64| tick.is_multiple_of(if is_followed { every } else { UNFOLLOWED_EVERY });
+        let is_due = is_followed || tick.is_multiple_of(UNFOLLOWED_EVERY);
         let looked = async {
-            if is_due(1) || seen.blocks.is_none() {
-                events.extend(self.blocks(seen, at_ms).await?);
+            if is_due || seen.blocks.is_none() {
+                let booked = self.blocks(seen, at_ms).await;
+                // What the books have had its answer before, and it is told before.
+                events.extend(self.news(seen));
+                events.extend(booked?.into_iter().map(|block| told_after(seen, block)));
             }
-            if is_due(BATCHES_EVERY) || seen.batches.is_none() {
+            if is_due || seen.batches.is_none() {
                 events.extend(self.batches(seen, at_ms).await?);
             }
             Ok::<_, StoreError>(())
@@ -221,8 +235,14 @@ impl Source {
         Some(Event::new("connection", &event))
     }
 
-    async fn blocks(&self, seen: &mut Seen, at_ms: i64) -> Result<Vec<Event>, StoreError> {
+    async fn blocks(&self, seen: &mut Seen, at_ms: i64) -> Result<Vec<BlockEvent>, StoreError> {
+        // Whatever becomes of a block is an entry of the ledger: without a new one, no block is read.
+        let head = self.store.head().await?;
+        if seen.ledger == Some(head) {
+            return Ok(Vec::new());
+        }
         let newest = self.store.blocks(BLOCKS).await?;
+        seen.ledger = Some(head);
         let states: HashMap<_, _> =
             newest.iter().map(|block| (block.found.hash, phase_name(block.state.phase))).collect();
         let Some(before) = seen.blocks.replace(states) else { return Ok(Vec::new()) };
@@ -231,14 +251,32 @@ impl Source {
             let (hash, state) = (block.found.hash, phase_name(block.state.phase));
             let was = before.get(&hash).copied();
             let (height, value_sat) = (block.found.height, block.found.value.to_sat());
-            let event = BlockEvent { at_ms, hash, height, state, before: was, value_sat };
-            (was != Some(state)).then(|| Event::new("block", &event))
+            let event = BlockEvent { at_ms, hash, height, state, before: was, answer: None, value_sat };
+            (was != Some(state)).then_some(event)
         });
         Ok(changed.collect())
     }
 
+    /// Tells of blocks that are on their way to the books, or do not come there.
+    fn news(&self, seen: &mut Seen) -> Vec<Event> {
+        let told = self.news.take().into_iter().map(|BlockPiece { at_ms, hash, height, value_sat, reached }| {
+            let (state, answer) = match reached {
+                Reached::Found => ("found", None),
+                Reached::Submitted { answer } => ("submitted", Some(answer.to_owned())),
+                Reached::Rejected { reason } => ("rejected", Some(reason)),
+            };
+            let before = match state {
+                "rejected" => seen.on_their_way.remove(&hash),
+                state => seen.on_their_way.insert(hash, state),
+            };
+            Event::new("block", &BlockEvent { at_ms, hash, height, state, before, answer, value_sat })
+        });
+        told.collect()
+    }
+
     async fn batches(&self, seen: &mut Seen, at_ms: i64) -> Result<Vec<Event>, StoreError> {
-        let newest: Vec<BatchSummary> = self.store.batches(BATCHES).await?.iter().map(BatchSummary::from).collect();
+        let newest = self.store.batches_before(None, BATCHES).await?;
+        let newest: Vec<BatchSummary> = newest.iter().map(BatchSummary::from).collect();
         let states = newest.iter().map(|batch| (batch.batch, batch.stage)).collect();
         let Some(before) = seen.batches.replace(states) else { return Ok(Vec::new()) };
         let changed = newest.iter().rev().filter_map(|batch| {
@@ -257,6 +295,12 @@ impl Source {
     }
 }
 
+/// Tells of a block that the books have, which may have been told of before they had it.
+fn told_after(seen: &mut Seen, block: BlockEvent) -> Event {
+    let before = block.before.or(seen.on_their_way.remove(&block.hash));
+    Event::new("block", &BlockEvent { before, ..block })
+}
+
 fn phase_name(phase: BlockPhase) -> &'static str {
     match phase {
         BlockPhase::Immature => "immature",
@@ -268,9 +312,18 @@ fn phase_name(phase: BlockPhase) -> &'static str {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::time::Instant;
+    use std::{num::NonZeroU32, time::Instant};
 
-    use payouts::store::sqlite::SqliteStore;
+    use bitcoin::{Address, Amount, CompactTarget, OutPoint, Txid, address::NetworkUnchecked, hashes::Hash};
+    use payouts::{
+        books::{Books, ChainPosition, DirectPayments, FoundBlock},
+        scheme::{
+            PoolFee,
+            rule::{Scheme, SchemeName},
+        },
+        share::ShareSeq,
+        store::sqlite::SqliteStore,
+    };
     use serde_json::{Value, json};
 
     use super::*;
@@ -299,7 +352,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let store = Arc::new(SqliteStore::open(&folder.path().join("adit.sqlite")).await.unwrap());
             let metrics = Arc::new(PortMetrics::register(&mut Metrics::new()));
-            let source = Source { metrics, roster: Arc::default(), store };
+            let source = Source { metrics, roster: Arc::default(), store, news: BlockNews::default() };
             let seen = source.first_look();
             Watched { source, seen, _folder: folder }
         }
@@ -324,6 +377,78 @@ mod tests {
         let events = watched.look(1).await;
         assert_eq!((&events[0].1["accepted"], &events[0].1["accepted_total"]), (&json!(0), &json!(3)));
         assert_eq!(events[0].1["hash_rate"], json!(1.5 * 4_294_967_296.0), "over both");
+    }
+
+    #[tokio::test]
+    async fn blocks_are_told_when_they_are_found_and_when_they_change() {
+        let mut watched = Watched::new().await;
+        watched.look(0).await;
+        let store = Arc::clone(&watched.source.store);
+        let address: Address<NetworkUnchecked> = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080".parse().unwrap();
+        let found = FoundBlock {
+            hash: BlockHash::from_byte_array([1; 32]),
+            height: 7,
+            coinbase: OutPoint::new(Txid::from_byte_array([1; 32]), 0),
+            value: Amount::from_sat(316_737_819),
+            subsidy: Amount::from_sat(312_500_000),
+            finder: store.account(address.assume_checked_ref()).await.unwrap(),
+            share_position: ShareSeq::new(0),
+            nbits: CompactTarget::from_consensus(0x207f_ffff),
+            found_at_ms: 1,
+            direct: DirectPayments::default(),
+        };
+        let books = Books::new(store, Scheme::new(SchemeName::Solo, NonZeroU32::MIN, PoolFee::NONE));
+        books.record_found(&found).await.unwrap();
+        let told = |events: &[(&str, Value)]| -> Vec<(Value, Value)> {
+            let blocks = events.iter().filter(|(kind, _)| *kind == "block");
+            blocks.map(|(_, block)| (block["state"].clone(), block["before"].clone())).collect()
+        };
+        assert_eq!(told(&watched.look(1).await), [(json!("immature"), Value::Null)]);
+        assert_eq!(told(&watched.look(2).await), []);
+        books.settle(found.hash, ChainPosition::NotInBestChain).await.unwrap();
+        assert_eq!(told(&watched.look(3).await), [(json!("orphaned"), json!("immature"))]);
+        books.settle(found.hash, ChainPosition::Confirmed { confirmations: 100 }).await.unwrap();
+        assert_eq!(told(&watched.look(4).await), [(json!("matured"), json!("orphaned"))]);
+    }
+
+    #[tokio::test]
+    async fn blocks_are_told_before_the_books_have_them() {
+        let mut watched = Watched::new().await;
+        watched.look(0).await;
+        let news = watched.source.news.clone();
+        let tell = |height: u32, reached: Reached| {
+            let hash = BlockHash::from_byte_array([height as u8; 32]);
+            news.tell(BlockPiece { at_ms: 5, hash, height, value_sat: 9, reached });
+        };
+        tell(1, Reached::Found);
+        tell(1, Reached::Submitted { answer: "stale" });
+        tell(2, Reached::Found);
+        let told = |events: Vec<(&'static str, Value)>| -> Vec<Value> {
+            let blocks = events.into_iter().filter(|(kind, _)| *kind == "block");
+            blocks.map(|(_, it)| json!([it["height"], it["state"], it["before"], it["answer"]])).collect()
+        };
+        let expected = [
+            json!([1, "found", null, null]),
+            json!([1, "submitted", "found", "stale"]),
+            json!([2, "found", null, null]),
+        ];
+        assert_eq!(told(watched.look(1).await), expected);
+        tell(2, Reached::Rejected { reason: "bad-txns".to_owned() });
+        assert_eq!(told(watched.look(2).await), [json!([2, "rejected", "found", "bad-txns"])]);
+        assert_eq!(watched.look(3).await.len(), 1, "nothing has happened since");
+        // The books have the first now.
+        let block = BlockEvent {
+            at_ms: 6,
+            hash: BlockHash::from_byte_array([1; 32]),
+            height: 1,
+            state: "immature",
+            before: None,
+            answer: None,
+            value_sat: 9,
+        };
+        let event = told_after(&mut watched.seen, block);
+        let event: Value = serde_json::from_str(&event.data).unwrap();
+        assert_eq!((&event["before"], watched.seen.on_their_way.len()), (&json!("submitted"), 0));
     }
 
     #[tokio::test]

@@ -3,7 +3,13 @@
 //! How far it has come is stored together with what came in, so a death in between loses nothing and repeats nothing. What
 //! folds and deletes old shares waits for it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use payouts::{
     history::{Progress, Resolution, by_workers, roll_up, seen},
@@ -13,9 +19,12 @@ use payouts::{
 use tokio::{sync::watch, time::timeout};
 use tracing::{debug, warn};
 
-use crate::accounting::{
-    segments::{Cut, Segments},
-    share_log::unix_time_ms,
+use crate::{
+    accounting::{
+        segments::{Cut, Segments},
+        share_log::unix_time_ms,
+    },
+    metrics::Metrics,
 };
 
 /// How often it is looked whether the log was cut.
@@ -30,11 +39,39 @@ const SEGMENTS: u32 = 256;
 const BLOCKS: u32 = 64;
 
 /// Keeps the history up with the share log until the pool shuts down. What fails is tried again in the next round.
+#[derive(Clone, Debug)]
 pub struct Recorder {
     /// The share log as it grows.
     pub segments: Segments,
     /// Where shares and history are.
     pub store: Arc<dyn Store>,
+    /// Up to when it has come.
+    pub reach: Reach,
+}
+
+/// Up to when the history tells of shares; all clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Reach(Arc<AtomicI64>);
+
+impl Reach {
+    /// Has shown how far that is behind the present.
+    pub fn register(&self, metrics: &mut Metrics) {
+        let reach = self.clone();
+        let text = "How far behind the present the history of shares ends, by which charts are drawn";
+        metrics.measured_seconds("history_lag", text, move || reach.lag_s(unix_time_ms()));
+    }
+
+    fn note(&self, until_ms: i64) {
+        self.0.store(until_ms, Ordering::Relaxed);
+    }
+
+    /// Returns nothing before it is known.
+    fn lag_s(&self, now_ms: i64) -> Option<f64> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            until_ms => Some(now_ms.saturating_sub(until_ms).max(0) as f64 / 1e3),
+        }
+    }
 }
 
 impl Recorder {
@@ -64,6 +101,7 @@ impl Recorder {
             Some(progress) => progress,
             None => self.begin(now_ms).await?,
         };
+        self.reach.note(progress.until_ms);
         while let Some(next) = self.turn(progress, cut, now_ms).await? {
             progress = next;
         }
@@ -103,7 +141,9 @@ impl Recorder {
                 None => {
                     let to = Progress { until_ms: cut.at_ms, ..progress };
                     let step = HistoryStep { from: Some(from), to, rows: vec![], seen: vec![] };
-                    self.store.step_history(&step).await?;
+                    if self.store.step_history(&step).await? {
+                        self.reach.note(to.until_ms);
+                    }
                     return Ok(None);
                 }
             }
@@ -189,7 +229,8 @@ mod tests {
         }
 
         fn recorder(&self, segments: &Segments) -> Recorder {
-            Recorder { segments: segments.clone(), store: Arc::clone(&self.store) as Arc<dyn Store> }
+            let store = Arc::clone(&self.store) as Arc<dyn Store>;
+            Recorder { segments: segments.clone(), store, reach: Reach::default() }
         }
 
         /// Puts one share of each of so many workers into a segment.
@@ -254,7 +295,9 @@ mod tests {
             assert_eq!(fixture.known().await, [3, 3]);
         }
         let progress = fixture.store.history_progress().await.unwrap().unwrap();
-        assert_eq!((progress.upto, progress.until_ms), (open, segments.last_cut().at_ms));
+        let cut_at_ms = segments.last_cut().at_ms;
+        assert_eq!((progress.upto, progress.until_ms), (open, cut_at_ms));
+        assert_eq!(recorder.reach.lag_s(cut_at_ms + 1_500), Some(1.5));
         let next = segments.begin_group();
         fixture.add(next, 2).await;
         segments.end_group();
@@ -283,7 +326,10 @@ mod tests {
 
         // The next run of the pool: more shares come meanwhile.
         let segments = Segments::of_session(fixture.session + 1).unwrap();
-        round(&fixture.recorder(&segments)).await;
+        let recorder = fixture.recorder(&segments);
+        assert_eq!(recorder.reach.lag_s(7), None);
+        round(&recorder).await;
+        assert_eq!(recorder.reach.lag_s(segments.last_cut().at_ms), Some(0.0));
         assert_eq!(fixture.known().await, [workers as u64; 2]);
         let progress = fixture.store.history_progress().await.unwrap().unwrap();
         assert_eq!(progress.work, fixture.store.all_work_between(ShareSeq::new(0), open).await.unwrap());

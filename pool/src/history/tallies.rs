@@ -32,6 +32,7 @@ const ROWS: usize = 2_000;
 const LOOKUPS: usize = 4_096;
 
 /// Keeps the history up with what connections count, until the pool shuts down and they are closed.
+#[derive(Clone, Debug)]
 pub struct Tallies {
     /// The connections.
     pub roster: Arc<Roster>,

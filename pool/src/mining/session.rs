@@ -3,27 +3,28 @@
 //! Pure: the connection task passes in what arrived, the newest job and the time, and an [`Outbox`] for what goes out.
 
 mod ahead;
+mod outbox;
+mod request;
+mod retarget;
 
-use std::{cmp::Ordering, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
-use bitcoin::{Target, hashes::Hash};
-use protocol::{
-    codec::{B0_32, Field, Str0_255, U256},
-    messages::{
-        Message,
-        mining::{
-            CloseChannel, NewExtendedMiningJob, NewMiningJob, OpenExtendedMiningChannel,
-            OpenExtendedMiningChannelSuccess, OpenMiningChannelError, OpenStandardMiningChannel,
-            OpenStandardMiningChannelSuccess, REQUIRES_STANDARD_JOBS, REQUIRES_WORK_SELECTION, SetNewPrevHash,
-            SetTarget, SubmitSharesError, UpdateChannel, UpdateChannelError,
-        },
-    },
+use bitcoin::Target;
+use protocol::messages::mining::{CloseChannel, UpdateChannel};
+
+use self::{
+    ahead::SentAhead,
+    outbox::{prev_hash, refuse_update, send_extended_job, send_open_success, send_target, standard_job},
+    retarget::{bounds, retarget},
 };
-
-use self::ahead::SentAhead;
+pub use self::{
+    outbox::{Outbox, refuse_open, refuse_share},
+    request::{ChannelWish, OpenRequest, SessionKind},
+    retarget::{Retarget, RetargetCause},
+};
 use super::{
     by_channel::ByChannel,
-    channel::{Channel, ChannelKind, DifficultyBounds},
+    channel::{Channel, ChannelKind},
     difficulty::Difficulty,
     extranonce::{DEFAULT_ROLLABLE_SIZE, ExtranonceSpace, MAX_ROLLABLE_SIZE},
     job::Job,
@@ -34,17 +35,6 @@ use super::{
 const GROUP_CHANNEL_ID: u32 = 1;
 /// First id of a channel; differs from the group's.
 const FIRST_CHANNEL_ID: u32 = 2;
-
-/// Where messages go: the connection's output buffer, or a list in a test.
-pub trait Outbox {
-    /// Puts a message, whose payload `encode` appends, behind those before it.
-    fn send_encoded<M: Message>(&mut self, encode: impl FnOnce(&mut Vec<u8>));
-
-    /// Puts a message behind those before it.
-    fn send<M: Message>(&mut self, message: &M) {
-        self.send_encoded::<M>(|out| message.encode(out));
-    }
-}
 
 /// What the operator has set for all sessions.
 #[derive(Clone, Debug)]
@@ -61,129 +51,6 @@ pub struct SessionPolicy {
     pub max_shares_per_job: usize,
     /// Whether a share may be harder to find than a block: only where the network's difficulty means nothing.
     pub harder_than_network: bool,
-}
-
-/// What a client can work with, as its flags of `SetupConnection` say (SV2 5.3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionKind {
-    /// Any channel, with the pool's jobs.
-    Any,
-    /// Standard channels: no extended channel, and no message to a group.
-    StandardJobs,
-    /// Extended channels, for which the client brings jobs of its own: it is told its target and nothing of the pool's
-    /// jobs (SV2 5.3.18).
-    WorkSelection,
-    /// Both at once, which no channel can do: custom jobs are extended jobs. Setup succeeds, for the server fulfils
-    /// either, and a client that probes with all flags has to hear so (SV2 3.6.3); but each open is refused.
-    Contradictory,
-}
-
-impl SessionKind {
-    /// Reads the client's flags.
-    pub fn of_flags(flags: u32) -> Self {
-        match (flags & REQUIRES_STANDARD_JOBS != 0, flags & REQUIRES_WORK_SELECTION != 0) {
-            (false, false) => Self::Any,
-            (true, false) => Self::StandardJobs,
-            (false, true) => Self::WorkSelection,
-            (true, true) => Self::Contradictory,
-        }
-    }
-
-    /// Refuses a channel that the client could not work with, with the code for it.
-    fn admit(self, wish: ChannelWish) -> Result<(), &'static str> {
-        match (self, wish) {
-            (Self::WorkSelection | Self::Contradictory, ChannelWish::Standard) => {
-                Err("standard-channels-not-supported-for-custom-work")
-            }
-            (Self::StandardJobs | Self::Contradictory, ChannelWish::Extended(_)) => {
-                Err("extended-channels-not-supported-for-standard-jobs")
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Tells whether the pool's jobs are of use.
-    fn takes_jobs(self) -> bool {
-        matches!(self, Self::Any | Self::StandardJobs)
-    }
-}
-
-/// What a client asks for when it opens a channel (SV2 5.3.2, 5.3.4).
-#[derive(Clone, Copy, Debug)]
-pub struct OpenRequest {
-    /// The client's id of the request.
-    pub request_id: u32,
-    /// Standard or extended, with the least extranonce size in bytes.
-    pub wish: ChannelWish,
-    /// Hashes a second, as the client claims.
-    pub nominal_hash_rate: f32,
-    /// The largest target that the client takes.
-    pub max_target: U256,
-    /// What the channel shall start with and never fall below, if the user wishes for something.
-    pub least_difficulty: Option<Difficulty>,
-}
-
-/// The kind of channel that is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChannelWish {
-    /// A standard channel.
-    Standard,
-    /// An extended channel that needs this many bytes of extranonce at least.
-    Extended(u16),
-}
-
-impl From<&OpenStandardMiningChannel> for OpenRequest {
-    fn from(open: &OpenStandardMiningChannel) -> Self {
-        let OpenStandardMiningChannel { request_id, nominal_hash_rate, max_target, .. } = *open;
-        Self { request_id, wish: ChannelWish::Standard, nominal_hash_rate, max_target, least_difficulty: None }
-    }
-}
-
-impl From<&OpenExtendedMiningChannel> for OpenRequest {
-    fn from(open: &OpenExtendedMiningChannel) -> Self {
-        let OpenExtendedMiningChannel { request_id, nominal_hash_rate, max_target, min_extranonce_size, .. } = *open;
-        let wish = ChannelWish::Extended(min_extranonce_size);
-        Self { request_id, wish, nominal_hash_rate, max_target, least_difficulty: None }
-    }
-}
-
-/// Why a channel is given another difficulty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetargetCause {
-    /// Shares came faster than wished.
-    Faster,
-    /// Shares came slower than wished, or none.
-    Slower,
-    /// The client claims another hash rate, or takes other targets.
-    Claimed,
-    /// What the network or the client allows has changed.
-    Bounds,
-    /// The operator wants it.
-    Operator,
-}
-
-impl RetargetCause {
-    /// Returns its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Faster => "faster",
-            Self::Slower => "slower",
-            Self::Claimed => "claimed",
-            Self::Bounds => "bounds",
-            Self::Operator => "operator",
-        }
-    }
-}
-
-/// A channel's new difficulty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retarget {
-    /// The channel.
-    pub channel_id: u32,
-    /// What its next job is given with.
-    pub difficulty: Difficulty,
-    /// Why.
-    pub cause: RetargetCause,
 }
 
 /// The channels of one connection.
@@ -266,8 +133,8 @@ impl Session {
     }
 
     /// Changes a channel as its client asks (SV2 5.3.7). A valid request is always answered with `SetTarget`, for
-    /// which proxies wait.
-    pub fn update(&mut self, update: &UpdateChannel, now: Instant, out: &mut impl Outbox) {
+    /// which proxies wait. Returns the error with which it was answered, if it was.
+    pub fn update(&mut self, update: &UpdateChannel, now: Instant, out: &mut impl Outbox) -> Option<&'static str> {
         let max_target = Target::from_le_bytes(update.maximum_target.0);
         let Some(channel) = self.channels.get_mut(&update.channel_id) else {
             return refuse_update(update.channel_id, "invalid-channel-id", out);
@@ -292,6 +159,7 @@ impl Session {
             self.retargets.push(Retarget { channel_id, difficulty, cause });
             self.give_again(channel_id, now, out);
         }
+        None
     }
 
     /// Gives a channel, or all of them, a difficulty that the operator wants, within what network and client allow. From
@@ -488,120 +356,6 @@ impl SubmitRefusal {
     }
 }
 
-/// Answers a request to open a channel with an error (SV2 5.3.6).
-pub fn refuse_open(request_id: u32, code: &str, out: &mut impl Outbox) {
-    out.send(&OpenMiningChannelError { request_id, error_code: error_code(code) });
-}
-
-fn refuse_update(channel_id: u32, code: &str, out: &mut impl Outbox) {
-    out.send(&UpdateChannelError { channel_id, error_code: error_code(code) });
-}
-
-/// Answers a share with an error (SV2 5.3.14).
-pub fn refuse_share(channel_id: u32, sequence_number: u32, code: &str, out: &mut impl Outbox) {
-    out.send(&SubmitSharesError { channel_id, sequence_number, error_code: error_code(code) });
-}
-
-fn error_code(code: &str) -> Str0_255 {
-    Str0_255::new(code).expect("codes are short literals")
-}
-
-/// Works out what a channel may be given. None if no difficulty is hard enough for `max_target`.
-///
-/// What the pool and the user wish to be the least gives way to the network: its blocks are never hidden.
-fn bounds(
-    policy: &SessionPolicy,
-    job: &Job,
-    max_target: Target,
-    least_difficulty: Option<Difficulty>,
-) -> Option<DifficultyBounds> {
-    let network = Difficulty::hardest_within(job.template().target);
-    let hardest = if policy.harder_than_network { Difficulty::MAX } else { network };
-    let wished = policy.min_difficulty.max(least_difficulty.unwrap_or(Difficulty::MIN));
-    let easiest = Difficulty::easiest_within(max_target)?.max(wished.min(hardest));
-    Some(DifficultyBounds { easiest, hardest })
-}
-
-/// Brings a channel to the difficulty that suits it, within its bounds on this job, and sends the target if it is
-/// another than before. Returns the new one if so.
-fn retarget(
-    policy: &SessionPolicy,
-    channel: &mut Channel,
-    suited: Difficulty,
-    job: &Job,
-    now: Instant,
-    out: &mut impl Outbox,
-) -> Option<Retarget> {
-    let difficulty = bounds(policy, job, channel.max_target(), channel.least_difficulty())?.clamp(suited);
-    let (channel_id, before) = (channel.id(), channel.difficulty());
-    if difficulty == before {
-        return None;
-    }
-    channel.set_difficulty(difficulty, now);
-    send_target(channel_id, difficulty, out);
-    let cause = match suited.cmp(&before) {
-        Ordering::Greater => RetargetCause::Faster,
-        Ordering::Less => RetargetCause::Slower,
-        Ordering::Equal => RetargetCause::Bounds,
-    };
-    Some(Retarget { channel_id, difficulty, cause })
-}
-
-fn send_target(channel_id: u32, difficulty: Difficulty, out: &mut impl Outbox) {
-    out.send(&SetTarget { channel_id, maximum_target: target(difficulty) });
-}
-
-fn send_open_success(channel: &Channel, request_id: u32, out: &mut impl Outbox) {
-    let (channel_id, target) = (channel.id(), target(channel.difficulty()));
-    let extranonce_prefix = B0_32::new(channel.prefix().as_bytes()).expect("a prefix has at most 32 bytes");
-    let group_channel_id = GROUP_CHANNEL_ID;
-    match channel.kind() {
-        ChannelKind::Standard => out.send(&OpenStandardMiningChannelSuccess {
-            request_id,
-            channel_id,
-            target,
-            extranonce_prefix,
-            group_channel_id,
-        }),
-        ChannelKind::Extended => out.send(&OpenExtendedMiningChannelSuccess {
-            request_id,
-            channel_id,
-            target,
-            extranonce_size: channel.prefix().rollable_size() as u16,
-            extranonce_prefix,
-            group_channel_id,
-        }),
-    }
-}
-
-fn target(difficulty: Difficulty) -> U256 {
-    U256(difficulty.target().to_le_bytes())
-}
-
-fn standard_job(channel_id: u32, job_id: u32, job: &Job, min_ntime: Option<u32>, root: [u8; 32]) -> NewMiningJob {
-    NewMiningJob { channel_id, job_id, min_ntime, version: job.version(), merkle_root: U256(root) }
-}
-
-fn send_extended_job(channel_id: u32, job_id: u32, job: &Job, min_ntime: Option<u32>, out: &mut impl Outbox) {
-    out.send_encoded::<NewExtendedMiningJob>(|payload| {
-        channel_id.encode(payload);
-        job_id.encode(payload);
-        min_ntime.encode(payload);
-        payload.extend_from_slice(job.extended_fields());
-    });
-}
-
-fn prev_hash(channel_id: u32, job_id: u32, job: &Job) -> SetNewPrevHash {
-    let template = job.template();
-    SetNewPrevHash {
-        channel_id,
-        job_id,
-        prev_hash: U256(template.prev_hash.to_byte_array()),
-        min_ntime: template.curtime,
-        nbits: template.nbits.to_consensus(),
-    }
-}
-
 /// Zero is allowed: a proxy without miners says so.
 fn is_hash_rate(nominal: f32) -> bool {
     nominal.is_finite() && nominal >= 0.0
@@ -615,11 +369,15 @@ pub(crate) mod tests {
 
     use bitcoin::ScriptBuf;
     use protocol::{
+        codec::{Str0_255, U256},
         framing::Header,
-        messages::{MessageSet, mining::ServerMessage},
+        messages::{
+            Message, MessageSet,
+            mining::{NewExtendedMiningJob, ServerMessage},
+        },
     };
 
-    use super::*;
+    use super::{outbox::target, *};
     use crate::mining::{
         coinbase::{Coinbase, MAX_TAG_SIZE, PoolTag},
         extranonce::FULL_EXTRANONCE_SIZE,

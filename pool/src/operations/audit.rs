@@ -1,13 +1,14 @@
-//! Who asks, and the record of what they asked for: every request that changes something leaves a row in the audit log,
-//! whichever way it came.
+//! Who asks, and the record of what they asked for: every request that changes something, or is answered with what is known
+//! of people, leaves a row in the audit log, whichever way it came.
 //!
-//! The row is written before the request is done, and what became of it after: nothing is done that is not on record.
+//! The row of a change is written before the request is done, and what became of it after: nothing is done that is not on
+//! record. That of a look is written before the answer is handed out. It says which party was looked at, and nothing of it.
 
 use std::fmt;
 
 use jiff::Timestamp;
 use payouts::{
-    access::{Grant, TokenId},
+    access::{AuditSeq, Grant, TokenId},
     store::Store,
 };
 use tracing::warn;
@@ -42,11 +43,12 @@ impl fmt::Display for Actor {
     }
 }
 
-/// Does a request, and puts on record who asked and what came of it if it may change something.
+/// Does a request, and puts on record who asked and what came of it if it may change something, or the answer tells of
+/// people.
 ///
 /// # Errors
 ///
-/// What the request was refused for; and if nothing can be put on record, in which case nothing is done.
+/// What the request was refused for; and if nothing can be put on record, in which case nothing is done, or told.
 pub async fn on_record(
     store: &dyn Store,
     actor: &Actor,
@@ -54,7 +56,12 @@ pub async fn on_record(
     perform: impl Future<Output = Result<Outcome, Refusal>>,
 ) -> Result<Outcome, Refusal> {
     if !request.changes() {
-        return perform.await;
+        let outcome = perform.await?;
+        if tells_of_people(&outcome) {
+            let seq = store.begin_audit(now_ms(), &actor.to_string(), &request.to_string()).await?;
+            end(store, seq, "done").await;
+        }
+        return Ok(outcome);
     }
     let seq = store.begin_audit(now_ms(), &actor.to_string(), &request.to_string()).await?;
     let outcome = perform.await;
@@ -62,11 +69,24 @@ pub async fn on_record(
         Ok(_) => "done".to_owned(),
         Err(refusal) => format!("refused: {refusal}"),
     };
-    // What was done is done. Without an outcome the row says that it was begun.
-    if let Err(error) = store.end_audit(seq, now_ms(), &words).await {
+    end(store, seq, &words).await;
+    outcome
+}
+
+/// What was done is done. Without an outcome the row says that it was begun.
+async fn end(store: &dyn Store, seq: AuditSeq, words: &str) {
+    if let Err(error) = store.end_audit(seq, now_ms(), words).await {
         warn!(%error, %seq, "the outcome of a request could not be put on record");
     }
-    outcome
+}
+
+/// Tells whether an answer has what else is sealed: names of people, and all that is known of them.
+fn tells_of_people(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Party(_) => true,
+        Outcome::Parties(parties) => parties.iter().any(|party| party.legal_name.is_some()),
+        _ => false,
+    }
 }
 
 fn now_ms() -> i64 {
@@ -78,8 +98,10 @@ fn now_ms() -> i64 {
 mod tests {
     use payouts::{payout::BatchId, store::sqlite::SqliteStore};
 
+    use serde_json::json;
+
     use super::*;
-    use crate::operations::RefusalCode;
+    use crate::operations::{RefusalCode, party::PartyReport};
 
     #[tokio::test]
     async fn what_changes_something_is_on_record_with_what_came_of_it() {
@@ -104,6 +126,43 @@ mod tests {
             rows,
             [("user 1000", "approve 7 by alice", Some("done")), ("token 3 (alice)", "approve 7 by alice", refused)]
         );
+    }
+
+    #[tokio::test]
+    async fn what_tells_of_people_is_on_record_without_them() {
+        use payouts::{export::party::PartyId, store::AccessStore};
+
+        const NAME: &str = "Example Trading LLC";
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("adit.sqlite")).await.unwrap();
+        let user = Actor::User { uid: 1000 };
+        let listed = |legal_name: Option<&str>| {
+            let report = PartyReport {
+                party: PartyId::new(7),
+                kind: "legal".to_owned(),
+                residency: "NO".to_owned(),
+                legal_name: legal_name.map(str::to_owned),
+                is_erased: false,
+                accounts: 0,
+            };
+            Outcome::Parties(vec![report])
+        };
+        let known = json!({"kind": "legal", "legal_name": NAME, "residency": "NO"});
+        let shown = Outcome::Party(serde_json::from_value(known).unwrap());
+        let show = Request::Party { party: PartyId::new(7) };
+        on_record(&store, &user, &Request::Parties, async { Ok(listed(None)) }).await.unwrap();
+        let unknown = Refusal::new(RefusalCode::NotFound, "there is no party 7");
+        on_record(&store, &user, &show, async { Err(unknown) }).await.unwrap_err();
+        assert_eq!(store.audit_rows(None, 10).await.unwrap(), [], "nobody was told of people");
+        on_record(&store, &user, &Request::Parties, async { Ok(listed(Some(NAME))) }).await.unwrap();
+        on_record(&store, &user, &show, async { Ok(shown.clone()) }).await.unwrap();
+        let rows = store.audit_rows(None, 10).await.unwrap();
+        assert!(!format!("{rows:?}").contains("Example"), "{rows:?}");
+        let rows: Vec<_> =
+            rows.iter().map(|row| (&*row.actor, &*row.action, row.outcome.as_ref().map(|it| &*it.text))).collect();
+        assert_eq!(rows, [("user 1000", "show party 7", Some("done")), ("user 1000", "list parties", Some("done"))]);
+        store.close().await;
+        on_record(&store, &user, &show, async { Ok(shown) }).await.unwrap_err();
     }
 
     #[tokio::test]

@@ -2,6 +2,8 @@
 //!
 //! A connection is its own task's: what is asked is handed on as an order, which the task follows at its next turn.
 
+mod report;
+
 use std::{
     fmt,
     net::IpAddr,
@@ -13,6 +15,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
+pub use self::report::{ConnectionReport, EndReport, ErrorReport, SetUpReport};
 use super::{Outcome, Port, Refusal, RefusalCode, Request, port::Banned};
 use crate::{
     accounting::share_log::unix_time_ms,
@@ -26,6 +29,17 @@ use crate::{
 
 /// The longest ban: a year.
 const MAX_BAN_S: u64 = 366 * 86_400;
+/// Most connections that are told at a time.
+pub const MAX_LISTED: u32 = 10_000;
+
+/// The connections that are open.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Connections {
+    /// The first of them, in the order of their arrival.
+    pub connections: Vec<ConnectionReport>,
+    /// How many there are.
+    pub open: usize,
+}
 
 /// A connection was told what it is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -78,6 +92,7 @@ impl fmt::Display for WantedDifficulty {
 /// Does a request that is about a connection or an address; none if it is about something else.
 pub(super) fn perform(port: &Port, request: &Request) -> Option<Result<Outcome, Refusal>> {
     let outcome = match request {
+        Request::Connections { after, limit } => return Some(Ok(list(port, *after, *limit))),
         Request::Kick { connection } => order(port, *connection, Order::Kick),
         Request::Drain { connection } => order(port, *connection, Order::Drain),
         Request::SetDifficulty { connection, channel, difficulty } => {
@@ -92,6 +107,13 @@ pub(super) fn perform(port: &Port, request: &Request) -> Option<Result<Outcome, 
         Err(refusal) => info!(%request, %refusal, "refused to the operator"),
     }
     Some(outcome)
+}
+
+fn list(port: &Port, after: Option<u64>, limit: u32) -> Outcome {
+    let (now, limit) = (Instant::now(), limit.min(MAX_LISTED) as usize);
+    let seats = port.roster.after(after.map(ConnectionId), limit);
+    let connections = seats.iter().map(|seat| ConnectionReport::new(seat, now)).collect();
+    Outcome::Connections(Connections { connections, open: port.roster.count() })
 }
 
 fn order(port: &Port, connection: u64, order: Order) -> Result<Outcome, Refusal> {
@@ -170,6 +192,24 @@ mod tests {
         assert_eq!(ask(&port, Request::Trace { connection }), Err(RefusalCode::Conflict));
         drop(seated);
         assert_eq!(ask(&port, Request::Drain { connection }), Err(RefusalCode::NotFound));
+    }
+
+    #[test]
+    fn connections_are_listed_in_the_order_of_their_arrival() {
+        let (port, now) = (Port::closed(), Instant::now());
+        let seated = [1, 2, 3].map(|number| port.roster.begin(peer(number), now));
+        let numbers = |after, limit| {
+            let Ok(Outcome::Connections(listed)) = ask(&port, Request::Connections { after, limit }) else {
+                panic!("no connections")
+            };
+            let line = serde_json::to_string(&listed).unwrap();
+            assert_eq!(serde_json::from_str::<Connections>(&line).unwrap(), listed);
+            (listed.connections.iter().map(|it| it.connection).collect::<Vec<_>>(), listed.open)
+        };
+        let all: Vec<u64> = seated.iter().map(|seated| seated.seat().id().0).collect();
+        assert_eq!(numbers(None, 10), (all.clone(), 3));
+        assert_eq!(numbers(None, 2), (all[..2].to_vec(), 3));
+        assert_eq!(numbers(Some(all[1]), 10), (all[2..].to_vec(), 3));
     }
 
     #[test]

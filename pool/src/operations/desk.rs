@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use payouts::store::Store;
 use tokio::{
     sync::{mpsc, oneshot},
+    task::spawn_blocking,
     time::timeout,
 };
 
@@ -49,6 +50,13 @@ impl Desk {
     }
 
     async fn perform(&self, request: Request) -> Result<Outcome, Refusal> {
+        if matches!(request, Request::Reload { .. }) {
+            // Files may take their time, for which nobody else's request and no miner should wait.
+            let port = self.port.clone();
+            let outcome = spawn_blocking(move || port.perform(&request)).await;
+            let failed = || Refusal::new(RefusalCode::Failed, "the pool failed, see its log");
+            return outcome.ok().flatten().unwrap_or_else(|| Err(failed()));
+        }
         if let Some(outcome) = self.port.perform(&request) {
             return outcome;
         }

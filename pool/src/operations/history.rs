@@ -160,6 +160,38 @@ async fn whole(store: &dyn Store, subject: Subject, span: SpanName, progress: &P
     Ok(Whole { span, rate: HashRate::of(&measured(&past), window), refused })
 }
 
+/// What was judged of somebody's shares in a time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Judged {
+    /// The number of accepted shares.
+    pub accepted: u64,
+    /// The number of refused shares, by what the miner was told.
+    pub refused: BTreeMap<String, u64>,
+    /// The difficulty of the best share's hash; nothing if there was none.
+    pub best_difficulty: Option<f64>,
+}
+
+/// Tells what was judged of somebody's shares since a time, in whole stretches: up to a minute ago.
+///
+/// # Errors
+///
+/// When the store cannot be read.
+pub async fn judged(
+    store: &dyn Store,
+    subject: Subject,
+    resolution: Resolution,
+    since_ms: i64,
+    now_ms: i64,
+) -> Result<Judged, Refusal> {
+    let past = store.past(subject, resolution, resolution.begin_of(since_ms), now_ms.saturating_add(1)).await?;
+    let mut judged = Judged { accepted: measured(&past).count(), ..Judged::default() };
+    for (_, code, count) in past.refused {
+        *judged.refused.entry(code).or_default() += count;
+    }
+    let best = past.peaks.iter().map(|(_, peaks)| peaks.best).fold(0.0, f64::max);
+    Ok(Judged { best_difficulty: (best > 0.0).then_some(best), ..judged })
+}
+
 /// Tells somebody's past.
 ///
 /// # Errors
@@ -330,5 +362,31 @@ mod tests {
         assert_eq!((points[0].channels, points[0].best_difficulty, points[1].channels), (Some(7), None, None));
         assert_eq!(points[1].refused, [("stale-share".to_owned(), 4)].into());
         assert_eq!(wholes(&store, Subject::Pool).await.unwrap()[0].refused, 4);
+    }
+
+    #[tokio::test]
+    async fn what_was_judged_is_summed_up_over_whole_stretches_and_the_best_stays() {
+        let (_folder, store) =
+            store(BEGIN_MS, BEGIN_MS + 3 * MINUTE_MS, &[(BEGIN_MS, 5), (BEGIN_MS + MINUTE_MS, 6)]).await;
+        let at = |minute| {
+            let begins_at_ms = BEGIN_MS + minute * MINUTE_MS;
+            Stretch { resolution: Resolution::Minute, begins_at_ms, subject: Subject::Pool }
+        };
+        let refused = |minute, code: &str, count| RefusedRow { stretch: at(minute), code: code.to_owned(), count };
+        let best = |minute, best| PeakRow { stretch: at(minute), peaks: Peaks { channels: 1, best } };
+        let refused = [refused(0, "stale-share", 4), refused(1, "stale-share", 2), refused(2, "duplicate-share", 1)];
+        store.add_to_history(&refused, &[best(0, 90.0), best(1, 0.5), best(2, 0.25)]).await.unwrap();
+        let of = async |minute| {
+            let (since_ms, now_ms) = (BEGIN_MS + minute * MINUTE_MS + 59_999, BEGIN_MS + 2 * MINUTE_MS);
+            judged(&store, Subject::Pool, Resolution::Minute, since_ms, now_ms).await.unwrap()
+        };
+        let told = |codes: &[(&str, u64)]| codes.iter().map(|(code, count)| ((*code).to_owned(), *count)).collect();
+        let refused = told(&[("duplicate-share", 1), ("stale-share", 6)]);
+        assert_eq!(of(0).await, Judged { accepted: 11, refused, best_difficulty: Some(90.0) });
+        let refused = told(&[("duplicate-share", 1), ("stale-share", 2)]);
+        assert_eq!(of(1).await, Judged { accepted: 6, refused, best_difficulty: Some(0.5) });
+        let other = Subject::Account(AccountId::new(1));
+        let nothing = judged(&store, other, Resolution::Day, 0, BEGIN_MS).await.unwrap();
+        assert_eq!(nothing, Judged::default());
     }
 }

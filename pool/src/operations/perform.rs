@@ -64,7 +64,7 @@ impl Operator<'_> {
         match request {
             Request::Status => self.status().await,
             Request::List { last } => {
-                let batches = self.store.batches(*last).await?;
+                let batches = self.store.batches_before(None, *last).await?;
                 Ok(Outcome::Batches(batches.iter().map(BatchSummary::from).collect()))
             }
             Request::Show { batch } => {
@@ -153,6 +153,7 @@ impl Operator<'_> {
             }
             Request::Metrics
             | Request::Bans
+            | Request::Connections { .. }
             | Request::Settings
             | Request::Reload { .. }
             | Request::Kick { .. }

@@ -7,7 +7,7 @@ use payouts::{
     crediting::{self, PeriodNumber, PeriodStatement, StatementError},
     export::register::RegisterRow,
     ledger::{Entry, EntryKind},
-    payout::{Batch, BatchId, BatchState, PaidOutput},
+    payout::{BatchHead, BatchId, BatchState, PaidOutput},
     store::Store,
 };
 
@@ -17,7 +17,7 @@ use super::{Refusal, RefusalCode, perform::code_of_store};
 #[derive(Clone, Debug)]
 pub struct ExplainedPayment {
     /// The batch.
-    pub batch: Batch,
+    pub batch: BatchHead,
     /// The output of it that pays the account.
     pub output: PaidOutput,
     /// The ledger's entries about it, in their order.
@@ -102,9 +102,8 @@ pub async fn explain_payment(
 ) -> Result<ExplainedPayment, Refusal> {
     // The same for a batch that there is not and one that pays others: nobody is told whom it pays.
     let unknown = || Refusal::new(RefusalCode::NotFound, format!("no payout {batch} pays this account"));
-    let batch = store.batch(batch).await?.ok_or_else(unknown)?;
-    let pays = |output: &&PaidOutput| output.due.account == account && !output.is_sold();
-    let output = batch.outputs.iter().find(pays).cloned().ok_or_else(unknown)?;
+    let output = store.output_to(batch, account).await?.filter(|output| !output.is_sold()).ok_or_else(unknown)?;
+    let batch = store.batch_head(batch).await?.ok_or_else(unknown)?;
     let mut entries = Vec::new();
     for (kind, key) in keys(&batch) {
         entries.extend(store.entry(kind, &key).await?);
@@ -115,7 +114,7 @@ pub async fn explain_payment(
 }
 
 /// The entries that there may be about a batch as it stands.
-fn keys(batch: &Batch) -> Vec<(EntryKind, String)> {
+fn keys(batch: &BatchHead) -> Vec<(EntryKind, String)> {
     let mut keys = vec![(EntryKind::PayoutCreated, batch.id.to_string())];
     keys.extend(batch.attempts.iter().map(|attempt| (EntryKind::Broadcast, attempt.txid.to_string())));
     if let BatchState::Confirmed(_, block) = batch.state {

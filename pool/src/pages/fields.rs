@@ -1,7 +1,8 @@
 //! The fields of a form, as handlers take them: whatever cannot be read is refused in words.
 
-use std::{collections::HashMap, fmt::Display, str::FromStr};
+use std::{collections::HashMap, convert::Infallible, fmt::Display, str::FromStr};
 
+use axum::{extract::FromRequestParts, http::request::Parts};
 use bitcoin::{Amount, Denomination};
 
 use crate::operations::{Refusal, RefusalCode};
@@ -62,6 +63,16 @@ impl Fields {
     pub(super) fn required<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, Refusal> {
         let missing = || Refusal::new(RefusalCode::Invalid, format!("{} is missing", name.replace('_', " ")));
         self.optional(name)?.ok_or_else(missing)
+    }
+}
+
+/// The fields of the form, which the door has read; without one, those of the query.
+impl<S: Send + Sync> FromRequestParts<S> for Fields {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Fields, Infallible> {
+        let of_query = || Fields::read(parts.uri.query().unwrap_or_default().as_bytes());
+        Ok(parts.extensions.remove().unwrap_or_else(of_query))
     }
 }
 

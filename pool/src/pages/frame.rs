@@ -3,34 +3,23 @@
 use askama::Template;
 use axum::{
     http::{HeaderValue, Method, StatusCode, header},
-    response::{Html, IntoResponse, Redirect, Response},
+    response::{Html, IntoResponse, Response},
 };
 use payouts::access::Role;
 use tracing::error;
 
-use super::{POLICY, Pages, doors, guard::Viewer, session::Notice};
+use super::{
+    POLICY, Pages,
+    asked::NotShown,
+    doors,
+    guard::Viewer,
+    session::Notice,
+    ways::{self, Group},
+};
 use crate::{
     config::network_name,
-    operations::{Outcome, Refusal, RefusalCode},
+    operations::{Refusal, RefusalCode},
 };
-
-/// The pages that are always a step away: path, title.
-const WAYS: [(&str, &str); 10] = [
-    ("/", "Pool"),
-    ("/connections", "Connections"),
-    ("/blocks", "Blocks"),
-    ("/payouts", "Payouts"),
-    ("/accounts", "Accounts"),
-    ("/ledger", "Ledger"),
-    ("/register", "Register"),
-    ("/screening", "Screening"),
-    ("/sales", "Sales"),
-    ("/settings", "Settings"),
-];
-/// The pages that are always a step away for whoever sees no dashboard.
-const WAYS_OF_MINERS: [(&str, &str); 2] = [("/", "Mining page"), ("/connect", "Connect")];
-/// And for whoever is not logged in.
-const WAY_IN: (&str, &str) = ("/log-in", "Log in");
 
 /// What is around a page.
 #[derive(Clone, Debug)]
@@ -44,11 +33,13 @@ pub(super) struct Frame {
     /// Who is logged in, if it takes that.
     pub(super) who: Option<Who>,
     /// The ways to other pages.
-    pub(super) ways: Vec<Way>,
+    pub(super) ways: Vec<Group>,
     /// What was just done.
     pub(super) notice: Option<Notice>,
     /// Whether the page keeps up by itself, if scripts run.
     pub(super) is_live: bool,
+    /// Where the page hears of what happens, if it does.
+    pub(super) events: Option<String>,
 }
 
 /// Who is logged in.
@@ -62,27 +53,16 @@ pub(super) struct Who {
     pub(super) form_key: String,
 }
 
-/// A way to a page.
-#[derive(Clone, Debug)]
-pub(super) struct Way {
-    pub(super) path: &'static str,
-    pub(super) title: &'static str,
-    pub(super) is_here: bool,
-}
-
 impl Frame {
     /// The frame of a page for somebody who is logged in. `path` is the way that it belongs to.
     pub(super) fn new(pages: &Pages, viewer: &Viewer, path: &str, title: impl Into<String>) -> Frame {
-        let role = viewer.role();
-        let sees_all = role >= Role::Viewer;
-        let of_operators = WAYS.into_iter().filter(|(path, _)| sees_all && doors::may(role, &Method::GET, path));
-        let ways = of_operators.chain(WAYS_OF_MINERS.into_iter().filter(|_| !sees_all));
-        let label = viewer.token.label.clone();
+        let (role, label) = (viewer.role(), viewer.token.label.clone());
         Frame {
             who: Some(Who { label, role, form_key: viewer.cookie.form_key() }),
-            ways: ways.map(|way| Way::new(way, path)).collect(),
+            ways: ways::of(role, path),
             notice: pages.sessions.take_notice(&viewer.cookie),
             is_live: true,
+            events: doors::may(role, &Method::GET, doors::EVENTS).then(|| doors::EVENTS.to_owned()),
             ..Frame::bare(pages, title)
         }
     }
@@ -90,12 +70,19 @@ impl Frame {
     /// The frame of a page that takes no log-in.
     pub(super) fn open(pages: &Pages, viewer: Option<&Viewer>, path: &str, title: impl Into<String>) -> Frame {
         match viewer {
-            Some(viewer) => Frame { is_live: false, ..Frame::new(pages, viewer, path, title) },
-            None => {
-                let ways = WAYS_OF_MINERS.into_iter().chain([WAY_IN]).map(|way| Way::new(way, path));
-                Frame { ways: ways.collect(), ..Frame::bare(pages, title) }
-            }
+            Some(viewer) => Frame::new(pages, viewer, path, title).live_if(false),
+            None => Frame { ways: ways::of_anybody(path), ..Frame::bare(pages, title) },
         }
+    }
+
+    /// The same for a page that keeps up by itself only in some case.
+    pub(super) fn live_if(self, is_live: bool) -> Frame {
+        Frame { is_live, ..self }
+    }
+
+    /// The same for a page that keeps up by events of its own.
+    pub(super) fn live_by(self, events: String) -> Frame {
+        Frame { is_live: true, events: Some(events), ..self }
     }
 
     /// The frame of a page for anybody.
@@ -113,6 +100,7 @@ impl Frame {
             ways: Vec::new(),
             notice: None,
             is_live: false,
+            events: None,
         }
     }
 
@@ -121,20 +109,14 @@ impl Frame {
         !matches!(self.network, "" | "mainnet")
     }
 
-    /// Whether the page hears of what happens in the pool, which takes a role that sees all of it.
-    pub(super) fn follows_events(&self) -> bool {
-        self.who.as_ref().is_some_and(|who| doors::may(who.role, &Method::GET, doors::EVENTS))
+    /// Whether the ways are those of the dashboard, which are many.
+    pub(super) fn has_groups(&self) -> bool {
+        self.ways.len() > 1
     }
 
     /// Returns what forms hold beside the cookie.
     pub(super) fn form_key(&self) -> &str {
         self.who.as_ref().map_or("", |who| &who.form_key)
-    }
-}
-
-impl Way {
-    fn new((path, title): (&'static str, &'static str), here: &str) -> Way {
-        Way { path, title, is_here: path == here }
     }
 }
 
@@ -193,8 +175,16 @@ pub(super) fn bad_form(pages: &Pages, viewer: Option<&Viewer>, why: &str) -> Res
     problem(StatusCode::FORBIDDEN, frame, "Form not taken", text)
 }
 
+/// Puts the frame of whoever asks around what cannot be shown.
+pub(super) fn framed(pages: &Pages, viewer: Option<&Viewer>, mut response: Response) -> Response {
+    match response.extensions_mut().remove() {
+        Some(NotShown(refusal)) => refused(viewer.map(|viewer| still(pages, viewer)), &refusal),
+        None => response,
+    }
+}
+
 /// What was to be shown cannot be.
-pub(super) fn refused(viewer: Option<&Viewer>, pages: &Pages, refusal: &Refusal) -> Response {
+pub(super) fn refused(frame: Option<Frame>, refusal: &Refusal) -> Response {
     let (status, title) = match refusal.code {
         RefusalCode::NotFound => (StatusCode::NOT_FOUND, "Not found"),
         RefusalCode::Malformed | RefusalCode::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "Not understood"),
@@ -202,43 +192,12 @@ pub(super) fn refused(viewer: Option<&Viewer>, pages: &Pages, refusal: &Refusal)
         RefusalCode::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Not available now"),
         RefusalCode::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "Failed"),
     };
-    problem(status, viewer.map(|viewer| still(pages, viewer)), title, capitalised(&refusal.reason))
+    problem(status, frame, title, capitalised(&refusal.reason))
 }
 
 /// The frame of a page that stays as it is.
 fn still(pages: &Pages, viewer: &Viewer) -> Frame {
-    Frame { is_live: false, ..Frame::new(pages, viewer, "", "Problem") }
-}
-
-/// Shows what came of reading a page's contents.
-pub(super) fn shown<T: Template>(pages: &Pages, viewer: &Viewer, contents: Result<T, Refusal>) -> Response {
-    match contents {
-        Ok(template) => page(&template),
-        Err(refusal) => refused(Some(viewer), pages, &refusal),
-    }
-}
-
-/// Goes on to a page, which says what has become of what was asked for.
-pub(super) fn told(
-    pages: &Pages,
-    viewer: &Viewer,
-    to: &str,
-    outcome: Result<Outcome, Refusal>,
-    say: impl FnOnce(&Outcome) -> String,
-) -> Response {
-    let notice = match outcome {
-        Ok(outcome) => Notice { is_done: true, text: say(&outcome), secret: None },
-        Err(refusal) => Notice { is_done: false, text: capitalised(&refusal.reason), secret: None },
-    };
-    pages.sessions.leave(&viewer.cookie, notice);
-    Redirect::to(to).into_response()
-}
-
-/// Goes on to a page, which tells a secret this once.
-pub(super) fn told_secret(pages: &Pages, viewer: &Viewer, to: &str, text: String, secret: &str) -> Response {
-    let notice = Notice { is_done: true, text, secret: Some(secret.to_owned()) };
-    pages.sessions.leave(&viewer.cookie, notice);
-    Redirect::to(to).into_response()
+    Frame::new(pages, viewer, "", "Problem").live_if(false)
 }
 
 /// Begins with a capital letter, as sentences of pages do.

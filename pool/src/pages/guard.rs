@@ -79,7 +79,7 @@ pub(super) async fn admit(
         // Whoever comes in by the front door may be a miner.
         Ok(None) if path.as_str() == "/" => return start::show(&pages),
         Ok(None) => return to_log_in(&uri, is_form),
-        Err(refusal) => return frame::refused(None, &pages, &refusal),
+        Err(refusal) => return frame::refused(None, &refusal),
     };
     let Some(least) = doors::role_for(request.method(), path.as_str()) else {
         return frame::not_found();
@@ -103,8 +103,8 @@ pub(super) async fn admit(
     } else {
         body
     };
-    parts.extensions.insert(viewer);
-    next.run(Request::from_parts(parts, body)).await
+    parts.extensions.insert(viewer.clone());
+    frame::framed(&pages, Some(&viewer), next.run(Request::from_parts(parts, body)).await)
 }
 
 /// Returns who is logged in by a cookie whose token is in force.
@@ -168,7 +168,7 @@ fn attributes(has_tls: bool) -> &'static str {
 async fn to_own_page(pages: &Pages, account: AccountId) -> Response {
     match miners::own_page(pages, account).await {
         Ok(path) => Redirect::to(&path).into_response(),
-        Err(refusal) => frame::refused(None, pages, &refusal),
+        Err(refusal) => frame::refused(None, &refusal),
     }
 }
 

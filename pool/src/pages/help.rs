@@ -9,6 +9,8 @@ use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, 
 
 /// Where the help pages are.
 pub(super) const ROOT: &str = "/help";
+/// Where the API's description is, which the repository has beside the documents.
+const API_DESCRIPTION: &str = "/api/openapi.json";
 
 /// A document as it is in the repository.
 struct Document {
@@ -26,11 +28,15 @@ macro_rules! document {
 }
 
 /// All documents, in the order in which they are shown.
-const DOCUMENTS: [Document; 9] = [
+const DOCUMENTS: [Document; 13] = [
     document!("runbook", "What to do when something is not as it must be"),
     document!("firmware", "How devices are connected, by firmware"),
     document!("miner-pages", "What miners see without an account, and how it is hidden"),
     document!("errors", "What miners are told, and the cure"),
+    document!("payouts", "How blocks are split, when miners are paid, and who must agree"),
+    document!("screening", "Whom sanctions lists name, and who may release"),
+    document!("register", "What left the pool: values, periods, reports and sales"),
+    document!("api", "Tokens, paging, idempotency, events, and every problem with its cure"),
     document!("config", "Every setting with its default, and when a change has its effect"),
     document!("metrics", "What the pool counts, for Prometheus"),
     document!("quick-start", "From nothing to a pool, by network"),
@@ -183,8 +189,12 @@ impl Anchors {
     }
 }
 
-/// Where a link of a document leads on the pages: `runbook.md#clock` is `/help/runbook#clock`.
+/// Where a link of a document leads on the pages: `runbook.md#clock` is `/help/runbook#clock`. The API's description is where the
+/// API has it.
 fn link(target: &str) -> String {
+    if target == "openapi.json" {
+        return API_DESCRIPTION.to_owned();
+    }
     let (file, anchor) = target.split_once('#').map_or((target, ""), |(file, anchor)| (file, anchor));
     match file.strip_suffix(".md") {
         Some(name) if anchor.is_empty() => format!("{ROOT}/{name}"),
@@ -209,7 +219,7 @@ mod tests {
     fn leads_somewhere(from: &str, link: &str) -> bool {
         let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
         let name = path.strip_prefix("/help/").unwrap_or(if path.is_empty() { from } else { "" });
-        let Some(page) = find(name) else { return false };
+        let Some(page) = find(name) else { return link == API_DESCRIPTION };
         anchor.is_empty() || page.sections.iter().any(|section| section.anchor == anchor)
     }
 

@@ -6,7 +6,7 @@ use askama::Template;
 use axum::{
     Extension,
     body::Body,
-    extract::{RawQuery, State},
+    extract::State,
     http::{HeaderMap, header},
     response::{IntoResponse, Redirect, Response},
 };
@@ -40,8 +40,7 @@ struct LogIn {
 }
 
 /// Shows the form.
-pub(super) async fn show(State(pages): State<Pages>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
-    let fields = Fields::read(query.unwrap_or_default().as_bytes());
+pub(super) async fn show(State(pages): State<Pages>, headers: HeaderMap, fields: Fields) -> Response {
     if let Ok(Some(_)) = guard::viewer(&pages, &headers).await {
         return Redirect::to(next(fields.text("next"))).into_response();
     }
@@ -70,7 +69,7 @@ pub(super) async fn enter(State(pages): State<Pages>, headers: HeaderMap, body: 
         Ok(Opened::Nothing) => {
             form_page(&pages, &headers, fields.text("next"), Some("No token in force is like this one."))
         }
-        Err(refusal) => frame::refused(None, &pages, &refusal),
+        Err(refusal) => frame::refused(None, &refusal),
     }
 }
 

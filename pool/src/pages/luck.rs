@@ -12,7 +12,8 @@ use crate::operations::{
 #[derive(Clone, Debug, Template)]
 #[template(path = "luck.html")]
 pub(super) struct Luck {
-    effort: Option<Percent>,
+    /// What the round has taken so far, of what a block takes.
+    pub(super) effort: Option<Percent>,
     lines: Vec<Line>,
 }
 

@@ -4,7 +4,8 @@
 //! then it takes a token of a watcher of the account, or one of somebody who sees all accounts.
 
 use axum::{
-    extract::{RawPathParams, Request, State},
+    Extension,
+    extract::{FromRequestParts, RawPathParams, Request, State},
     http::{StatusCode, Uri},
     middleware::Next,
     response::Response,
@@ -15,7 +16,9 @@ use payouts::{
 };
 
 use super::{
-    Pages, frame,
+    Pages,
+    fields::Fields,
+    frame::{self, Frame},
     guard::{self, Viewer},
 };
 use crate::{
@@ -34,6 +37,27 @@ pub(super) struct Miner {
     pub(super) account: Option<Account>,
     /// Who asks, if he is logged in.
     pub(super) viewer: Option<Viewer>,
+}
+
+/// A page of a miner's that is asked for.
+#[derive(FromRequestParts)]
+#[from_request(state(Pages))]
+pub(super) struct Visit {
+    /// What it is shown from.
+    #[from_request(via(State))]
+    pub(super) pages: Pages,
+    /// Whose it is.
+    #[from_request(via(Extension))]
+    pub(super) miner: Miner,
+    /// The fields of the query.
+    pub(super) fields: Fields,
+}
+
+impl Visit {
+    /// The frame of the page.
+    pub(super) fn frame(&self, title: impl Into<String>) -> Frame {
+        Frame::open(&self.pages, self.miner.viewer.as_ref(), "/m", title)
+    }
 }
 
 /// Why there is no page.
@@ -85,8 +109,9 @@ pub(super) async fn admit(
     };
     match found {
         Ok(miner) => {
+            let viewer = miner.viewer.clone();
             request.extensions_mut().insert(miner);
-            next.run(request).await
+            frame::framed(&pages, viewer.as_ref(), next.run(request).await)
         }
         Err(NoPage::Unknown(why)) => frame::missing(&pages, StatusCode::NOT_FOUND, "No such miner", why),
         Err(NoPage::Hidden) => guard::to_log_in(&uri, false),
@@ -94,7 +119,7 @@ pub(super) async fn admit(
             let why = "This page is hidden, and your token is that of another account.";
             frame::hidden(&pages, &viewer, why)
         }
-        Err(NoPage::Failed(refusal)) => frame::refused(None, &pages, &refusal),
+        Err(NoPage::Failed(refusal)) => frame::refused(None, &refusal),
     }
 }
 

@@ -5,6 +5,7 @@
 //! keep up by themselves. Nothing comes from elsewhere, and nothing stands in a page that could run.
 
 mod account_form;
+mod asked;
 mod assets;
 mod chart;
 mod doors;
@@ -17,9 +18,11 @@ mod links;
 mod log_in;
 mod luck;
 mod miners;
+mod places;
 mod routes;
 mod session;
 mod show;
+mod ways;
 
 use std::sync::Arc;
 
@@ -32,18 +35,20 @@ use axum::{
     routing::get,
 };
 use payouts::store::Store;
+use tokio::sync::watch;
 
 pub(crate) use self::frame::not_found;
-use self::{guard::Viewer, session::Sessions};
-use crate::{
-    api::Live,
-    operations::{self, Desk, Outcome, Refusal},
-    register::Register,
-};
+use self::{places::Places, session::Sessions};
+use crate::{api::Live, config::Config, operations::Desk, register::Register};
 
 /// What a page may load and send: its own styles, scripts and images, and its own forms. Nothing inline runs.
 pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                                  connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// Tests of devices that are followed at a time.
+const MOST_TESTS: usize = 64;
+/// Miners' pages that are followed at a time. Those that find no place ask for the page every few seconds.
+const MOST_ONLOOKERS: usize = 256;
 
 /// What pages take from.
 #[derive(Clone, Debug, FromRef)]
@@ -56,25 +61,39 @@ pub struct Pages {
     about: Arc<About>,
     figures: Arc<routes::Figures>,
     pasts: Arc<chart::Pasts>,
-    tests: routes::Tests,
+    #[from_ref(skip)]
+    tests: Places,
+    #[from_ref(skip)]
+    onlookers: Places,
     statements: Arc<routes::TaxStatements>,
 }
 
-/// What pages say of the pool that does not change while it runs.
+/// What pages say of the pool.
 #[derive(Clone, Debug)]
 pub struct About {
     /// Where miners connect: `stratum2+tcp://HOST:PORT/KEY`.
     pub miner_url: String,
     /// Whether pages go over TLS, so that cookies go over nothing else.
     pub has_tls: bool,
-    /// How blocks are split, by its name in the settings.
-    pub scheme: String,
-    /// The pool's fee in hundredths of a percent.
-    pub fee_bp: u16,
-    /// A balance is paid when it reaches this, in satoshis.
-    pub threshold_sat: u64,
-    /// The shares a minute that a channel's difficulty aims at.
-    pub shares_per_minute: u32,
+    /// The settings in force, which a reload changes.
+    pub settings: watch::Receiver<Arc<Config>>,
+}
+
+impl About {
+    /// Returns how blocks are split, by its name in the settings.
+    fn scheme(&self) -> String {
+        self.settings.borrow().payout.scheme.to_string()
+    }
+
+    /// Returns the pool's fee in hundredths of a percent.
+    fn fee_bp(&self) -> u16 {
+        self.settings.borrow().payout.fee_bp
+    }
+
+    /// A balance is paid when it reaches this, in satoshis, unless its miner wants otherwise.
+    fn threshold_sat(&self) -> u64 {
+        self.settings.borrow().payout.threshold.to_sat()
+    }
 }
 
 impl Pages {
@@ -90,14 +109,10 @@ impl Pages {
             about: Arc::new(about),
             figures: Arc::default(),
             pasts: Arc::default(),
-            tests: routes::Tests::default(),
+            tests: Places::new(MOST_TESTS),
+            onlookers: Places::new(MOST_ONLOOKERS),
             statements: Arc::default(),
         }
-    }
-
-    /// Hands in a request at the desk, for whoever is logged in.
-    async fn ask(&self, viewer: &Viewer, request: operations::Request) -> Result<Outcome, Refusal> {
-        self.desk.ask(&viewer.actor(), request).await
     }
 
     /// Returns the pages as something that answers requests.

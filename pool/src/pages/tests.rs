@@ -4,7 +4,7 @@
 mod export;
 mod operators;
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use axum::{
     body::{Body, to_bytes},
@@ -13,23 +13,25 @@ use axum::{
 };
 use payouts::{
     access::{Added, Audience, Grant, NewToken, TokenId},
-    store::{AccessStore, sqlite::SqliteStore},
+    history::{PeakRow, Peaks, RefusedRow, Resolution, Stretch, Subject},
+    store::{AccessStore, HistoryStore, sqlite::SqliteStore},
 };
 use tempfile::TempDir;
 use tower::ServiceExt;
 
 use super::*;
 use crate::{
-    config::ExportConfig,
+    config::{ExportConfig, tests::SMALLEST},
     metrics::Metrics,
-    operations::{Port, RefusalCode, period, token::TokenSecret},
+    operations::{self, Outcome, Port, Refusal, RefusalCode, period, token::TokenSecret},
 };
 
 const ADDRESS: &str = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
 /// An address that is no account.
 const STRANGER: &str = "bcrt1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3qzf4jry";
 /// The pages of a miner, behind his own path.
-const MINERS_PAGES: [&str; 7] = ["", "/payouts", "/payouts/7", "/blocks", "/blocks/00", "/work/7", "/statements"];
+const MINERS_PAGES: [&str; 8] =
+    ["", "/events", "/payouts", "/payouts/7", "/blocks", "/blocks/00", "/work/7", "/statements"];
 
 /// What a desk answers; nothing if it does not know what it is asked about.
 type Answers = fn(&operations::Request) -> Option<Outcome>;
@@ -38,6 +40,7 @@ type Answers = fn(&operations::Request) -> Option<Outcome>;
 pub(super) struct Fixture {
     pub(super) pages: Pages,
     store: Arc<SqliteStore>,
+    settings: watch::Sender<Arc<Config>>,
     _folder: TempDir,
 }
 
@@ -74,19 +77,16 @@ impl Fixture {
         });
         let live = Live::new(Arc::new(Metrics::new()), bitcoin::Network::Regtest, Duration::from_secs(30));
         let live = Arc::new(live.with_roster(roster));
-        let about = About {
-            miner_url: "stratum2+tcp://pool.example.com:34254/KEY".to_owned(),
-            has_tls,
-            scheme: "pplns".to_owned(),
-            fee_bp: 100,
-            threshold_sat: 100_000,
-            shares_per_minute: 6,
-        };
+        let file = folder.path().join("adit.toml");
+        fs::write(&file, SMALLEST).unwrap();
+        let (settings, in_force) = watch::channel(Arc::new(Config::load(&file).unwrap()));
+        let miner_url = "stratum2+tcp://pool.example.com:34254/KEY".to_owned();
+        let about = About { miner_url, has_tls, settings: in_force };
         let address: bitcoin::Address<bitcoin::address::NetworkUnchecked> = ADDRESS.parse().unwrap();
         store.account(address.assume_checked_ref()).await.unwrap();
         let register = Register::new(Arc::clone(&store) as Arc<dyn Store>, ExportConfig::unset());
         let pages = Pages::new(Arc::clone(&store) as Arc<dyn Store>, desk, live, Arc::new(register), about);
-        Fixture { pages, store, _folder: folder }
+        Fixture { pages, store, settings, _folder: folder }
     }
 
     pub(super) async fn token(&self, label: &str, grant: Grant) -> (TokenId, String) {
@@ -173,6 +173,27 @@ async fn cookie_is_for_no_script_and_no_other_site_and_with_tls_for_nothing_else
         assert!(cookie.contains("; HttpOnly") && cookie.contains("; SameSite=Strict") && cookie.contains("; Path=/"));
         assert_eq!(cookie.contains("; Secure"), has_tls, "{cookie}");
         assert!(!cookie.contains(&token));
+    }
+}
+
+#[tokio::test]
+async fn pages_say_what_is_in_force_after_a_reload() {
+    let fixture = Fixture::new(false).await;
+    let (_, token) = fixture.token("alice", Grant::View).await;
+    let (_, session) = fixture.log_in(&token, "/").await;
+    let (own, account) = (format!("/m/{ADDRESS}"), format!("/accounts/{ADDRESS}"));
+    for (threshold_sat, btc, fee_bp, fee) in
+        [(100_000, "0.00100000", 100, "1\u{a0}%"), (54_321, "0.00054321", 250, "2.5\u{a0}%")]
+    {
+        fixture.settings.send_modify(|settings| {
+            let payout = &mut Arc::make_mut(settings).payout;
+            (payout.threshold, payout.fee_bp) = (bitcoin::Amount::from_sat(threshold_sat), fee_bp);
+        });
+        let (miner, operator) = (fixture.get(&own, "").await.html, fixture.get(&account, &session).await.html);
+        assert!(miner.contains(&format!("max=\"{threshold_sat}\"")), "{miner}");
+        assert!(operator.contains(btc), "{operator}");
+        let start = fixture.get("/", "").await.html;
+        assert!(start.contains(fee), "{start}");
     }
 }
 
@@ -452,6 +473,38 @@ async fn past_that_a_chart_draws_is_open_like_the_page_that_it_is_on() {
     }
     assert_eq!(fixture.get(&format!("/m/{STRANGER}/history.json"), "").await.status, 404);
     assert!(fixture.get(&format!("/m/{ADDRESS}"), "").await.html.contains(&format!("data-chart=\"{path}\"")));
+}
+
+#[tokio::test]
+async fn refused_shares_and_the_best_outlast_the_channels_that_they_came_from() {
+    let fixture = Fixture::new(false).await;
+    let account = fixture.store.find_account(ADDRESS).await.unwrap().unwrap().id;
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    // A day's best and some refusals, and before that better and more.
+    for (ago_ms, code, best) in
+        [(3_600_000, "stale-share", 1_234.0), (48 * 3_600_000, "time-out-of-range", 7_654_321.0)]
+    {
+        let stretch = |resolution: Resolution| Stretch {
+            resolution,
+            begins_at_ms: resolution.begin_of(now_ms - ago_ms),
+            subject: Subject::Account(account),
+        };
+        let refused = Resolution::ALL.map(|it| RefusedRow { stretch: stretch(it), code: code.to_owned(), count: 42 });
+        let peaks = Peaks { channels: 1, best };
+        let peaks = Resolution::ALL.map(|it| PeakRow { stretch: stretch(it), peaks });
+        fixture.store.add_to_history(&refused, &peaks).await.unwrap();
+    }
+    let page = fixture.get(&format!("/m/{ADDRESS}"), "").await.html;
+    for text in [
+        "id=\"best-24h\">difficulty 1\u{202f}234<",
+        "id=\"best-kept\">difficulty 7\u{202f}654\u{202f}321<",
+        "id=\"judged-24h\">0 accepted, 42 refused: 100\u{a0}%<",
+        "<code>stale-share</code></th><td class=\"number\">42</td><td class=\"number\">0</td>",
+        "look at the network&#39;s delay to the pool",
+    ] {
+        assert!(page.contains(text), "{text} is not in {page}");
+    }
+    assert!(!page.contains("invalid-share"), "what was refused before the last day: {page}");
 }
 
 #[tokio::test]

@@ -1,11 +1,17 @@
 //! Records: coin that left, newest first, and what is on record of each.
 
+use std::sync::Arc;
+
+use bitcoin::Txid;
 use payouts::{
+    account::{AccountId, User},
     export::{
-        journal::JournalRow,
+        journal::{JournalRow, JournalSeq},
         owner::AddressOwned,
+        party::PartyId,
         register::{RecordState, RegisterRow, RowSeq},
         rules::{
+            period::Period,
             profile::CountryProfile,
             valuation::{Appraisal, Valuation},
         },
@@ -14,15 +20,19 @@ use payouts::{
     },
     ledger::{EntrySeq, LedgerAccount},
     payout::BatchId,
-    store::Store,
+    store::{RecordFilter, Store},
 };
 use serde::Serialize;
 
 use super::{PeriodStanding, periods};
-use crate::operations::{Refusal, RefusalCode};
+use crate::operations::{Refusal, RefusalCode, account::find_account};
 
 /// Values and screenings of a record that are told, the newest ones.
 const MAX_EVENTS: u32 = 50;
+/// Owners of addresses that are read at a time.
+const OWNED_PAGE: u32 = 1_000;
+/// Accounts of one party that its records are looked for by, at most.
+const MAX_ACCOUNTS: usize = 1_000;
 
 /// A row of the register of paid outputs.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -174,40 +184,77 @@ impl ValueReport {
     }
 }
 
-/// Returns the last rows before a row of the register, newest first.
-///
-/// # Errors
-///
-/// When the store cannot be read.
-pub async fn rows_before(store: &dyn Store, before: Option<RowSeq>, limit: u32) -> Result<Vec<RegisterRow>, Refusal> {
-    let end = match before {
-        Some(before) => before.get().min(store.register_head().await?.seq.get() + 1),
-        None => store.register_head().await?.seq.get() + 1,
-    };
-    // Rows are numbered without gaps.
-    let first = (end - 1 - i64::from(limit)).max(0);
-    let count = u32::try_from((end - 1 - first).max(0)).unwrap_or(limit);
-    if count == 0 {
-        return Ok(Vec::new());
-    }
-    let mut rows = store.register_rows(RowSeq::new(first), count).await?;
-    rows.reverse();
-    Ok(rows)
+/// Which records are wanted, as people say it.
+#[derive(Clone, Debug, Default)]
+pub struct WantedRecords {
+    /// Those alone that were booked in this period, in the zone of the profile.
+    pub period: Option<(Arc<CountryProfile>, Period)>,
+    /// Those alone that were booked from this time on, in milliseconds since 1970 UTC.
+    pub from_ms: Option<i64>,
+    /// Those alone that were booked before this time, in milliseconds since 1970 UTC.
+    pub until_ms: Option<i64>,
+    /// Those of a state alone.
+    pub state: Option<RecordState>,
+    /// Those alone that pay this account.
+    pub account: Option<User>,
+    /// Those alone whose address is owned by this party now.
+    pub party: Option<PartyId>,
+    /// Those alone whose output is of this transaction.
+    pub txid: Option<Txid>,
 }
 
-/// Returns the first and the last row that were booked from a time on and before another; nothing if none were.
-///
-/// # Errors
-///
-/// When the store cannot be read.
-pub async fn rows_between(store: &dyn Store, from_ms: i64, until_ms: i64) -> Result<Option<(RowSeq, RowSeq)>, Refusal> {
-    let first = first_row_from(store, from_ms).await?;
-    let end = first_row_from(store, until_ms).await?;
-    Ok((first < end).then(|| (RowSeq::new(first), RowSeq::new(end - 1))))
+impl WantedRecords {
+    /// Returns the same as a store is asked for it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such account, or the store cannot be read.
+    pub async fn filter(&self, store: &dyn Store) -> Result<RecordFilter, Refusal> {
+        let WantedRecords { period, from_ms, until_ms, state, account, party, txid } = self;
+        let period = period.as_ref().map(|(profile, period)| (profile.zone(), period));
+        let from_ms = from_ms.iter().copied().chain(period.map(|(zone, period)| period.start_ms(zone))).max();
+        let until_ms = until_ms.iter().copied().chain(period.map(|(zone, period)| period.end_ms(zone))).min();
+        let mut filter = RecordFilter { state: *state, txid: *txid, ..RecordFilter::default() };
+        if let Some(from_ms) = from_ms {
+            filter.first = Some(first_row_from(store, from_ms).await?);
+        }
+        if let Some(until_ms) = until_ms {
+            filter.end = Some(first_row_from(store, until_ms).await?);
+        }
+        if let Some(party) = party {
+            filter.accounts = Some(owned(store, *party).await?);
+        }
+        if let Some(user) = account {
+            let account = find_account(store, user).await?.id;
+            let is_wanted = filter.accounts.as_ref().is_none_or(|owned| owned.contains(&account));
+            filter.accounts = Some(if is_wanted { vec![account] } else { Vec::new() });
+        }
+        Ok(filter)
+    }
+}
+
+/// Returns the accounts whose addresses a party owns now.
+async fn owned(store: &dyn Store, party: PartyId) -> Result<Vec<AccountId>, Refusal> {
+    let (mut accounts, mut after) = (Vec::new(), JournalSeq::new(0));
+    loop {
+        let rows = store.latest_journal_rows(AddressOwned::KIND, after, OWNED_PAGE).await?;
+        let Some(last) = rows.last() else { return Ok(accounts) };
+        after = last.seq;
+        for row in &rows {
+            let owned: AddressOwned = row.read().map_err(failed)?;
+            if owned.party == party {
+                accounts.push(owned.account);
+            }
+        }
+        if accounts.len() > MAX_ACCOUNTS {
+            let reason = format!("party {party} owns more than {MAX_ACCOUNTS} addresses: ask for each account");
+            return Err(Refusal::new(RefusalCode::Conflict, reason));
+        }
+    }
 }
 
 /// Returns the first row that was booked at a time or later; the one after the last if there is none.
-async fn first_row_from(store: &dyn Store, at_ms: i64) -> Result<i64, Refusal> {
+async fn first_row_from(store: &dyn Store, at_ms: i64) -> Result<RowSeq, Refusal> {
     let (mut low, mut high) = (1, store.register_head().await?.seq.get() + 1);
     while low < high {
         let middle = low + (high - low) / 2;
@@ -218,7 +265,7 @@ async fn first_row_from(store: &dyn Store, at_ms: i64) -> Result<i64, Refusal> {
             high = middle;
         }
     }
-    Ok(low)
+    Ok(RowSeq::new(low))
 }
 
 /// Returns when an entry was booked, and for which payout.

@@ -10,10 +10,12 @@
 //! would push out its own connections just before they are through; only those of its connections that have said nothing
 //! for a while make room for it. Whoever has a channel is never sent away.
 
+mod origin;
+mod waiting;
+
 use std::{
-    collections::{BTreeMap, HashMap},
-    fmt,
-    net::{IpAddr, Ipv6Addr},
+    collections::HashMap,
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -24,13 +26,13 @@ use std::{
 use ipnet::IpNet;
 use tokio::sync::Notify;
 
+pub use self::origin::Origin;
+use self::waiting::{Ticket, Waiting};
 use crate::{config::Config, metrics::Metrics};
 
 /// Addresses that are remembered without a connection, for what they have done. When they are so many, the one whose
 /// memory would end first is forgotten for a further one.
 const MAX_REMEMBERED: usize = 65_536;
-/// How long a connection may be silent before it makes room for others of its own address.
-const SILENCE: Duration = Duration::from_secs(1);
 /// How long an operator's ban lasts where none is configured.
 const UNCONFIGURED_BAN: Duration = Duration::from_secs(3_600);
 /// Strikes that ban an address.
@@ -72,29 +74,6 @@ impl AddressLimits {
     fn is_unlimited(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.unlimited.iter().any(|network| network.contains(&address))
-    }
-}
-
-/// Where a connection comes from: an IPv4 address, or the /64 of an IPv6 address, which is what one customer has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Origin(IpAddr);
-
-impl Origin {
-    /// Returns the origin that an address belongs to.
-    pub fn of(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V4(address) => address.into(),
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        })
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            IpAddr::V4(address) => address.fmt(f),
-            IpAddr::V6(network) => write!(f, "{network}/64"),
-        }
     }
 }
 
@@ -177,69 +156,6 @@ impl Record {
     /// Returns until when it is worth to be remembered, if it is at all.
     fn remembered_until(&self) -> Option<Instant> {
         self.struck_at.map(|at| at + STRIKE_MEMORY).max(self.banned_until)
-    }
-}
-
-/// Connections that may be sent away for others.
-#[derive(Debug, Default)]
-struct Waiting {
-    count: usize,
-    /// By address, in the order in which they came.
-    by_origin: HashMap<Origin, BTreeMap<u64, Arc<Ticket>>>,
-}
-
-/// What the table knows of one connection.
-#[derive(Debug)]
-struct Ticket {
-    since: Instant,
-    /// Whether it has sent anything.
-    spoke: AtomicBool,
-    displaced: AtomicBool,
-    told: Notify,
-}
-
-impl Waiting {
-    fn count_of(&self, origin: Origin) -> usize {
-        self.by_origin.get(&origin).map_or(0, BTreeMap::len)
-    }
-
-    fn add(&mut self, origin: Origin, number: u64, ticket: Arc<Ticket>) {
-        self.by_origin.entry(origin).or_default().insert(number, ticket);
-        self.count += 1;
-    }
-
-    fn remove(&mut self, origin: Origin, number: u64) -> Option<Arc<Ticket>> {
-        let of_origin = self.by_origin.get_mut(&origin)?;
-        let ticket = of_origin.remove(&number)?;
-        if of_origin.is_empty() {
-            self.by_origin.remove(&origin);
-        }
-        self.count -= 1;
-        Some(ticket)
-    }
-
-    /// Returns the connection of an address that has been silent for longest, and for long enough.
-    fn silent(&self, origin: Origin, now: Instant) -> Option<u64> {
-        let mut of_origin = self.by_origin.get(&origin)?.iter();
-        // The oldest first: none behind a young one is older.
-        let silent = |ticket: &Ticket| !ticket.spoke.load(Ordering::Relaxed);
-        of_origin
-            .by_ref()
-            .take_while(|(_, ticket)| now.saturating_duration_since(ticket.since) >= SILENCE)
-            .find(|(_, ticket)| silent(ticket))
-            .map(|(number, _)| *number)
-    }
-
-    /// Returns who gives way to another connection of `newcomer`, if anybody does.
-    fn displaceable(&self, newcomer: Origin, now: Instant) -> Option<(Origin, u64)> {
-        // Looked for only where a bound is reached, among no more addresses than that bound.
-        let oldest = |tickets: &BTreeMap<u64, _>| tickets.keys().next().copied().unwrap_or(u64::MAX);
-        let (&greediest, tickets) =
-            self.by_origin.iter().max_by_key(|(_, tickets)| (tickets.len(), std::cmp::Reverse(oldest(tickets))))?;
-        if self.count_of(newcomer) >= tickets.len() {
-            return Some((newcomer, self.silent(newcomer, now)?));
-        }
-        Some((greediest, self.silent(greediest, now).unwrap_or_else(|| oldest(tickets))))
     }
 }
 
@@ -542,7 +458,9 @@ impl Drop for Place {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::*;
+    use std::net::Ipv6Addr;
+
+    use super::{waiting::SILENCE, *};
 
     const LIMITS: AddressLimits = AddressLimits {
         max_connections: 100,

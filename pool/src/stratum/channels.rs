@@ -47,6 +47,8 @@ use crate::{
 const NOT_STORED: &str = "share-not-stored";
 /// What a right share is told whose worker cannot be read (extension 0x0002).
 const INVALID_WORKER: &str = "invalid-user-identity";
+/// What a client is told that wants to make its own jobs.
+const NO_CUSTOM_JOBS: &str = "jd-not-supported";
 
 impl Outbox for ServerConnection {
     fn send_encoded<M: Message>(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
@@ -187,7 +189,9 @@ impl Channels {
                 self.open(&open.user_identity, OpenRequest::from(&open), upstream, out).await?;
             }
             ClientMessage::UpdateChannel(update) => {
-                self.session.update(&update, now, out);
+                if let Some(code) = self.session.update(&update, now, out) {
+                    self.seated.seat().note_error(code, now);
+                }
                 if let Some(owner) = self.owners.get(&update.channel_id) {
                     owner.meter.note_claim(update.nominal_hash_rate);
                 }
@@ -200,7 +204,8 @@ impl Channels {
                 self.submit(submit.channel_id, &Submission::from(&submit), worker, now, upstream, out).await?;
             }
             ClientMessage::SetCustomMiningJob(custom) => {
-                let error_code = Str0_255::from_static("jd-not-supported");
+                self.seated.seat().note_error(NO_CUSTOM_JOBS, now);
+                let error_code = Str0_255::from_static(NO_CUSTOM_JOBS);
                 let (channel_id, request_id) = (custom.channel_id, custom.request_id);
                 out.send(&SetCustomMiningJobError { channel_id, request_id, error_code });
             }
@@ -389,10 +394,13 @@ impl Channels {
     /// Counts a share that is refused.
     fn refuse(&mut self, channel_id: u32, why: RefusedShare, now: Instant) {
         self.tally.refuse(why);
-        if let Some(owner) = self.owners.get_mut(&channel_id)
-            && owner.meter.refuse(why, now)
-        {
-            self.seated.tell_first();
+        match self.owners.get_mut(&channel_id) {
+            Some(owner) => {
+                if owner.meter.refuse(why, now) {
+                    self.seated.tell_first();
+                }
+            }
+            None => self.seated.seat().note_error(why.name(), now),
         }
     }
 }
@@ -420,7 +428,7 @@ pub(super) mod tests {
         codec::{B0_32, U256},
         messages::mining::{
             OpenExtendedMiningChannel, OpenStandardMiningChannel, ServerMessage, SubmitSharesExtended,
-            SubmitSharesStandard,
+            SubmitSharesStandard, UpdateChannel,
         },
     };
     use tempfile::TempDir;
@@ -613,6 +621,36 @@ pub(super) mod tests {
             outage.sent.take().as_slice(),
             [ServerMessage::NewExtendedMiningJob(_) | ServerMessage::NewMiningJob(_)]
         ));
+    }
+
+    #[tokio::test]
+    async fn every_error_is_the_last_one_of_its_connection() {
+        let mut outage = Outage::new().await;
+        outage.open_standard().await;
+        let seat = Arc::clone(outage.channels.seated.seat());
+        assert_eq!(seat.last_error(), None);
+        let update = |channel_id, maximum_target| {
+            ClientMessage::UpdateChannel(UpdateChannel { channel_id, nominal_hash_rate: 1e12, maximum_target })
+        };
+        let submit = SubmitSharesStandard {
+            channel_id: 77,
+            sequence_number: 1,
+            job_id: 1,
+            nonce: 1,
+            ntime: TIME,
+            version: 0x2000_0000,
+        };
+        for (message, code) in [
+            (update(CHANNEL, U256([0; 32])), "max-target-out-of-range"),
+            (update(77, U256::MAX), "invalid-channel-id"),
+            (ClientMessage::SubmitSharesStandard(submit), "invalid-channel-id"),
+        ] {
+            outage.channels.seated.seat().note_error("another", Instant::now());
+            outage.react(message).await;
+            assert_eq!(seat.last_error().unwrap().code, code);
+        }
+        outage.react(update(CHANNEL, U256::MAX)).await;
+        assert_eq!(seat.last_error().unwrap().code, "invalid-channel-id", "what is not refused is no error");
     }
 
     #[tokio::test]

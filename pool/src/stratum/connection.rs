@@ -4,14 +4,16 @@
 //! connection that cannot get rid of what it has to say stops reading; one that cannot pass its shares on does so only
 //! for a moment.
 
+mod deadlines;
+mod wait;
+
 use std::{
     convert::Infallible,
-    future::{Future, pending, poll_fn},
     io,
     net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Poll, Waker},
+    task::Waker,
     time::{Duration, Instant},
 };
 
@@ -24,42 +26,32 @@ use protocol::{
 use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
-    sync::{mpsc, watch},
+    sync::watch,
     time::{Sleep, sleep_until, timeout},
 };
 use tracing::{debug, info, warn};
 
+use self::wait::{Wake, changed, drained};
 use super::{
     addresses::Place,
     channels::Channels,
-    earner::Earner,
-    end::{End, FRAME_TIMEOUT},
+    end::End,
     limits::{Allowance, InvalidShares, cost},
     metrics::OpenConnection,
     orders::Order,
-    reading::{discard, poll_read},
+    reading::discard,
     roster::{Opening, Seated},
     trace::{Outgoing, Trace},
     upstream::{Terms, Upstream},
 };
 use crate::{
-    accounting::{
-        receipts::{Durable, ReceiptSlot, Receipts, mailbox},
-        share_log::Entry,
-    },
+    accounting::receipts::{ReceiptSlot, Receipts, mailbox},
     mining::{
         ahead::Work,
         session::{Outbox, Session, SessionKind},
     },
 };
 
-/// Bytes of a frame that is not whole which its connection may hold for as long as it likes. No frame of an ordinary client
-/// is longer, so that a share that is cut by the end of a read costs no deadline.
-const FREE_FRAME_SIZE: usize = 8 * 1024;
-/// How long a peer may take nothing of what waits for it.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long it may take until a peer that takes a little now and then has taken all that waited for it.
-const BACKLOG_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a last message, such as the reason of a refusal, may take to arrive.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Unsent bytes above which no more is read and no newer job is taken.
@@ -143,19 +135,6 @@ struct Asked {
     messages: u32,
     /// The messages by what they cost.
     cost: u32,
-}
-
-/// What ended a wait.
-enum Wake {
-    Socket,
-    Job(watch::Receiver<Work>),
-    Receipts(Vec<Durable>),
-    Room(mpsc::OwnedPermit<Entry>),
-    Earner { channel_id: u32, earner: Earner },
-    Deadline,
-    Displaced,
-    Drain,
-    Order(Order),
 }
 
 impl Connection {
@@ -325,73 +304,6 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits for the next thing to do.
-    async fn wait(
-        &mut self,
-        job: Pin<&mut impl Future<Output = Result<watch::Receiver<Work>, End>>>,
-        drain: Pin<&mut impl Future<Output = Result<(), End>>>,
-    ) -> Result<Wake, End> {
-        self.set_alarm();
-        let has_output = !self.protocol.output().is_empty();
-        let may_read = !self.draining && self.may_process() && !self.allowance.is_slowed();
-        let waits_for_room = self.channels.as_ref().is_some_and(Channels::waits_for_room);
-        let room = async {
-            match waits_for_room {
-                true => self.upstream.share_log.place().await,
-                false => pending().await,
-            }
-        };
-        let takes_jobs = self.channels.is_some() && self.protocol.output().len() < MAX_UNSENT_SIZE;
-        let earner = async {
-            match &mut self.channels {
-                Some(channels) => channels.earner().await,
-                None => pending().await,
-            }
-        };
-        let alarm = async {
-            match &mut self.alarm {
-                Some(alarm) => alarm.await,
-                None => pending().await,
-            }
-        };
-        let socket = poll_fn(|cx| {
-            if may_read
-                && let Poll::Ready(read) = poll_read(&mut self.socket, &mut self.opening, &mut self.protocol, cx)
-            {
-                return Poll::Ready(read.map(|bytes| self.asked.bytes += bytes));
-            }
-            if has_output { self.socket.poll_write_ready(cx).map_err(End::from) } else { Poll::Pending }
-        });
-        let order = poll_fn(|cx| self.seated.seat().orders().poll(&mut self.waker, cx));
-        // The socket comes behind all that a peer cannot keep busy: however much it sends, the others have their turn.
-        tokio::select! {
-            biased;
-            receipts = self.receipts.take() => Ok(Wake::Receipts(receipts)),
-            jobs = job, if takes_jobs => jobs.map(Wake::Job),
-            drained = drain, if !self.draining => drained.map(|()| Wake::Drain),
-            order = order => Ok(Wake::Order(order)),
-            earner = earner => earner.map(|(channel_id, earner)| Wake::Earner { channel_id, earner }),
-            place = room => place.map(Wake::Room).ok_or(End::Orphaned),
-            ready = socket => ready.map(|()| Wake::Socket),
-            () = alarm => Ok(Wake::Deadline),
-            () = self.place.displaced(), if self.place.gives_way() => Ok(Wake::Displaced),
-        }
-    }
-
-    /// Sees to it that the wait ends at the deadline. An alarm that is set for an earlier time stays: once it has gone off
-    /// in vain it is set again, which is seldom.
-    fn set_alarm(&mut self) {
-        match (self.deadline(), &mut self.alarm) {
-            (None, alarm) => *alarm = None,
-            (Some(deadline), alarm @ None) => *alarm = Some(Box::pin(sleep_until(deadline.into()))),
-            (Some(deadline), Some(alarm)) => {
-                if alarm.is_elapsed() || alarm.deadline() > deadline.into() {
-                    alarm.as_mut().reset(deadline.into());
-                }
-            }
-        }
-    }
-
     fn pass_on_job(&mut self) {
         if let Some(channels) = &mut self.channels {
             let mut out = Outgoing { protocol: &mut self.protocol, trace: self.trace.as_deref() };
@@ -444,33 +356,6 @@ impl Connection {
         let _ = timeout(FAREWELL_TIMEOUT, farewell).await;
     }
 
-    /// Returns when something is due even if nothing happens.
-    fn deadline(&self) -> Option<Instant> {
-        let open = self.channelless_since().map(|since| since + self.terms.limits.idle);
-        let write = self.unsent_since.map(|since| since + WRITE_TIMEOUT);
-        let backlog = self.backlogged_since.map(|since| since + BACKLOG_TIMEOUT);
-        let frame = self.partial_since.map(|(since, _)| since + FRAME_TIMEOUT);
-        let read_on = self.catches_up_until().filter(|until| *until > Instant::now());
-        let slowed = self.allowance.slowed_until();
-        let deadlines = [self.protocol.deadline(), open, write, backlog, frame, read_on, slowed];
-        deadlines.into_iter().flatten().min()
-    }
-
-    fn check_deadlines(&self) -> Result<(), End> {
-        let is_over = |since: Option<Instant>, time| since.is_some_and(|since| since.elapsed() >= time);
-        if is_over(self.unsent_since, WRITE_TIMEOUT) || is_over(self.backlogged_since, BACKLOG_TIMEOUT) {
-            return Err(End::Stalled);
-        }
-        let idle = self.terms.limits.idle;
-        if is_over(self.channelless_since(), idle) {
-            return Err(End::NoChannel(idle));
-        }
-        if is_over(self.partial_since.map(|(since, _)| since), FRAME_TIMEOUT) {
-            return Err(End::SlowFrame);
-        }
-        Ok(())
-    }
-
     /// Adds up what was asked for since the last time, and ends the connection if that is too much.
     fn take_stock(&mut self) -> Result<(), End> {
         let Asked { bytes, messages, cost } = std::mem::take(&mut self.asked);
@@ -500,32 +385,8 @@ impl Connection {
         }
     }
 
-    /// Notes since when a long frame has been on its way that is not whole, if one is.
-    fn watch_frame(&mut self, messages: u32, now: Instant) {
-        if !self.may_process() {
-            // What is here may be whole.
-            return;
-        }
-        self.partial_since = match (self.protocol.partial_len(), self.partial_since) {
-            (..=FREE_FRAME_SIZE, _) => None,
-            // Less is here than before, or a message has come of it: it is another one.
-            (len, Some((since, before))) if messages == 0 && len >= before => Some((since, len)),
-            (len, _) => Some((now, len)),
-        };
-    }
-
-    /// Returns since when no channel is open, if none is.
-    fn channelless_since(&self) -> Option<Instant> {
-        self.channels.as_ref().map_or(Some(self.opened_at), Channels::empty_since)
-    }
-
     fn unacknowledged(&self) -> usize {
         self.channels.as_ref().map_or(0, Channels::unacknowledged)
-    }
-
-    /// Returns until when the log is given time to catch up with this connection's shares, if it is.
-    fn catches_up_until(&self) -> Option<Instant> {
-        self.channels.as_ref().and_then(Channels::catches_up_until)
     }
 
     /// Tells whether another message of the peer could be dealt with now. A peer that does not read can prevent that, and
@@ -584,18 +445,6 @@ impl Connection {
             }
         }
     }
-}
-
-/// Waits for a value that the receiver has not seen, and gives it back.
-async fn changed<T>(mut receiver: watch::Receiver<T>) -> Result<watch::Receiver<T>, End> {
-    receiver.changed().await.map_err(|_| End::Orphaned)?;
-    Ok(receiver)
-}
-
-/// Waits for the shutdown.
-async fn drained(mut draining: watch::Receiver<bool>) -> Result<(), End> {
-    draining.wait_for(|draining| *draining).await.map_err(|_| End::Orphaned)?;
-    Ok(())
 }
 
 #[cfg(test)]

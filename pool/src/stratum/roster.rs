@@ -115,6 +115,12 @@ impl Roster {
         self.state().seats.range((first, Bound::Unbounded)).take(limit).map(|(_, seat)| Arc::clone(seat)).collect()
     }
 
+    /// Returns the newest connections behind one, the newest first.
+    pub fn newest_after(&self, after: ConnectionId, limit: usize) -> Vec<Arc<Seat>> {
+        let behind = (Bound::Excluded(after), Bound::Unbounded);
+        self.state().seats.range(behind).rev().take(limit).map(|(_, seat)| Arc::clone(seat)).collect()
+    }
+
     /// Returns how many connections there are.
     pub fn count(&self) -> usize {
         self.state().seats.len()
@@ -136,6 +142,12 @@ impl Roster {
     pub fn channels_of(&self, address: &str) -> Vec<Arc<LiveChannel>> {
         let state = self.state();
         state.by_address.get(address).into_iter().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    /// Returns the newest open channel that mines for an address: the last one of its newest connection.
+    pub fn newest_channel_of(&self, address: &str) -> Option<Arc<LiveChannel>> {
+        let state = self.state();
+        state.by_address.get(address)?.last_key_value().map(|(_, channel)| Arc::clone(channel))
     }
 
     /// Returns the connections that were set up and have ended, the newest first, and how many there ever were.

@@ -29,6 +29,7 @@ use super::{
     nodes::Nodes,
     notice::Notice,
 };
+use crate::tasks::Ending;
 
 /// How long one call waits for a new tip. It also bounds how long the thread outlives its last reader.
 const TIP_WAIT: Duration = Duration::from_secs(10);
@@ -75,29 +76,33 @@ pub enum OnNewTip {
 /// when the node is down.
 ///
 /// A new tip is seen when it happens; without one, a fresh template comes before the last is `refresh` old. It ends when
-/// all receivers are gone.
+/// all receivers are gone; a thread that panics ends the pool by `ending`.
 ///
 /// # Panics
 ///
 /// When the operating system can start no more threads.
-pub fn follow_templates(nodes: &Nodes, refresh: Duration, on_new_tip: OnNewTip) -> watch::Receiver<LatestTemplate> {
+pub(crate) fn follow_templates(
+    nodes: &Nodes,
+    refresh: Duration,
+    on_new_tip: OnNewTip,
+    ending: &Ending,
+) -> watch::Receiver<LatestTemplate> {
     let (publisher, templates) = watch::channel(None);
-    let (publisher, nodes) = (Arc::new(publisher), nodes.clone());
+    let (publisher, nodes, ending) = (Arc::new(publisher), nodes.clone(), ending.clone());
+    let threads = ending.clone();
     let begin = move |publisher: &Arc<watch::Sender<LatestTemplate>>, nodes: &Nodes| {
         let source = Source { node: nodes.current(), term: nodes.in_use().term, nodes: nodes.clone() };
         let (publisher, notice) = (Arc::clone(publisher), Notice::default());
-        let fetcher = Fetcher { source, refresh, on_new_tip, publisher, notice };
-        start("template", move || fetcher.run());
+        let fetcher = Fetcher { source, refresh, on_new_tip, publisher, notice, ending: threads.clone() };
+        threads.vital_thread("template".to_owned(), move || fetcher.run());
     };
     begin(&publisher, &nodes);
     if nodes.all().len() > 1 {
-        start("nodes", move || choice::watch(&nodes, || !publisher.is_closed(), || begin(&publisher, &nodes)));
+        let threads = ending.clone();
+        let watch = move || choice::watch(&nodes, &threads, || !publisher.is_closed(), || begin(&publisher, &nodes));
+        ending.vital_thread("nodes".to_owned(), watch);
     }
     templates
-}
-
-fn start(name: &str, run: impl FnOnce() + Send + 'static) {
-    thread::Builder::new().name(name.to_owned()).spawn(run).expect("a thread can be started");
 }
 
 /// The node in use, for as long as it is.
@@ -121,6 +126,7 @@ struct Fetcher {
     on_new_tip: OnNewTip,
     publisher: Arc<watch::Sender<LatestTemplate>>,
     notice: Notice,
+    ending: Ending,
 }
 
 impl Fetcher {
@@ -129,7 +135,7 @@ impl Fetcher {
         let (signal, signals) = mpsc::sync_channel(1);
         let (source, publisher) = (self.source.clone(), Arc::clone(&self.publisher));
         let tips = Tips { source, on_new_tip: self.on_new_tip, publisher, signal };
-        start("tip", move || tips.run());
+        self.ending.vital_thread("tip".to_owned(), move || tips.run());
         let mut retry = FIRST_RETRY;
         while !self.publisher.is_closed() && self.source.is_in_use() {
             let tip = self.published_tip();

@@ -16,6 +16,7 @@ use super::{
     nodes::Nodes,
     notice::Notice,
 };
+use crate::tasks::Ending;
 
 /// How often each node is asked where it stands.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -146,15 +147,14 @@ impl Choice {
 /// Watches nodes of which there are several, and turns to another when it has to be, for as long as `goes_on`. After each
 /// change `turned` is called.
 ///
-/// A thread for each node asks it, so that one that hangs holds up no other.
-pub(super) fn watch(nodes: &Nodes, goes_on: impl Fn() -> bool, mut turned: impl FnMut()) {
+/// A thread for each node asks it, so that one that hangs holds up no other. One that panics ends the pool by `ending`.
+pub(super) fn watch(nodes: &Nodes, ending: &Ending, goes_on: impl Fn() -> bool, mut turned: impl FnMut()) {
     let reports: Arc<[Mutex<Report>]> = nodes.all().iter().map(|_| Mutex::new(Report::None)).collect();
     let anchor = Arc::new(Mutex::new(None));
     for (index, node) in nodes.all().iter().enumerate() {
         // Ends when this function has: it is the only other owner.
         let (reports, anchor) = (Arc::downgrade(&reports), Arc::clone(&anchor));
         let mut watched = Watched { node: node.clone(), was_ready: false, told: false };
-        let thread = thread::Builder::new().name(format!("node-{index}"));
         let watch = move || {
             while reports.strong_count() > 0 {
                 let report = watched.ask(&anchor);
@@ -164,7 +164,7 @@ pub(super) fn watch(nodes: &Nodes, goes_on: impl Fn() -> bool, mut turned: impl 
                 thread::sleep(CHECK_INTERVAL);
             }
         };
-        thread.spawn(watch).expect("a thread can be started");
+        ending.vital_thread(format!("node-{index}"), watch);
     }
     let mut choice = Choice::new(nodes.all().len(), nodes.in_use().index);
     let mut notice = Notice::default();

@@ -22,7 +22,10 @@ use super::{
     nodes::Nodes,
     *,
 };
-use crate::config::{BackupConfig, BitcoindConfig, NodeCredentials};
+use crate::{
+    config::{BackupConfig, BitcoindConfig, NodeCredentials},
+    tasks::Ending,
+};
 
 /// Long enough for a slow machine; far shorter than [`NO_REFRESH`].
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -63,7 +66,7 @@ fn nodes_of(first: &Bitcoind, others: &[&Bitcoind]) -> Nodes {
 
 /// Follows templates as the node makes them.
 fn follow_templates(node: Node, refresh: Duration) -> watch::Receiver<LatestTemplate> {
-    bitcoind::follow_templates(&Nodes::single(node), refresh, OnNewTip::Wait)
+    bitcoind::follow_templates(&Nodes::single(node), refresh, OnNewTip::Wait, &Ending::default())
 }
 
 async fn template_where(
@@ -320,7 +323,8 @@ async fn empty_template_on_a_new_tip_agrees_with_the_one_that_the_node_makes() {
     // The subsidy halves at 150.
     coins.fund(&bitcoind, 47).unwrap();
     let node = node_of(&bitcoind);
-    let mut empty = bitcoind::follow_templates(&Nodes::single(node.clone()), NO_REFRESH, OnNewTip::EmptyFirst);
+    let mut empty =
+        bitcoind::follow_templates(&Nodes::single(node.clone()), NO_REFRESH, OnNewTip::EmptyFirst, &Ending::default());
     for height in 148..=151 {
         let full = follow_templates(node.clone(), NO_REFRESH);
         template_where(&mut full.clone(), |template| template.height == height).await;
@@ -359,7 +363,7 @@ fn twins(height: u32) -> [Bitcoind; 2] {
 async fn block_goes_to_all_nodes_and_one_is_enough() {
     let [mut first, second] = twins(3);
     let nodes = nodes_of(&first, &[&second]);
-    let mut templates = bitcoind::follow_templates(&nodes, NO_REFRESH, OnNewTip::Wait);
+    let mut templates = bitcoind::follow_templates(&nodes, NO_REFRESH, OnNewTip::Wait, &Ending::default());
     let template = template_where(&mut templates, |template| template.height == 4).await;
     let block = block_of(&template, template.coinbase_value, 1);
     let outcome = nodes.submit_block(&consensus::serialize(&block)).await.unwrap();

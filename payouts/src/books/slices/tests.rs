@@ -13,7 +13,7 @@ use crate::{
     account::AccountId,
     audit,
     books::{Books, DirectPayments, FoundBlock},
-    scheme::rule::Scheme,
+    scheme::{BlockReward, rule::Scheme},
     share::{Difficulty, ShareGroup, ShareRun},
     store::{
         conformance::{address, block_hash, job_at, share},
@@ -132,6 +132,24 @@ async fn grown_fees_begin_a_slice() {
         pool.find(position).await;
         let window = pool.store.block_window(block_hash(200)).await.unwrap().unwrap();
         assert_eq!(window.slices.unwrap().slices, expected, "{growth}");
+    }
+}
+
+#[tokio::test]
+async fn outlook_credits_what_a_block_found_now_is_split_to() {
+    let reward = BlockReward { value: Amount::from_sat(332_500_000), subsidy: Amount::from_sat(312_500_000) };
+    let nbits = CompactTarget::from_consensus(DIFFICULTY_1);
+    for name in ["slice", "slice-weighted"] {
+        let mut pool = pool(&format!("{name} window=4294967295 delta_sat=5 fee_bp=150")).await;
+        assert!(pool.books.outlook(200, nbits, reward).await.unwrap().is_none(), "there is no share");
+        let position = two_slices(&mut pool).await;
+        let outlook = pool.books.outlook(200, nbits, reward).await.unwrap().unwrap();
+        assert_eq!((outlook.total().shares, outlook.slices().unwrap().slices), (150, 2));
+        let credits = pool.find(position).await;
+        assert_eq!(credits.len(), 2, "{name}");
+        for (account, sat) in credits {
+            assert_eq!(outlook.credit(account).to_sat(), sat, "{name}");
+        }
     }
 }
 

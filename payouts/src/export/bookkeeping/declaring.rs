@@ -235,22 +235,29 @@ async fn now_on_record(store: &dyn Store) -> Result<(JournalHead, Periods), Book
     Ok((head, periods(store, head.seq).await?))
 }
 
-/// Reads what is declared and closed, up to a row of the journal.
+/// Reads what is declared and closed, up to a row of the journal. Of the journal only those rows are read.
 ///
 /// # Errors
 ///
 /// If the store fails, or a row cannot be read or stands where it cannot.
 pub async fn periods(store: &dyn Store, upto: JournalSeq) -> Result<Periods, BookkeepingError> {
+    let mut rows = rows_of(store, PeriodDeclared::KIND, upto).await?;
+    rows.extend(rows_of(store, PeriodClosed::KIND, upto).await?);
+    rows.sort_by_key(|row| row.seq);
     let mut periods = Periods::default();
-    let mut after = JournalSeq::new(0);
+    rows.iter().try_for_each(|row| periods.note(row))?;
+    Ok(periods)
+}
+
+/// Reads the rows of a kind, up to a row of the journal.
+async fn rows_of(store: &dyn Store, kind: &str, upto: JournalSeq) -> Result<Vec<JournalRow>, StoreError> {
+    let mut rows: Vec<JournalRow> = Vec::new();
+    let mut after = (String::new(), JournalSeq::new(0));
     loop {
-        let page = store.journal_rows(after, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(periods) };
-        after = last.seq;
-        page.iter().take_while(|row| row.seq <= upto).try_for_each(|row| periods.note(row))?;
-        if after >= upto {
-            return Ok(periods);
-        }
+        let page = store.journal_of(kind, (&after.0, after.1), PAGE).await?;
+        let Some(last) = page.last() else { return Ok(rows) };
+        after = (last.subject.clone(), last.seq);
+        rows.extend(page.into_iter().filter(|row| row.seq <= upto));
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
 const MINUTE_MS: i64 = 60_000;
 
 /// The first step of a history, with all shares up to a position.
-async fn first_step(store: &dyn Store, goal: ShareSeq) -> HistoryStep {
+pub(super) async fn first_step(store: &dyn Store, goal: ShareSeq) -> HistoryStep {
     let begun = Progress::begin(ShareSeq::new(0), Some(0), 0);
     let shares = store.shares_by_worker(begun.upto, goal, begun.worker).await.unwrap();
     let to = begun.towards(goal).past(WorkerId::new(0), &shares).arrived();

@@ -51,6 +51,23 @@ pub(crate) async fn journal_is_read_back_and_found_by_subject(store: AnyStore) {
     assert_eq!(about, [written[2].clone(), written[0].clone()]);
     assert_eq!(store.journal_about("NOTED", "a", 1).await.unwrap(), written[2..]);
     assert_eq!(store.journal_about("OTHER", "a", 10).await.unwrap(), []);
+    let by_subject = [written[0].clone(), written[2].clone(), written[1].clone()];
+    let begin = ("", JournalSeq::new(0));
+    assert_eq!(store.journal_of("NOTED", begin, 10).await.unwrap(), by_subject);
+    assert_eq!(store.journal_of("NOTED", ("a", written[0].seq), 1).await.unwrap(), by_subject[1..2]);
+    assert_eq!(store.journal_of("NOTED", ("a", written[2].seq), 9).await.unwrap(), by_subject[2..]);
+    assert_eq!(store.journal_of("OTHER", begin, 10).await.unwrap(), []);
+}
+
+pub(crate) async fn latest_rows_of_the_journal_about_each_thing_are_found(store: AnyStore) {
+    let written = rows(JournalHead::EMPTY, &["a", "b", "a", "c"]);
+    assert_eq!(store.append_journal(&written).await.unwrap(), Commit::Done);
+    let latest =
+        async |kind, after, limit| store.latest_journal_rows(kind, JournalSeq::new(after), limit).await.unwrap();
+    assert_eq!(latest("NOTED", 0, 10).await, [1, 2, 3].map(|place| written[place].clone()));
+    assert_eq!(latest("NOTED", 0, 1).await, written[1..2]);
+    assert_eq!(latest("NOTED", 2, 10).await, written[2..]);
+    assert_eq!(latest("OTHER", 0, 10).await, []);
 }
 
 pub(crate) async fn journal_row_that_follows_no_head_changes_nothing(store: AnyStore) {

@@ -27,9 +27,12 @@ pub(crate) async fn pages_of_blocks_and_batches_follow_each_other(store: AnyStor
         |block| (block.found.height, block.found.hash),
     );
     assert_eq!(blocks.await, store.blocks(10).await.unwrap());
-    let batches = one_by_one(async |before| store.batches_before(before, 1).await.unwrap(), |batch| batch.id).await;
-    assert_eq!(batches, store.batches(10).await.unwrap());
-    assert_eq!(store.batches_before(None, 2).await.unwrap(), batches[..2]);
+    let heads = one_by_one(async |before| store.batches_before(before, 1).await.unwrap(), |batch| batch.id).await;
+    let batches = store.batches(10).await.unwrap();
+    assert_eq!(heads, batches.iter().map(Batch::head).collect::<Vec<_>>());
+    assert_eq!(store.batches_before(None, 2).await.unwrap(), heads[..2]);
+    assert_eq!(store.batch_head(heads[1].id).await.unwrap().as_ref(), Some(&heads[1]));
+    assert_eq!(store.batch_head(BatchId::new(4)).await.unwrap(), None);
 
     let payments =
         one_by_one(async |before| store.payments_to(account, before, 1).await.unwrap(), |payment| payment.batch);

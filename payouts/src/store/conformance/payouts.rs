@@ -38,6 +38,12 @@ pub(super) fn transaction(attempt: u32) -> Transaction {
     Transaction { version: Version::TWO, lock_time: LockTime::ZERO, input: vec![input], output: vec![output] }
 }
 
+/// Asserts that a batch is told alike without whom it pays.
+async fn assert_head(store: &AnyStore, id: BatchId) {
+    let (batch, head) = (store.batch(id).await.unwrap().unwrap(), store.batch_head(id).await.unwrap().unwrap());
+    assert_eq!((&head, head.txid()), (&batch.head(), batch.txid()));
+}
+
 pub(crate) async fn a_batch_goes_through_its_life(store: AnyStore) {
     let account = store.account(&address(1)).await.unwrap();
     matured_block(&store, 1, account, 100).await;
@@ -61,9 +67,11 @@ pub(crate) async fn a_batch_goes_through_its_life(store: AnyStore) {
     assert!(matches!(twice, Err(StoreError::NotUnsigned(id)) if id == created.id));
     let stage = |batch: Option<Batch>, number: usize| batch.unwrap().attempts[number].stage.clone();
     assert_eq!(stage(store.batch(created.id).await.unwrap(), 0), AttemptStage::Signed(signed.clone()));
+    assert_head(&store, created.id).await;
 
     post(&store, draft("broadcast", 0), vec![Row::BatchBroadcast { batch: created.id, attempt: 0 }]).await.unwrap();
     assert_eq!(stage(store.batch(created.id).await.unwrap(), 0), AttemptStage::Broadcast(signed.clone()));
+    assert_head(&store, created.id).await;
 
     // A replacement is the next attempt, with a change of the wallet; no number is left out or given twice.
     for wrong in [0, 2] {
@@ -72,6 +80,7 @@ pub(crate) async fn a_batch_goes_through_its_life(store: AnyStore) {
     }
     store.add_attempt(created.id, &attempt(1), "{\"one\":1}").await.unwrap();
     assert_eq!(store.wallet_changes().await.unwrap(), ["{}", "{\"one\":1}"]);
+    assert_head(&store, created.id).await;
     store.store_signed(created.id, 1, &transaction(1)).await.unwrap();
     let both = store.batch(created.id).await.unwrap();
     assert_eq!(stage(both.clone(), 1), AttemptStage::Signed(transaction(1)));
@@ -82,6 +91,7 @@ pub(crate) async fn a_batch_goes_through_its_life(store: AnyStore) {
     post(&store, draft("confirmed", 0), vec![row]).await.unwrap();
     let confirmed = store.batch(created.id).await.unwrap().unwrap();
     assert_eq!((&confirmed.state, confirmed.txid()), (&BatchState::Confirmed(0, block), attempt(0).txid));
+    assert_head(&store, created.id).await;
     assert_eq!(store.batches_to_watch(31).await.unwrap(), []);
     assert_eq!(store.batches_to_watch(30).await.unwrap().len(), 1);
     let refused = store.add_attempt(created.id, &attempt(2), "{}").await;
@@ -90,8 +100,35 @@ pub(crate) async fn a_batch_goes_through_its_life(store: AnyStore) {
     post(&store, draft("reversed", 0), vec![Row::BatchReversed { batch: created.id, epoch: 1 }]).await.unwrap();
     let reversed = store.batch(created.id).await.unwrap().unwrap();
     assert_eq!((reversed.epoch, &reversed.state, reversed.txid()), (1, &BatchState::Open, attempt(1).txid));
+    assert_head(&store, created.id).await;
     assert_eq!(store.batches_to_watch(u32::MAX).await.unwrap().len(), 1);
     assert_eq!(store.batches(5).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn outputs_of_a_batch_are_read_in_parts(store: AnyStore) {
+    let accounts = [store.account(&address(1)).await.unwrap(), store.account(&address(2)).await.unwrap()];
+    for (id, account) in [(1, accounts[0]), (2, accounts[1]), (3, accounts[1])] {
+        matured_block(&store, id, account, 100).await;
+    }
+    let (mut paid, other) = (batch(&store, accounts[0], 60).await, batch(&store, accounts[1], 130).await);
+    // Between them is one that goes back to the pool.
+    paid.outputs.extend(other.outputs.into_iter().map(|output| PaidOutput { vout: 2, ..output }));
+    let row = Row::BatchCreated { batch: paid.clone(), wallet_change: "{}".to_owned() };
+    post(&store, draft("created", 0), vec![row]).await.unwrap();
+    assert_head(&store, paid.id).await;
+    for (after, limit, expected) in [
+        (None, 9, &paid.outputs[..]),
+        (None, 1, &paid.outputs[..1]),
+        (Some(0), 9, &paid.outputs[1..]),
+        (Some(2), 9, &[]),
+    ] {
+        assert_eq!(store.outputs_of(paid.id, after, limit).await.unwrap(), expected);
+    }
+    for (account, output) in accounts.iter().zip(&paid.outputs) {
+        assert_eq!(store.output_to(paid.id, *account).await.unwrap().as_ref(), Some(output));
+    }
+    let nobody = store.account(&address(3)).await.unwrap();
+    assert_eq!(store.output_to(paid.id, nobody).await.unwrap(), None);
 }
 
 /// The statements that put a batch of each state into tables of the second schema; `bytes` writes them from hex digits.

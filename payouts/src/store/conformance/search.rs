@@ -3,7 +3,7 @@
 use bitcoin::SignedAmount;
 
 use super::*;
-use crate::store::{AuditFilter, EntryFilter, EntryRange};
+use crate::store::{AuditFilter, EntryFilter, EntryRange, RecordFilter, RecordRange};
 
 fn moved(key: &str, from: LedgerAccount, to: LedgerAccount, sat: u64) -> DraftLines {
     Draft::begin(EntryKind::Broadcast, key).debit(from, Amount::from_sat(sat)).credit(to, Amount::from_sat(sat))
@@ -45,6 +45,22 @@ pub(crate) async fn accounts_are_found_by_parts_of_their_address_and_name(store:
     assert_eq!((other.payable.to_sat(), other.threshold, other.restraint), (0, None, None));
 }
 
+pub(crate) async fn accounts_are_listed_with_their_last_share(store: AnyStore) {
+    let (one, other) = (store.account(&address(1)).await.unwrap(), store.account(&address(2)).await.unwrap());
+    let idle = store.account(&address(3)).await.unwrap();
+    let rig = |account, worker: &str, at_ms| ShareRun { worker: worker.into(), ..share(account, at_ms) };
+    let runs = [rig(one, "south", 70_000), rig(one, "north", 60_000), rig(other, "south", 90_000)];
+    let segment = append(&*store, &runs).await;
+    let last = async || {
+        let lines = store.account_lines("", AccountId::new(0), 10).await.unwrap();
+        lines.into_iter().map(|line| (line.account.id, line.last_share_at_ms)).collect::<Vec<_>>()
+    };
+    assert_eq!(last().await, [(one, None), (other, None), (idle, None)], "the history has not come so far");
+    let step = first_step(&*store, segment).await;
+    assert!(store.step_history(&step).await.unwrap());
+    assert_eq!(last().await, [(one, Some(70_000)), (other, Some(90_000)), (idle, None)]);
+}
+
 pub(crate) async fn entries_are_found_by_kind_and_account_in_both_orders(store: AnyStore) {
     let (one, other) = (store.account(&address(1)).await.unwrap(), store.account(&address(2)).await.unwrap());
     for (key, account, sat) in [("a", one, 5), ("b", other, 6), ("c", one, 7), ("d", other, 8)] {
@@ -76,6 +92,55 @@ pub(crate) async fn entries_are_found_by_kind_and_account_in_both_orders(store: 
         let before = store.entry_lines(&wanted, EntryRange::Before(Some(middle)), 1).await.unwrap();
         let next = expected.iter().find(|entry| entry.seq < middle).map(|entry| entry.seq);
         assert_eq!(before.first().map(|line| line.seq), next);
+    }
+}
+
+pub(crate) async fn register_rows_are_found_by_what_is_wanted_in_both_orders(store: AnyStore) {
+    let (one, other) = (store.account(&address(1)).await.unwrap(), store.account(&address(2)).await.unwrap());
+    matured_block(&store, 1, one, 100).await;
+    matured_block(&store, 2, one, 50).await;
+    let paid = batch(&store, one, 120).await;
+    let first = record_of(&paid);
+    let elsewhere = OutPoint::new(Txid::from_byte_array([7; 32]), 0);
+    let second = ExportRecord { delivery: elsewhere, account: other, ..first.clone() };
+    let block = ConfirmationBlock { hash: block_hash(3), height: 30, time: 99 };
+    let (delivered, reversed) = (RecordState::Delivered, RecordState::Reversed);
+    let mut all = Vec::new();
+    for (key, record, state) in
+        [("a", &first, delivered), ("b", &second, delivered), ("c", &first, reversed), ("d", &first, delivered)]
+    {
+        let entry = draft(key, 0).balanced().unwrap().seal(store.head().await.unwrap(), 1);
+        let row = RegisterRow::seal(store.register_head().await.unwrap(), record.clone(), state, block, &entry);
+        all.push(row.clone());
+        store.commit(Change { entry, rows: vec![Row::Registered(row)] }).await.unwrap();
+    }
+    let any = RecordFilter::default;
+    let (of_one, of_nobody) = (Some(vec![one]), Some(Vec::new()));
+    let (first_txid, row) = (Some(first.delivery.txid), |seq| Some(RowSeq::new(seq)));
+    for (wanted, places) in [
+        (any(), vec![1, 2, 3, 4]),
+        (RecordFilter { state: Some(delivered), ..any() }, vec![1, 2, 4]),
+        (RecordFilter { accounts: of_one.clone(), ..any() }, vec![1, 3, 4]),
+        (RecordFilter { accounts: Some(vec![one, other]), ..any() }, vec![1, 2, 3, 4]),
+        (RecordFilter { accounts: of_nobody, ..any() }, vec![]),
+        (RecordFilter { txid: Some(elsewhere.txid), ..any() }, vec![2]),
+        (RecordFilter { txid: first_txid, state: Some(reversed), ..any() }, vec![3]),
+        (RecordFilter { first: row(2), end: row(4), ..any() }, vec![2, 3]),
+        (RecordFilter { first: row(2), accounts: of_one, ..any() }, vec![3, 4]),
+        (RecordFilter { first: row(4), end: row(4), ..any() }, vec![]),
+    ] {
+        let mut expected: Vec<RegisterRow> =
+            all.iter().filter(|row| places.contains(&row.seq.get())).cloned().collect();
+        let after = RecordRange::After(RowSeq::new(0));
+        assert_eq!(store.records_where(&wanted, after, 10).await.unwrap(), expected, "{wanted:?}");
+        let behind = RecordRange::After(RowSeq::new(2));
+        let later: Vec<_> = expected.iter().filter(|row| row.seq.get() > 2).take(1).cloned().collect();
+        assert_eq!(store.records_where(&wanted, behind, 1).await.unwrap(), later, "{wanted:?}");
+        expected.reverse();
+        assert_eq!(store.records_where(&wanted, RecordRange::Before(None), 10).await.unwrap(), expected);
+        let before = RecordRange::Before(row(3));
+        let earlier: Vec<_> = expected.iter().filter(|row| row.seq.get() < 3).take(1).cloned().collect();
+        assert_eq!(store.records_where(&wanted, before, 1).await.unwrap(), earlier, "{wanted:?}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! The transactions that try to pay a batch.
 
+use std::collections::BTreeMap;
+
 use bitcoin::{
     Transaction,
     consensus::encode::{deserialize, serialize},
@@ -8,7 +10,7 @@ use sqlx::Row as _;
 
 use super::{Connection, Pool, SqlRow, amount, corrupt, number, parsed, sat};
 use crate::{
-    payout::{Attempt, AttemptStage, BatchId},
+    payout::{Attempt, AttemptHead, AttemptProgress, AttemptStage, BatchId},
     store::StoreError,
 };
 
@@ -80,6 +82,40 @@ pub(super) async fn of(pool: &Pool, batch: BatchId) -> Result<Vec<Attempt>, Stor
         return Err(corrupt("batch_attempts", format!("batch {batch} has none")));
     }
     rows.iter().map(attempt).collect()
+}
+
+/// Returns the attempts of the batches from one to another without what is signed, of each in the order of their numbers.
+pub(super) async fn heads(
+    pool: &Pool,
+    from: BatchId,
+    upto: BatchId,
+) -> Result<BTreeMap<BatchId, Vec<AttemptHead>>, StoreError> {
+    let select = sqlx::query(
+        "SELECT batch, attempt, txid, network_fee_sat, stage, created_at_ms FROM batch_attempts \
+         WHERE batch BETWEEN $1 AND $2 ORDER BY batch, attempt",
+    );
+    let mut heads: BTreeMap<BatchId, Vec<AttemptHead>> = BTreeMap::new();
+    for row in select.bind(from.get()).bind(upto.get()).fetch_all(pool).await? {
+        heads.entry(BatchId::new(row.try_get("batch")?)).or_default().push(head(&row)?);
+    }
+    Ok(heads)
+}
+
+fn head(row: &SqlRow) -> Result<AttemptHead, StoreError> {
+    let stage: String = row.try_get("stage")?;
+    let progress = match stage.as_str() {
+        "created" => AttemptProgress::Created,
+        "signed" => AttemptProgress::Signed,
+        "broadcast" => AttemptProgress::Broadcast,
+        _ => return Err(corrupt("batch_attempts", stage)),
+    };
+    Ok(AttemptHead {
+        number: number("batch_attempts", row, "attempt")?,
+        txid: parsed("batch_attempts", row, "txid")?,
+        network_fee: amount("batch_attempts", row, "network_fee_sat")?,
+        progress,
+        created_at_ms: row.try_get("created_at_ms")?,
+    })
 }
 
 fn attempt(row: &SqlRow) -> Result<Attempt, StoreError> {

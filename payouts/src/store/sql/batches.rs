@@ -1,5 +1,7 @@
 //! Payout batches.
 
+use std::collections::BTreeMap;
+
 use bitcoin::{Amount, ScriptBuf, Txid};
 use sqlx::Row as _;
 
@@ -8,7 +10,7 @@ use crate::{
     account::AccountId,
     crediting::PeriodNumber,
     export::{Lot, LotCredit},
-    payout::{Batch, BatchApproval, BatchId, BatchState, ConfirmationBlock, Due, PaidOutput},
+    payout::{AttemptHead, Batch, BatchApproval, BatchHead, BatchId, BatchState, ConfirmationBlock, Due, PaidOutput},
     store::StoreError,
 };
 
@@ -267,7 +269,7 @@ pub(super) async fn to_watch(pool: &Pool, height: u32) -> Result<Vec<Batch>, Sto
     batches(pool, &rows).await
 }
 
-pub(super) async fn batches(pool: &Pool, rows: &[SqlRow]) -> Result<Vec<Batch>, StoreError> {
+async fn batches(pool: &Pool, rows: &[SqlRow]) -> Result<Vec<Batch>, StoreError> {
     let mut batches = Vec::with_capacity(rows.len());
     for row in rows {
         batches.push(batch(pool, row).await?);
@@ -277,39 +279,82 @@ pub(super) async fn batches(pool: &Pool, rows: &[SqlRow]) -> Result<Vec<Batch>, 
 
 async fn batch(pool: &Pool, row: &SqlRow) -> Result<Batch, StoreError> {
     let id = BatchId::new(row.try_get("id")?);
+    Ok(Batch {
+        id,
+        outputs: outputs(pool, id, None, u32::MAX).await?,
+        attempts: attempts::of(pool, id).await?,
+        approval: approval(row)?,
+        state: state(row)?,
+        epoch: number("batches", row, "epoch")?,
+        created_at_ms: row.try_get("created_at_ms")?,
+    })
+}
+
+/// Returns the newest batches before a number, newest first, without whom they pay.
+pub(super) async fn heads_before(pool: &Pool, before: i64, limit: u32) -> Result<Vec<BatchHead>, StoreError> {
+    let select = sqlx::query(
+        "SELECT batches.*, \
+         (SELECT COUNT(*) FROM batch_outputs WHERE batch = batches.id) AS outputs, \
+         (SELECT CAST(COALESCE(SUM(sat - fee_sat), 0) AS BIGINT) FROM batch_outputs WHERE batch = batches.id) AS paid_sat \
+         FROM batches WHERE id < $1 ORDER BY id DESC LIMIT $2",
+    );
+    let rows = select.bind(before).bind(i64::from(limit)).fetch_all(pool).await?;
+    let (Some(newest), Some(oldest)) = (rows.first(), rows.last()) else { return Ok(Vec::new()) };
+    let mut attempts =
+        attempts::heads(pool, BatchId::new(oldest.try_get("id")?), BatchId::new(newest.try_get("id")?)).await?;
+    rows.iter().map(|row| head(row, &mut attempts)).collect()
+}
+
+/// Reads a head, and takes its attempts out of those of all.
+fn head(row: &SqlRow, attempts: &mut BTreeMap<BatchId, Vec<AttemptHead>>) -> Result<BatchHead, StoreError> {
+    let id = BatchId::new(row.try_get("id")?);
+    Ok(BatchHead {
+        id,
+        outputs: number("batches", row, "outputs")?,
+        paid: amount("batches", row, "paid_sat")?,
+        attempts: attempts.remove(&id).ok_or_else(|| corrupt("batch_attempts", format!("batch {id} has none")))?,
+        approval: approval(row)?,
+        state: state(row)?,
+        epoch: number("batches", row, "epoch")?,
+        created_at_ms: row.try_get("created_at_ms")?,
+    })
+}
+
+fn state(row: &SqlRow) -> Result<BatchState, StoreError> {
     let state: String = row.try_get("state")?;
-    let state = match state.as_str() {
+    Ok(match state.as_str() {
         "open" => BatchState::Open,
         "confirmed" => BatchState::Confirmed(number("batches", row, "attempt")?, confirmation("batches", row)?),
         "cancelled" => BatchState::Cancelled,
         "replaced" => BatchState::Replaced(parsed("batches", row, "replaced_by")?),
         _ => return Err(corrupt("batches", state)),
-    };
+    })
+}
+
+fn approval(row: &SqlRow) -> Result<BatchApproval, StoreError> {
     let approval: String = row.try_get("approval")?;
     let known = APPROVALS.iter().find(|(_, text)| *text == approval);
-    let (approval, _) = *known.ok_or_else(|| corrupt("batches", &approval))?;
-    Ok(Batch {
-        id,
-        outputs: outputs(pool, id).await?,
-        attempts: attempts::of(pool, id).await?,
-        approval,
-        state,
-        epoch: number("batches", row, "epoch")?,
-        created_at_ms: row.try_get("created_at_ms")?,
-    })
+    known.map(|(approval, _)| *approval).ok_or_else(|| corrupt("batches", &approval))
 }
 
 fn approval_text(approval: BatchApproval) -> &'static str {
     APPROVALS.iter().find(|(known, _)| *known == approval).expect("every approval is listed").1
 }
 
-async fn outputs(pool: &Pool, batch: BatchId) -> Result<Vec<PaidOutput>, StoreError> {
+/// Returns outputs of a batch behind a place, in the order of their places.
+pub(super) async fn outputs(
+    pool: &Pool,
+    batch: BatchId,
+    after: Option<u32>,
+    limit: u32,
+) -> Result<Vec<PaidOutput>, StoreError> {
     let select = sqlx::query(
         "SELECT vout, account, address, script_pubkey, sat, fee_sat FROM batch_outputs \
-         JOIN accounts ON accounts.id = account WHERE batch = $1 ORDER BY vout",
+         JOIN accounts ON accounts.id = account WHERE batch = $1 AND vout > $2 ORDER BY vout LIMIT $3",
     );
+    let select = select.bind(batch.get()).bind(after.map_or(-1, i64::from)).bind(i64::from(limit));
     let mut outputs = Vec::new();
-    for row in select.bind(batch.get()).fetch_all(pool).await? {
+    for row in select.fetch_all(pool).await? {
         let vout = number("batch_outputs", &row, "vout")?;
         let (due, fee) = (read_due("batch_outputs", &row)?, amount("batch_outputs", &row, "fee_sat")?);
         if fee > due.amount {
@@ -317,20 +362,22 @@ async fn outputs(pool: &Pool, batch: BatchId) -> Result<Vec<PaidOutput>, StoreEr
         }
         outputs.push(PaidOutput { vout, due, fee, lots: Vec::new() });
     }
+    let (Some(first), Some(last)) = (outputs.first(), outputs.last()) else { return Ok(outputs) };
     let select = sqlx::query(
         "SELECT vout, line, block_hash, coinbase_txid, coinbase_vout, sat, \
          CAST(NULL AS BIGINT) AS period, CAST(NULL AS BIGINT) AS period_line, CAST(0 AS BIGINT) AS of_fee \
-         FROM batch_lots JOIN blocks ON blocks.hash = block_hash WHERE batch = $1 \
+         FROM batch_lots JOIN blocks ON blocks.hash = block_hash WHERE batch = $1 AND vout BETWEEN $2 AND $3 \
          UNION ALL \
          SELECT taken.vout, taken.line, block_hash, txid, reserve_lots.vout, taken.sat, taken.period, period_line, \
          0 FROM batch_period_lots AS taken JOIN period_lots ON period_lots.period = taken.period \
          AND period_lots.account = taken.account AND period_lots.line = period_line \
-         JOIN reserve_lots ON reserve_lots.number = reserve_lot WHERE batch = $1 \
+         JOIN reserve_lots ON reserve_lots.number = reserve_lot WHERE batch = $1 AND taken.vout BETWEEN $2 AND $3 \
          UNION ALL \
          SELECT vout, line, block_hash, coinbase_txid, coinbase_vout, sat, NULL, NULL, 1 \
-         FROM batch_fee_lots WHERE batch = $1 ORDER BY vout, line",
+         FROM batch_fee_lots WHERE batch = $1 AND vout BETWEEN $2 AND $3 ORDER BY vout, line",
     );
-    for row in select.bind(batch.get()).fetch_all(pool).await? {
+    let select = select.bind(batch.get()).bind(i64::from(first.vout)).bind(i64::from(last.vout));
+    for row in select.fetch_all(pool).await? {
         let vout: u32 = number("batch_lots", &row, "vout")?;
         let output = outputs.binary_search_by_key(&vout, |output| output.vout);
         let output = output.map_err(|_| corrupt("batch_lots", vout))?;

@@ -51,6 +51,21 @@ pub(super) async fn page(pool: &Pool, after: JournalSeq, limit: u32) -> Result<V
     rows.iter().map(journal_row).collect()
 }
 
+/// In the order of the index by kind and subject, so that nothing else is read.
+pub(super) async fn of_kind(
+    pool: &Pool,
+    kind: &str,
+    (subject, seq): (&str, JournalSeq),
+    limit: u32,
+) -> Result<Vec<JournalRow>, StoreError> {
+    let select = sqlx::query(
+        "SELECT * FROM export_journal WHERE kind = $1 AND (subject > $2 OR (subject = $2 AND seq > $3)) \
+         ORDER BY subject, seq LIMIT $4",
+    );
+    let select = select.bind(kind).bind(subject).bind(seq.get()).bind(i64::from(limit));
+    select.fetch_all(pool).await?.iter().map(journal_row).collect()
+}
+
 pub(super) async fn newest(pool: &Pool, kind: &str, subject: &str, limit: u32) -> Result<Vec<JournalRow>, StoreError> {
     let select =
         sqlx::query("SELECT * FROM export_journal WHERE kind = $1 AND subject = $2 ORDER BY seq DESC LIMIT $3");
@@ -108,6 +123,21 @@ async fn erase_party(connection: &mut Connection, id: PartyId) -> Result<(), Sto
 pub(super) async fn parties(pool: &Pool) -> Result<Vec<(PartyId, Vec<u8>)>, StoreError> {
     let rows = sqlx::query("SELECT id, sealed FROM export_parties ORDER BY id").fetch_all(pool).await?;
     rows.iter().map(|row| Ok((PartyId::new(row.try_get("id")?), row.try_get("sealed")?))).collect()
+}
+
+pub(super) async fn latest(
+    pool: &Pool,
+    kind: &str,
+    after: JournalSeq,
+    limit: u32,
+) -> Result<Vec<JournalRow>, StoreError> {
+    let select = sqlx::query(
+        "SELECT * FROM export_journal AS latest WHERE kind = $1 AND seq > $2 AND NOT EXISTS (SELECT 1 \
+         FROM export_journal WHERE kind = latest.kind AND subject = latest.subject AND seq > latest.seq) \
+         ORDER BY seq LIMIT $3",
+    );
+    let rows = select.bind(kind).bind(after.get()).bind(i64::from(limit)).fetch_all(pool).await?;
+    rows.iter().map(journal_row).collect()
 }
 
 fn journal_row(row: &SqlRow) -> Result<JournalRow, StoreError> {

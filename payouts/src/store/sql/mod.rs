@@ -394,6 +394,15 @@ impl Store for Backend {
         journal::page(&self.readers, after, limit).await
     }
 
+    async fn journal_of(
+        &self,
+        kind: &str,
+        after: (&str, JournalSeq),
+        limit: u32,
+    ) -> Result<Vec<JournalRow>, StoreError> {
+        journal::of_kind(&self.readers, kind, after, limit).await
+    }
+
     async fn journal_about(&self, kind: &str, subject: &str, limit: u32) -> Result<Vec<JournalRow>, StoreError> {
         journal::newest(&self.readers, kind, subject, limit).await
     }

@@ -4,13 +4,13 @@ use async_trait::async_trait;
 use bitcoin::{BlockHash, OutPoint, SignedAmount, Txid};
 use sqlx::Row as _;
 
-use super::{Backend, SqlRow, amount, batches, blocks, number, parsed, register};
+use super::{Backend, SqlRow, amount, batches, blocks, corrupt, number, parsed, register};
 use crate::{
     account::AccountId,
     books::BlockRecord,
     export::register::RegisterRow,
     ledger::{EntrySeq, LedgerAccount},
-    payout::{Batch, BatchId},
+    payout::{BatchHead, BatchId, PaidOutput},
     store::{AccountCredit, AccountPayment, AccountPosting, PageStore, StoreError},
 };
 
@@ -27,10 +27,25 @@ impl PageStore for Backend {
         rows.iter().map(blocks::block).collect()
     }
 
-    async fn batches_before(&self, before: Option<BatchId>, limit: u32) -> Result<Vec<Batch>, StoreError> {
-        let select = sqlx::query("SELECT * FROM batches WHERE id < $1 ORDER BY id DESC LIMIT $2");
-        let select = select.bind(before.map_or(i64::MAX, BatchId::get)).bind(i64::from(limit));
-        batches::batches(&self.readers, &select.fetch_all(&self.readers).await?).await
+    async fn batches_before(&self, before: Option<BatchId>, limit: u32) -> Result<Vec<BatchHead>, StoreError> {
+        batches::heads_before(&self.readers, before.map_or(i64::MAX, BatchId::get), limit).await
+    }
+
+    async fn batch_head(&self, batch: BatchId) -> Result<Option<BatchHead>, StoreError> {
+        let mut newest = batches::heads_before(&self.readers, batch.get().saturating_add(1), 1).await?;
+        Ok(newest.pop().filter(|head| head.id == batch))
+    }
+
+    async fn outputs_of(&self, batch: BatchId, after: Option<u32>, limit: u32) -> Result<Vec<PaidOutput>, StoreError> {
+        batches::outputs(&self.readers, batch, after, limit).await
+    }
+
+    async fn output_to(&self, batch: BatchId, account: AccountId) -> Result<Option<PaidOutput>, StoreError> {
+        let select = sqlx::query_scalar("SELECT vout FROM batch_outputs WHERE batch = $1 AND account = $2");
+        let vout: Option<i64> = select.bind(batch.get()).bind(account.get()).fetch_optional(&self.readers).await?;
+        let Some(vout) = vout else { return Ok(None) };
+        let vout = u32::try_from(vout).map_err(|error| corrupt("batch_outputs", error))?;
+        Ok(batches::outputs(&self.readers, batch, vout.checked_sub(1), 1).await?.pop())
     }
 
     async fn postings_of(

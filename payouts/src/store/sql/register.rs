@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use bitcoin::{OutPoint, ScriptBuf};
-use sqlx::Row as _;
+use sqlx::{QueryBuilder, Row as _};
 
-use super::{Connection, Pool, SqlRow, amount, batches, blocks, number, parsed, sat};
+use super::{Connection, Db, Pool, SqlRow, amount, batches, blocks, number, parsed, sat};
 use crate::{
     account::AccountId,
     export::{
@@ -132,15 +132,39 @@ fn register_row(row: &SqlRow, lots: Vec<Lot>) -> Result<RegisterRow, StoreError>
     })
 }
 
+/// Returns rows that were found by whatever was asked, with their lots.
+pub(super) async fn with_lots(pool: &Pool, rows: &[SqlRow]) -> Result<Vec<RegisterRow>, StoreError> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut select = QueryBuilder::<Db>::new(
+        "SELECT seq, export_lots.* FROM export_rows JOIN export_lots USING (txid, vout) WHERE seq IN (",
+    );
+    let mut list = select.separated(", ");
+    for row in rows {
+        list.push_bind(row.try_get::<i64, _>("seq")?);
+    }
+    select.push(") ORDER BY seq, line");
+    let found = select.build().persistent(false).fetch_all(pool).await?;
+    let mut lots = by_row(&found)?;
+    rows.iter()
+        .map(|row| register_row(row, lots.remove(&RowSeq::new(row.try_get("seq")?)).unwrap_or_default()))
+        .collect()
+}
+
 /// Returns the lots behind each row of a page.
 async fn lots(pool: &Pool, after: RowSeq, limit: u32) -> Result<HashMap<RowSeq, Vec<Lot>>, StoreError> {
     let select = sqlx::query(
         "SELECT page.seq AS seq, export_lots.* FROM (SELECT seq, txid, vout FROM export_rows WHERE seq > $1 \
          ORDER BY seq LIMIT $2) AS page JOIN export_lots USING (txid, vout) ORDER BY page.seq, line",
     );
+    by_row(&select.bind(after.get()).bind(i64::from(limit)).fetch_all(pool).await?)
+}
+
+fn by_row(found: &[SqlRow]) -> Result<HashMap<RowSeq, Vec<Lot>>, StoreError> {
     let mut lots: HashMap<_, Vec<_>> = HashMap::new();
-    for row in select.bind(after.get()).bind(i64::from(limit)).fetch_all(pool).await? {
-        lots.entry(RowSeq::new(row.try_get("seq")?)).or_default().push(blocks::lot("export_lots", &row)?);
+    for row in found {
+        lots.entry(RowSeq::new(row.try_get("seq")?)).or_default().push(blocks::lot("export_lots", row)?);
     }
     Ok(lots)
 }

@@ -4,13 +4,20 @@ use async_trait::async_trait;
 use bitcoin::{Amount, SignedAmount};
 use sqlx::{QueryBuilder, Row as _};
 
-use super::{Backend, Db, SqlRow, access::audit_row, accounts, amount, entries, number, parsed};
+use super::{Backend, Db, SqlRow, access::audit_row, accounts, amount, entries, journal, number, parsed, register};
 use crate::{
     access::{AuditRow, AuditSeq},
     account::AccountId,
+    export::{
+        journal::{JournalRow, JournalSeq},
+        register::{RegisterRow, RowSeq},
+    },
     ledger::{Entry, EntrySeq},
     payout::Restraint,
-    store::{AccountLine, AuditFilter, BalanceSum, EntryFilter, EntryLine, EntryRange, SearchStore, StoreError},
+    store::{
+        AccountLine, AuditFilter, BalanceSum, EntryFilter, EntryLine, EntryRange, RecordFilter, RecordRange,
+        SearchStore, StoreError,
+    },
 };
 
 #[async_trait]
@@ -25,7 +32,9 @@ impl SearchStore for Backend {
              (SELECT sat FROM balances WHERE account = 'miner_debt:' || accounts.id) AS debt, \
              (SELECT MIN(restraint) FROM restraints AS latest WHERE latest.account = accounts.id AND act <> 'ended' \
              AND number = (SELECT MAX(number) FROM restraints \
-             WHERE account = latest.account AND restraint = latest.restraint)) AS restraint \
+             WHERE account = latest.account AND restraint = latest.restraint)) AS restraint, \
+             (SELECT MAX(last_share_at_ms) FROM history_workers JOIN workers ON workers.id = worker \
+             WHERE workers.account = accounts.id) AS last_share_at_ms \
              FROM accounts \
              LEFT JOIN account_names ON account_names.account = accounts.id AND is_in_use = 1 \
              LEFT JOIN payout_thresholds ON payout_thresholds.account = accounts.id \
@@ -62,6 +71,27 @@ impl SearchStore for Backend {
         );
         push_wanted(&mut select, wanted, range, limit);
         select.build().persistent(false).fetch_all(&self.readers).await?.iter().map(entry_line).collect()
+    }
+
+    async fn records_where(
+        &self,
+        wanted: &RecordFilter,
+        range: RecordRange,
+        limit: u32,
+    ) -> Result<Vec<RegisterRow>, StoreError> {
+        let mut select = QueryBuilder::<Db>::new("SELECT * FROM export_rows JOIN export_records USING (txid, vout)");
+        push_wanted_records(&mut select, wanted, range, limit);
+        let rows = select.build().persistent(false).fetch_all(&self.readers).await?;
+        register::with_lots(&self.readers, &rows).await
+    }
+
+    async fn latest_journal_rows(
+        &self,
+        kind: &str,
+        after: JournalSeq,
+        limit: u32,
+    ) -> Result<Vec<JournalRow>, StoreError> {
+        journal::latest(&self.readers, kind, after, limit).await
     }
 
     async fn balance_sums(&self) -> Result<Vec<BalanceSum>, StoreError> {
@@ -126,6 +156,39 @@ fn push_wanted(select: &mut QueryBuilder<Db>, wanted: &EntryFilter, range: Entry
     select.push_bind(i64::from(limit));
 }
 
+fn push_wanted_records(select: &mut QueryBuilder<Db>, wanted: &RecordFilter, range: RecordRange, limit: u32) {
+    let RecordFilter { first, end, state, accounts, txid } = wanted;
+    match range {
+        RecordRange::After(seq) => select.push(" WHERE seq > ").push_bind(seq.get()),
+        RecordRange::Before(seq) => select.push(" WHERE seq < ").push_bind(seq.map_or(i64::MAX, RowSeq::get)),
+    };
+    if let Some(first) = first {
+        select.push(" AND seq >= ").push_bind(first.get());
+    }
+    if let Some(end) = end {
+        select.push(" AND seq < ").push_bind(end.get());
+    }
+    if let Some(state) = state {
+        select.push(" AND state = ").push_bind(state.as_str());
+    }
+    if let Some(txid) = txid {
+        select.push(" AND txid = ").push_bind(txid.to_string());
+    }
+    if let Some(accounts) = accounts {
+        // No account has this number, and PostgreSQL takes no empty list.
+        select.push(" AND account IN (0");
+        for account in accounts {
+            select.push(", ").push_bind(account.get());
+        }
+        select.push(")");
+    }
+    select.push(match range {
+        RecordRange::After(_) => " ORDER BY seq LIMIT ",
+        RecordRange::Before(_) => " ORDER BY seq DESC LIMIT ",
+    });
+    select.push_bind(i64::from(limit));
+}
+
 fn account_line(row: &SqlRow) -> Result<AccountLine, StoreError> {
     let posted = |column| Ok::<_, StoreError>(row.try_get::<Option<i64>, _>(column)?.unwrap_or(0));
     // The ledger counts what is owed as negative.
@@ -144,6 +207,7 @@ fn account_line(row: &SqlRow) -> Result<AccountLine, StoreError> {
         debt: SignedAmount::from_sat(posted("debt")?),
         threshold,
         restraint: restraint.and_then(|name| Restraint::ALL.into_iter().find(|known| known.as_str() == name)),
+        last_share_at_ms: row.try_get("last_share_at_ms")?,
     })
 }
 

@@ -64,6 +64,8 @@ pub(super) struct AccountInBooks {
     threshold_sat: Option<u64>,
     /// `held` or `blocked`, if it is not paid.
     restraint: Option<&'static str>,
+    /// When its last share was accepted, in milliseconds since 1970 UTC; some seconds late.
+    last_share_at_ms: Option<i64>,
 }
 
 impl From<AccountLine> for AccountInBooks {
@@ -79,6 +81,7 @@ impl From<AccountLine> for AccountInBooks {
             debt_sat: line.debt.to_sat(),
             threshold_sat: line.threshold.map(Amount::to_sat),
             restraint: line.restraint.map(Restraint::as_str),
+            last_share_at_ms: line.last_share_at_ms,
         }
     }
 }
@@ -172,6 +175,7 @@ pub(super) struct WantedAccounts {
 #[utoipa::path(
     get,
     path = "/api/v1/accounts",
+    operation_id = "list_accounts",
     tag = "accounts",
     params(WantedAccounts),
     responses((status = OK, description = "The accounts", body = Listed<AccountInBooks>))
@@ -208,6 +212,7 @@ pub(super) struct NewAccount {
 #[utoipa::path(
     post,
     path = "/api/v1/accounts",
+    operation_id = "add_account",
     tag = "accounts",
     request_body = NewAccount,
     responses((status = CREATED, description = "The account", body = AccountAdded))
@@ -225,6 +230,7 @@ pub(super) async fn add(
 #[utoipa::path(
     get,
     path = "/api/v1/accounts/{account}",
+    operation_id = "show_account",
     tag = "accounts",
     params(("account" = String, Path, description = "Its address or name")),
     responses((status = OK, description = "The account", body = AccountReport))
@@ -240,6 +246,7 @@ pub(super) async fn show(
 #[utoipa::path(
     patch,
     path = "/api/v1/accounts/{account}",
+    operation_id = "change_account",
     tag = "accounts",
     params(("account" = String, Path, description = "Its address or name")),
     request_body = AccountChanges,
@@ -259,6 +266,7 @@ pub(super) async fn change(
 #[utoipa::path(
     delete,
     path = "/api/v1/accounts/{account}/name",
+    operation_id = "remove_account_name",
     tag = "accounts",
     params(("account" = String, Path, description = "Its name")),
     responses((status = OK, description = "The account as it is now", body = NameRemoved))
@@ -278,6 +286,7 @@ pub(super) async fn remove_name(
 #[utoipa::path(
     get,
     path = "/api/v1/accounts/{account}/balance",
+    operation_id = "show_account_balance",
     tag = "accounts",
     params(("account" = String, Path, description = "Its address or name")),
     responses((status = OK, description = "The balance", body = Balance))
@@ -294,6 +303,7 @@ pub(super) async fn balance(
 #[utoipa::path(
     get,
     path = "/api/v1/accounts/{account}/payouts",
+    operation_id = "list_account_payouts",
     tag = "accounts",
     params(Page, ("account" = String, Path, description = "Its address or name")),
     responses((status = OK, description = "The payments", body = Listed<PaymentReport>))
@@ -314,6 +324,7 @@ pub(super) async fn payouts(
 #[utoipa::path(
     get,
     path = "/api/v1/accounts/{account}/entries",
+    operation_id = "list_account_entries",
     tag = "accounts",
     params(Page, ("account" = String, Path, description = "Its address or name")),
     responses((status = OK, description = "The lines", body = Listed<PostingReport>))
@@ -354,6 +365,7 @@ pub(super) struct Stretch {
 #[utoipa::path(
     get,
     path = "/api/v1/accounts/{account}/workers",
+    operation_id = "list_account_workers",
     tag = "accounts",
     params(Stretch, ("account" = String, Path, description = "Its address or name")),
     responses((status = OK, description = "The workers", body = WorkersReport))
@@ -384,6 +396,7 @@ pub(super) struct Why {
 #[utoipa::path(
     post,
     path = "/api/v1/accounts/{account}/hold",
+    operation_id = "hold_account",
     tag = "accounts",
     params(("account" = String, Path, description = "Its address or name")),
     request_body = Why,
@@ -403,6 +416,7 @@ pub(super) async fn hold(
 #[utoipa::path(
     post,
     path = "/api/v1/accounts/{account}/release",
+    operation_id = "release_account",
     tag = "accounts",
     params(("account" = String, Path, description = "Its address or name")),
     request_body = Why,
@@ -430,6 +444,7 @@ pub(super) struct Threshold {
 #[utoipa::path(
     put,
     path = "/api/v1/accounts/{account}/threshold",
+    operation_id = "set_account_threshold",
     tag = "accounts",
     params(("account" = String, Path, description = "Its address or name")),
     request_body = Threshold,

@@ -24,6 +24,7 @@ use crate::{
 #[utoipa::path(
     get,
     path = "/api/v1/bans",
+    operation_id = "list_bans",
     tag = "connections",
     params(Page),
     responses((status = OK, description = "The bans", body = Listed<BanReport>))
@@ -59,6 +60,7 @@ pub(super) struct NewBan {
 #[utoipa::path(
     post,
     path = "/api/v1/bans",
+    operation_id = "add_ban",
     tag = "connections",
     request_body = NewBan,
     responses((status = CREATED, description = "The ban", body = Banned))
@@ -76,6 +78,7 @@ pub(super) async fn add(
 #[utoipa::path(
     delete,
     path = "/api/v1/bans/{address}",
+    operation_id = "lift_ban",
     tag = "connections",
     params(("address" = String, Path, description = "The address; of IPv6, any of its network")),
     responses((status = OK, description = "What became of the ban", body = BanLifted))

@@ -116,6 +116,7 @@ impl fmt::Display for Place {
 #[utoipa::path(
     get,
     path = "/api/v1/blocks",
+    operation_id = "list_blocks",
     tag = "blocks",
     params(Page),
     responses((status = OK, description = "The blocks", body = Listed<BlockReport>))
@@ -138,6 +139,7 @@ pub(super) async fn list(
 #[utoipa::path(
     get,
     path = "/api/v1/blocks/{hash}",
+    operation_id = "show_block",
     tag = "blocks",
     params(("hash" = String, Path, description = "Its hash")),
     responses((status = OK, description = "The block", body = BlockWithCredits))
@@ -170,6 +172,7 @@ pub(super) async fn show(
 #[utoipa::path(
     get,
     path = "/api/v1/blocks/{hash}/raw",
+    operation_id = "download_block",
     tag = "blocks",
     params(("hash" = String, Path, description = "Its hash")),
     responses((status = OK, description = "The block", content_type = "application/octet-stream", body = Vec<u8>))

@@ -16,11 +16,14 @@ use crate::{
         problem::Problem,
     },
     mining::{channel::ChannelKind, session::RetargetCause},
-    operations::account::find_account,
+    operations::{
+        account::find_account,
+        connection::{ConnectionReport, ErrorReport},
+    },
     stratum::{
         metrics::RefusedShare,
         roster::{
-            ConnectionId, Failure, Reason, RefusedOpen, Seat, SentError, SetUp, Stage,
+            ConnectionId, Failure, RefusedOpen, Seat,
             channel::{LiveChannel, Together},
         },
     },
@@ -28,82 +31,6 @@ use crate::{
 
 /// Connections that are looked at together.
 const STEP: usize = 256;
-
-/// A connection of a miner or proxy.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct ConnectionReport {
-    /// Its number since the pool was started.
-    connection: u64,
-    /// Where it comes from.
-    peer: String,
-    /// How far it came: `connected`, `answered` (the pool has answered its handshake) or `set_up`.
-    stage: &'static str,
-    /// When it was accepted, in milliseconds since 1970 UTC.
-    arrived_at_ms: i64,
-    /// When its handshake was answered.
-    answered_at_ms: Option<i64>,
-    /// What it has said of itself.
-    set_up: Option<SetUpReport>,
-    /// The extensions that it may use.
-    extensions: Vec<u16>,
-    /// How many channels are open; if it has ended, how many were.
-    channels: usize,
-    /// Hashes a second that its channels claim.
-    nominal_hash_rate: f64,
-    /// Hashes a second that their accepted shares come to, over some minutes.
-    hash_rate: f64,
-    /// Accepted shares a minute, over some minutes.
-    shares_per_minute: f64,
-    /// Shares of its open channels that were accepted.
-    accepted: u64,
-    /// Shares of its open channels that were refused.
-    refused: u64,
-    /// When it was last heard.
-    last_frame_at_ms: Option<i64>,
-    /// The last error that it was sent.
-    last_error: Option<ErrorReport>,
-    /// How it ended; nothing if it is open.
-    ended: Option<EndReport>,
-}
-
-/// What a client has said of itself.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct SetUpReport {
-    /// When, in milliseconds since 1970 UTC.
-    at_ms: i64,
-    /// Who made it.
-    vendor: String,
-    /// Which hardware it is.
-    hardware: String,
-    /// Which firmware runs on it.
-    firmware: String,
-    /// Which one it is of its kind.
-    device: String,
-    /// The flags of its `SetupConnection`.
-    flags: u32,
-    /// The version of the protocol that is spoken.
-    version: u16,
-}
-
-/// An error that a client was sent.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct ErrorReport {
-    /// Its code.
-    code: &'static str,
-    /// When, in milliseconds since 1970 UTC.
-    at_ms: i64,
-}
-
-/// How a connection ended.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct EndReport {
-    /// When, in milliseconds since 1970 UTC.
-    at_ms: i64,
-    /// A name for the reason that stays.
-    code: &'static str,
-    /// The reason in words.
-    reason: String,
-}
 
 /// A request for a channel that was refused.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -280,6 +207,7 @@ pub(super) struct ChannelQuery {
 #[utoipa::path(
     get,
     path = "/api/v1/connections",
+    operation_id = "list_connections",
     tag = "connections",
     params(Page),
     responses((status = OK, description = "The connections", body = Listed<ConnectionReport>))
@@ -298,6 +226,7 @@ pub(super) async fn list(
 #[utoipa::path(
     get,
     path = "/api/v1/connections/{connection}",
+    operation_id = "show_connection",
     tag = "connections",
     params(("connection" = u64, Path, description = "Its number")),
     responses((status = OK, description = "The connection", body = ConnectionDetail))
@@ -319,6 +248,7 @@ pub(super) async fn show(
 #[utoipa::path(
     get,
     path = "/api/v1/connections/ended",
+    operation_id = "list_ended_connections",
     tag = "connections",
     responses((status = OK, description = "The newest of both", body = EndedReport))
 )]
@@ -333,6 +263,7 @@ pub(super) async fn ended(State(live): State<Arc<Live>>) -> axum::Json<EndedRepo
 #[utoipa::path(
     get,
     path = "/api/v1/channels",
+    operation_id = "list_channels",
     tag = "connections",
     params(ChannelQuery),
     responses((status = OK, description = "The channels", body = Listed<ChannelReport>))
@@ -369,6 +300,7 @@ pub(super) async fn channels(
 #[utoipa::path(
     get,
     path = "/api/v1/workers",
+    operation_id = "list_workers",
     tag = "connections",
     params(Page),
     responses((status = OK, description = "The workers", body = Listed<LiveWorkerReport>))
@@ -406,45 +338,6 @@ async fn address_of(store: &dyn Store, user: &User) -> Result<String, Problem> {
     match user {
         User::Address(address) => Ok(address.assume_checked_ref().to_string()),
         User::Name(_) => Ok(find_account(store, user).await?.address),
-    }
-}
-
-impl ConnectionReport {
-    fn new(seat: &Seat, now: Instant) -> ConnectionReport {
-        let channels = seat.channels();
-        let (Together { counts, recent, nominal_hash_rate }, ended) = (Together::of(&channels, now), seat.ending());
-        ConnectionReport {
-            connection: seat.id().0,
-            peer: seat.peer().to_string(),
-            stage: match seat.stage() {
-                Stage::Connected => "connected",
-                Stage::Answered => "answered",
-                Stage::SetUp => "set_up",
-            },
-            arrived_at_ms: seat.arrived_at_ms(),
-            answered_at_ms: seat.answered_at_ms(),
-            set_up: seat.set_up().map(|set_up| SetUpReport::from(&*set_up)),
-            extensions: seat.extensions(),
-            channels: ended.map_or(channels.len(), |ended| ended.channels),
-            nominal_hash_rate,
-            hash_rate: recent.hash_rate,
-            shares_per_minute: recent.shares_per_minute,
-            accepted: counts.accepted,
-            refused: counts.refused(),
-            last_frame_at_ms: seat.last_frame_at_ms(),
-            last_error: seat.last_error().map(|SentError { code, at_ms }| ErrorReport { code, at_ms }),
-            ended: ended.map(|ended| {
-                let Reason { code, words } = ended.reason.clone();
-                EndReport { at_ms: ended.at_ms, code, reason: words }
-            }),
-        }
-    }
-}
-
-impl From<&SetUp> for SetUpReport {
-    fn from(set_up: &SetUp) -> SetUpReport {
-        let SetUp { at_ms, vendor, hardware, firmware, device, flags, version } = set_up.clone();
-        SetUpReport { at_ms, vendor, hardware, firmware, device, flags, version }
     }
 }
 
@@ -495,7 +388,7 @@ impl ChannelReport {
             opened_at_ms: channel.opened_at_ms(),
             first_share_at_ms: channel.first_share_at_ms(),
             last_share_at_ms: channel.last_share_at_ms(),
-            last_refused: channel.last_refused().map(|(why, at_ms)| ErrorReport { code: why.name(), at_ms }),
+            last_refused: channel.last_refused().map(|(why, at_ms)| ErrorReport { code: why.name().to_owned(), at_ms }),
         }
     }
 }

@@ -7,28 +7,30 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
+use bitcoin::Txid;
 use payouts::{
     export::{
-        register::RowSeq,
+        party::PartyId,
+        register::{RecordState, RowSeq},
         report::manifest::{FileEntry, MANIFEST_FILE},
         rules::{period::Period, source_file::FileHash},
     },
-    store::Store,
+    store::{RecordRange, Store},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Answer, answered, now_ms};
+use super::{Answer, answered, ledger::Order, now_ms, user};
 use crate::{
     api::{
         extract::{Asker, Json, Path, Query},
         paging::{Listed, Page},
         problem::Problem,
     },
-    operations::{Outcome, Request, Words, period::PeriodChange},
+    operations::{Outcome, Refusal, RefusalCode, Request, Words, period::PeriodChange},
     register::{
-        Edition, HandedIn, Made, PeriodStanding, PeriodTotals, Register, Wish, media_type,
-        records::{RecordDetail, RecordReport},
+        Edition, HandedIn, Made, PeriodStanding, PeriodTotals, PriceTexts, Register, ValuesReport, Wish, media_type,
+        records::{RecordDetail, RecordReport, WantedRecords},
     },
 };
 
@@ -70,20 +72,85 @@ pub(super) struct ReportFile {
     sha256: String,
 }
 
-/// The register of paid outputs: one record for each, traced to its coinbases; oldest first.
+/// Which records.
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RecordsPage {
+    /// How many items at most.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+    /// Where to go on: `next` of the page before, in the same order.
+    after: Option<String>,
+    /// `oldest` or `newest` first; the oldest if it is not said.
+    #[serde(default)]
+    #[param(inline)]
+    order: Order,
+    /// Those alone that were booked in this period: `2026-10`, `2026-Q3` or `2026`, in the zone of the profile.
+    #[param(value_type = Option<String>)]
+    period: Option<Period>,
+    /// The name of the country profile that the period is of, if it is not that of the settings.
+    profile: Option<String>,
+    /// Those alone that were booked from this time on, in milliseconds since 1970 UTC.
+    from_ms: Option<i64>,
+    /// Those alone that were booked before this time, in milliseconds since 1970 UTC.
+    until_ms: Option<i64>,
+    /// `DELIVERED` or `REVERSED` ones alone.
+    state: Option<String>,
+    /// Those alone that pay this account: its address or name.
+    account: Option<String>,
+    /// Those alone whose address is owned by this party now: its number.
+    party: Option<i64>,
+    /// Those alone whose output is of this transaction.
+    txid: Option<String>,
+}
+
+impl RecordsPage {
+    /// Reads which records are wanted.
+    fn wanted(self, register: &Register) -> Result<WantedRecords, Problem> {
+        let RecordsPage { period, profile, from_ms, until_ms, state, account, party, txid, .. } = self;
+        if profile.is_some() && period.is_none() {
+            return Err(Problem::invalid("profile: it says whose period is meant, and none is given"));
+        }
+        let period =
+            period.map(|period| Ok::<_, Problem>((register.profile(profile.as_deref())?, period))).transpose()?;
+        let state = state
+            .map(|state| state.parse::<RecordState>().map_err(|error| Problem::invalid(format!("state: {error}"))));
+        let txid = txid.map(|txid| txid.parse::<Txid>().map_err(|error| Problem::invalid(format!("txid: {error}"))));
+        Ok(WantedRecords {
+            period,
+            from_ms,
+            until_ms,
+            state: state.transpose()?,
+            account: account.map(|account| user(&account)).transpose()?,
+            party: party.map(PartyId::new),
+            txid: txid.transpose()?,
+        })
+    }
+}
+
+/// The register of paid outputs: one record for each, traced to its coinbases. Of all filters that are given, each holds.
 #[utoipa::path(
     get,
     path = "/api/v1/exports/records",
+    operation_id = "list_records",
     tag = "exports",
-    params(Page),
+    params(RecordsPage),
     responses((status = OK, description = "The register", body = Listed<RecordReport>))
 )]
 pub(super) async fn records(
     State(store): State<Arc<dyn Store>>,
-    Query(page): Query<Page>,
-) -> Result<axum::Json<Listed<RecordReport>>, Problem> {
-    let (limit, after) = (page.limit()?, page.after()?.unwrap_or(0));
-    let rows = store.register_rows(RowSeq::new(after), limit + 1).await?;
+    State(register): State<Arc<Register>>,
+    Query(mut query): Query<RecordsPage>,
+) -> Answer<Listed<RecordReport>> {
+    let page = Page::new(query.limit, query.after.take());
+    let (limit, after) = (page.limit()?, page.after()?.map(RowSeq::new));
+    let range = match query.order {
+        Order::Oldest => RecordRange::After(after.unwrap_or(RowSeq::new(0))),
+        Order::Newest => RecordRange::Before(after),
+    };
+    let filter = query.wanted(&register)?.filter(&*store).await?;
+    let rows = store.records_where(&filter, range, limit + 1).await?;
     let listed = Listed::new(rows, limit, |row| row.seq.to_string());
     Ok(axum::Json(listed.map(RecordReport::from)))
 }
@@ -92,6 +159,7 @@ pub(super) async fn records(
 #[utoipa::path(
     get,
     path = "/api/v1/exports/records/{record}",
+    operation_id = "show_record",
     tag = "exports",
     params(("record" = i64, Path, description = "Its place in the register")),
     responses((status = OK, description = "The record", body = RecordDetail))
@@ -100,10 +168,51 @@ pub(super) async fn record(State(register): State<Arc<Register>>, Path(record): 
     Ok(axum::Json(register.record(RowSeq::new(record), now_ms()).await?))
 }
 
+/// By what receipts are valued.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ValueBy {
+    /// CSV files with prices, each as text: `venue,pair,basis,time,price` and perhaps `revision`.
+    #[schema(min_items = 1, max_items = 100)]
+    prices: Vec<String>,
+    /// CSV files with a central bank's rates, each as text: `source,base,quote,date,rate` and perhaps `nominal` and
+    /// `revision`.
+    #[serde(default)]
+    #[schema(max_items = 100)]
+    rates: Vec<String>,
+    /// The name of the country profile, if it is not that of the settings: one that comes with the pool.
+    #[serde(default)]
+    profile: Option<String>,
+}
+
+/// Values what was received by files of prices and rates, and puts that on record, as `adit export value` does. What has no
+/// price in them is told and left without a value. The same files once more change nothing, so it takes no key.
+#[utoipa::path(
+    post,
+    path = "/api/v1/exports/values",
+    operation_id = "value_receipts",
+    tag = "exports",
+    request_body = ValueBy,
+    responses((status = OK, description = "What it came to", body = ValuesReport))
+)]
+pub(super) async fn value(
+    asker: Asker,
+    State(register): State<Arc<Register>>,
+    Json(ValueBy { prices, rates, profile }): Json<ValueBy>,
+) -> Answer<ValuesReport> {
+    let profile = register.profile(profile.as_deref())?;
+    let keep = async move |values| match asker.ask_plainly(Request::KeepValues { values }).await? {
+        Outcome::ValuesKept(kept) => Ok(kept),
+        other => Err(Refusal::new(RefusalCode::Failed, format!("the pool answers with something else: {other:?}"))),
+    };
+    Ok(axum::Json(register.value(profile, PriceTexts { prices, rates }, keep).await?))
+}
+
 /// The periods of the country profile of the settings, and those that were declared by others; by profile, oldest first.
 #[utoipa::path(
     get,
     path = "/api/v1/exports/periods",
+    operation_id = "list_periods",
     tag = "exports",
     params(Page),
     responses((status = OK, description = "The periods", body = Listed<PeriodStanding>))
@@ -141,6 +250,7 @@ pub(super) struct WhichReports {
 #[utoipa::path(
     get,
     path = "/api/v1/exports/reports",
+    operation_id = "show_reports",
     tag = "exports",
     params(WhichReports),
     responses((status = OK, description = "The reports", body = ReportSet))
@@ -193,6 +303,7 @@ pub(super) struct WhichEdition {
 #[utoipa::path(
     get,
     path = "/api/v1/exports/reports/{profile}/{period}/{file}",
+    operation_id = "download_report",
     tag = "exports",
     params(
         ("profile" = String, Path, description = "The name of the country profile"),
@@ -258,6 +369,7 @@ pub(super) struct Declare {
 #[utoipa::path(
     post,
     path = "/api/v1/exports/periods/declare",
+    operation_id = "declare_period",
     tag = "exports",
     request_body = Declare,
     responses((status = OK, description = "The period", body = PeriodChange))
@@ -291,6 +403,7 @@ pub(super) struct Close {
 #[utoipa::path(
     post,
     path = "/api/v1/exports/periods/close",
+    operation_id = "close_period",
     tag = "exports",
     request_body = Close,
     responses((status = OK, description = "The period", body = PeriodChange))

@@ -2,29 +2,40 @@
 
 use std::{sync::Arc, time::Instant};
 
-use axum::{
-    extract::State,
-    http::{StatusCode, header},
-    response::IntoResponse,
-};
+use axum::{extract::State, http::header, response::IntoResponse};
 
-use crate::api::{Live, problem::Problem};
+use crate::api::{
+    Live,
+    problem::{Problem, ProblemCode},
+};
 
 /// The media type of OpenMetrics.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Whether the process lives.
-#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = OK, description = "It does", body = String)))]
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "show_health",
+    tag = "health",
+    responses((status = OK, description = "It does", body = String))
+)]
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
 /// Whether miners get work: there is a template of the node, and a fresh one.
-#[utoipa::path(get, path = "/readyz", tag = "health", responses((status = OK, description = "They do", body = String)))]
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "show_readiness",
+    tag = "health",
+    responses((status = OK, description = "They do", body = String))
+)]
 pub(super) async fn readyz(State(live): State<Arc<Live>>) -> Result<&'static str, Problem> {
     match live.check_ready(Instant::now()) {
         Ok(_) => Ok("ready\n"),
-        Err(reason) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", reason)),
+        Err(reason) => Err(Problem::new(ProblemCode::NotReady, reason)),
     }
 }
 
@@ -32,6 +43,7 @@ pub(super) async fn readyz(State(live): State<Arc<Live>>) -> Result<&'static str
 #[utoipa::path(
     get,
     path = "/metrics",
+    operation_id = "show_metrics",
     tag = "health",
     responses((status = OK, description = "The metrics", content_type = "application/openmetrics-text", body = String))
 )]

@@ -44,6 +44,7 @@ pub(super) struct BackOf {
 #[utoipa::path(
     get,
     path = "/api/v1/history",
+    operation_id = "show_pool_history",
     tag = "pool",
     params(Back),
     responses((status = OK, description = "The past", body = HistoryReport))
@@ -59,6 +60,7 @@ pub(super) async fn pool(
 #[utoipa::path(
     get,
     path = "/api/v1/accounts/{account}/history",
+    operation_id = "show_account_history",
     tag = "accounts",
     params(BackOf, ("account" = String, Path, description = "Its address or name")),
     responses((status = OK, description = "The past", body = HistoryReport))

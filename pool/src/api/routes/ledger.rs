@@ -77,6 +77,7 @@ impl From<Entry> for EntryReport {
 #[utoipa::path(
     get,
     path = "/api/v1/ledger/balances",
+    operation_id = "list_ledger_balances",
     tag = "ledger",
     params(Page),
     responses((status = OK, description = "The balances", body = Listed<LedgerBalance>))
@@ -94,7 +95,13 @@ pub(super) async fn balances(
 }
 
 /// The balance of the books: what all ledger accounts of each class have together.
-#[utoipa::path(get, path = "/api/v1/ledger/sums", tag = "ledger", responses((status = OK, description = "The sums", body = LedgerSums)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/ledger/sums",
+    operation_id = "show_ledger_sums",
+    tag = "ledger",
+    responses((status = OK, description = "The sums", body = LedgerSums))
+)]
 pub(super) async fn sums(State(store): State<Arc<dyn Store>>) -> Result<axum::Json<LedgerSums>, Problem> {
     Ok(axum::Json(show_sums(&*store).await?))
 }
@@ -136,6 +143,7 @@ pub(super) struct EntriesPage {
 #[utoipa::path(
     get,
     path = "/api/v1/ledger/entries",
+    operation_id = "list_ledger_entries",
     tag = "ledger",
     params(EntriesPage),
     responses((status = OK, description = "The entries", body = Listed<EntryReport>))
@@ -160,6 +168,7 @@ pub(super) async fn entries(
 #[utoipa::path(
     get,
     path = "/api/v1/ledger/entries/{entry}",
+    operation_id = "show_ledger_entry",
     tag = "ledger",
     params(("entry" = i64, Path, description = "Its place")),
     responses((status = OK, description = "The entry", body = EntryReport))
@@ -188,6 +197,7 @@ pub(super) struct EntriesTable {
 #[utoipa::path(
     get,
     path = "/api/v1/ledger/entries.csv",
+    operation_id = "download_ledger_entries",
     tag = "ledger",
     params(EntriesTable),
     responses((status = OK, description = "The table", content_type = "text/csv", body = String))
@@ -217,7 +227,13 @@ async fn filter(
 }
 
 /// The reserve out of which PPS, FPPS and PPS+ pay, and the periods of work that wait for it.
-#[utoipa::path(get, path = "/api/v1/reserve", tag = "ledger", responses((status = OK, description = "The reserve", body = ReserveReport)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/reserve",
+    operation_id = "show_reserve",
+    tag = "ledger",
+    responses((status = OK, description = "The reserve", body = ReserveReport))
+)]
 pub(super) async fn reserve(State(store): State<Arc<dyn Store>>) -> Result<axum::Json<ReserveReport>, Problem> {
     Ok(axum::Json(show_reserve(&*store).await?))
 }
@@ -239,6 +255,7 @@ pub(super) struct Fund {
 #[utoipa::path(
     post,
     path = "/api/v1/reserve/fund",
+    operation_id = "fund_reserve",
     tag = "ledger",
     request_body = Fund,
     responses((status = OK, description = "What was given", body = Given))
@@ -266,6 +283,7 @@ pub(super) struct Assign {
 #[utoipa::path(
     post,
     path = "/api/v1/reserve/assign",
+    operation_id = "assign_reserve",
     tag = "ledger",
     request_body = Assign,
     responses((status = OK, description = "What was given", body = Given))

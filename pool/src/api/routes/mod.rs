@@ -26,13 +26,13 @@ use ::payouts::{
     store::Store,
 };
 use jiff::Timestamp;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::routes;
 
-use super::{App, auth::Caller, problem::Problem};
+use super::{auth::Caller, openapi::Described, problem::Problem};
 use crate::operations::{Outcome, Words};
 
 /// Adds all routes.
-pub(super) fn add(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
+pub(super) fn add(router: Described) -> Described {
     let router = router
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
@@ -77,7 +77,7 @@ pub(super) fn add(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
     add_exports(add_payouts(add_accounts(router)))
 }
 
-fn add_accounts(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
+fn add_accounts(router: Described) -> Described {
     router
         .routes(routes!(accounts::list, accounts::add))
         .routes(routes!(accounts::show, accounts::change))
@@ -92,7 +92,7 @@ fn add_accounts(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
         .routes(routes!(accounts::set_threshold))
 }
 
-fn add_payouts(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
+fn add_payouts(router: Described) -> Described {
     router
         .routes(routes!(payouts::status))
         .routes(routes!(payouts::next))
@@ -105,10 +105,11 @@ fn add_payouts(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
         .routes(routes!(payouts::import_psbt))
 }
 
-fn add_exports(router: OpenApiRouter<App>) -> OpenApiRouter<App> {
+fn add_exports(router: Described) -> Described {
     router
         .routes(routes!(exports::records))
         .routes(routes!(exports::record))
+        .routes(routes!(exports::value))
         .routes(routes!(exports::periods))
         .routes(routes!(exports::declare))
         .routes(routes!(exports::close))

@@ -86,6 +86,7 @@ async fn order(desk: &Desk, caller: &Caller, request: Request) -> Taken {
 #[utoipa::path(
     post,
     path = "/api/v1/connections/{connection}/kick",
+    operation_id = "kick_connection",
     tag = "connections",
     params(("connection" = u64, Path, description = "Its number")),
     responses((status = ACCEPTED, description = "It ends", body = Ordered))
@@ -102,6 +103,7 @@ pub(super) async fn kick(
 #[utoipa::path(
     post,
     path = "/api/v1/connections/{connection}/drain",
+    operation_id = "drain_connection",
     tag = "connections",
     params(("connection" = u64, Path, description = "Its number")),
     responses((status = ACCEPTED, description = "It is asked", body = Ordered))
@@ -118,6 +120,7 @@ pub(super) async fn drain(
 #[utoipa::path(
     put,
     path = "/api/v1/connections/{connection}/difficulty",
+    operation_id = "set_connection_difficulty",
     tag = "connections",
     params(("connection" = u64, Path, description = "Its number")),
     request_body = NewDifficulty,
@@ -136,6 +139,7 @@ pub(super) async fn set_difficulty(
 #[utoipa::path(
     post,
     path = "/api/v1/connections/{connection}/trace",
+    operation_id = "trace_connection",
     tag = "connections",
     params(("connection" = u64, Path, description = "Its number")),
     responses((status = ACCEPTED, description = "It begins, or goes on", body = Ordered))
@@ -152,6 +156,7 @@ pub(super) async fn trace(
 #[utoipa::path(
     get,
     path = "/api/v1/connections/{connection}/trace",
+    operation_id = "show_connection_trace",
     tag = "connections",
     params(("connection" = u64, Path, description = "Its number")),
     responses((status = OK, description = "The messages", body = TraceReport))

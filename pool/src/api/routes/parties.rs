@@ -68,10 +68,11 @@ pub(super) struct OwnedAddress {
     party: i64,
 }
 
-/// The parties that are known, in the order of their numbers.
+/// The parties that are known, in the order of their numbers. Where it shows names, who asked is put on record.
 #[utoipa::path(
     get,
     path = "/api/v1/parties",
+    operation_id = "list_parties",
     tag = "parties",
     params(Page),
     responses((status = OK, description = "The parties", body = Listed<PartyReport>))
@@ -83,10 +84,11 @@ pub(super) async fn list(asker: Asker, Query(page): Query<Page>) -> Answer<Liste
     }
 }
 
-/// What is known of a party.
+/// What is known of a party. Who asked is put on record.
 #[utoipa::path(
     get,
     path = "/api/v1/parties/{party}",
+    operation_id = "show_party",
     tag = "parties",
     params(("party" = i64, Path, description = "Its number")),
     responses((status = OK, description = "The party", body = PartyData))
@@ -101,6 +103,7 @@ pub(super) async fn show(asker: Asker, Path(party): Path<i64>) -> Answer<Party> 
 #[utoipa::path(
     post,
     path = "/api/v1/parties",
+    operation_id = "add_party",
     tag = "parties",
     request_body = PartyData,
     responses((status = CREATED, description = "The party", body = PartyNumber))
@@ -116,6 +119,7 @@ pub(super) async fn add(
 #[utoipa::path(
     put,
     path = "/api/v1/parties/{party}",
+    operation_id = "change_party",
     tag = "parties",
     params(("party" = i64, Path, description = "Its number")),
     request_body = PartyData,
@@ -143,6 +147,7 @@ pub(super) struct Erase {
 #[utoipa::path(
     delete,
     path = "/api/v1/parties/{party}",
+    operation_id = "erase_party",
     tag = "parties",
     params(("party" = i64, Path, description = "Its number")),
     request_body = Erase,
@@ -187,6 +192,7 @@ pub(super) struct Owner {
 #[utoipa::path(
     post,
     path = "/api/v1/accounts/{account}/owner",
+    operation_id = "set_account_owner",
     tag = "parties",
     params(("account" = String, Path, description = "Its address or name")),
     request_body = Owner,

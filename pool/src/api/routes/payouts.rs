@@ -26,7 +26,13 @@ use crate::{
 const MAX_COPIES: usize = 16;
 
 /// What is due, what is under way, what it waits for.
-#[utoipa::path(get, path = "/api/v1/payouts", tag = "payouts", responses((status = OK, description = "How payouts stand", body = Status)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/payouts",
+    operation_id = "show_payouts",
+    tag = "payouts",
+    responses((status = OK, description = "How payouts stand", body = Status))
+)]
 pub(super) async fn status(
     State(desk): State<Desk>,
     Extension(caller): Extension<Caller>,
@@ -47,6 +53,7 @@ pub(super) struct ForWhom {
 #[utoipa::path(
     get,
     path = "/api/v1/payouts/next",
+    operation_id = "show_next_payouts",
     tag = "payouts",
     params(ForWhom),
     responses((status = OK, description = "What would be paid", body = PreviewReport))
@@ -64,6 +71,7 @@ pub(super) async fn next(
 #[utoipa::path(
     get,
     path = "/api/v1/payouts/batches",
+    operation_id = "list_batches",
     tag = "payouts",
     params(Page),
     responses((status = OK, description = "The batches", body = Listed<BatchSummary>))
@@ -92,6 +100,7 @@ pub(super) struct Run {
 #[utoipa::path(
     post,
     path = "/api/v1/payouts/batches",
+    operation_id = "run_payouts",
     tag = "payouts",
     request_body = Run,
     responses((status = CREATED, description = "What was made", body = Ran))
@@ -109,6 +118,7 @@ pub(super) async fn run(
 #[utoipa::path(
     get,
     path = "/api/v1/payouts/batches/{batch}",
+    operation_id = "show_batch",
     tag = "payouts",
     params(("batch" = i64, Path, description = "Its number")),
     responses((status = OK, description = "The batch", body = BatchReport))
@@ -126,6 +136,7 @@ pub(super) async fn show(
 #[utoipa::path(
     post,
     path = "/api/v1/payouts/batches/{batch}/approve",
+    operation_id = "approve_batch",
     tag = "payouts",
     params(("batch" = i64, Path, description = "Its number")),
     responses((status = OK, description = "The batch", body = BatchChange))
@@ -155,6 +166,7 @@ pub(super) struct Cancel {
 #[utoipa::path(
     post,
     path = "/api/v1/payouts/batches/{batch}/cancel",
+    operation_id = "cancel_batch",
     tag = "payouts",
     params(("batch" = i64, Path, description = "Its number")),
     request_body = Cancel,
@@ -182,6 +194,7 @@ pub(super) struct Bump {
 #[utoipa::path(
     post,
     path = "/api/v1/payouts/batches/{batch}/bump",
+    operation_id = "bump_batch",
     tag = "payouts",
     params(("batch" = i64, Path, description = "Its number")),
     request_body = Bump,
@@ -213,6 +226,7 @@ pub(super) struct PsbtToSign {
 #[utoipa::path(
     post,
     path = "/api/v1/payouts/batches/{batch}/psbt/export",
+    operation_id = "export_batch_psbt",
     tag = "payouts",
     params(("batch" = i64, Path, description = "Its number")),
     responses((status = OK, description = "The transaction", body = PsbtToSign))
@@ -242,6 +256,7 @@ pub(super) struct SignedPsbts {
 #[utoipa::path(
     post,
     path = "/api/v1/payouts/batches/{batch}/psbt",
+    operation_id = "import_batch_psbt",
     tag = "payouts",
     params(("batch" = i64, Path, description = "Its number")),
     request_body = SignedPsbts,

@@ -69,7 +69,13 @@ pub(super) struct TemplateReport {
 }
 
 /// The pool as it is now: its hash rate, its template, and whether what it needs is well.
-#[utoipa::path(get, path = "/api/v1/pool", tag = "pool", responses((status = OK, description = "The pool", body = PoolReport)))]
+#[utoipa::path(
+    get,
+    path = "/api/v1/pool",
+    operation_id = "show_pool",
+    tag = "pool",
+    responses((status = OK, description = "The pool", body = PoolReport))
+)]
 pub(super) async fn pool(
     State(store): State<Arc<dyn Store>>,
     State(live): State<Arc<Live>>,

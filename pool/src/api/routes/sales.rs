@@ -23,6 +23,7 @@ use crate::{
 #[utoipa::path(
     get,
     path = "/api/v1/sales",
+    operation_id = "list_sales",
     tag = "sales",
     params(Page),
     responses((status = OK, description = "The sales", body = Listed<SaleReport>))
@@ -45,6 +46,7 @@ pub(super) async fn list(
 #[utoipa::path(
     post,
     path = "/api/v1/sales/{sale}/steps",
+    operation_id = "step_sale",
     tag = "sales",
     params(("sale" = String, Path, description = "Its name")),
     request_body = SaleStep,
@@ -74,6 +76,7 @@ pub(super) struct Deliver {
 #[utoipa::path(
     post,
     path = "/api/v1/sales/{sale}/delivery",
+    operation_id = "deliver_sale",
     tag = "sales",
     params(("sale" = String, Path, description = "Its name")),
     request_body = Deliver,

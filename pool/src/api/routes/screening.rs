@@ -22,6 +22,7 @@ use crate::{
 #[utoipa::path(
     get,
     path = "/api/v1/screening",
+    operation_id = "show_screening",
     tag = "screening",
     responses((status = OK, description = "How screening stands", body = ScreeningReport))
 )]
@@ -45,6 +46,7 @@ pub(super) struct Look {
 #[utoipa::path(
     post,
     path = "/api/v1/screening/check",
+    operation_id = "check_screening",
     tag = "screening",
     request_body = Look,
     responses((status = OK, description = "What was found", body = ScreenedText))
@@ -80,6 +82,7 @@ pub(super) struct NewReview {
 #[utoipa::path(
     post,
     path = "/api/v1/screening/reviews",
+    operation_id = "review_screening",
     tag = "screening",
     request_body = NewReview,
     responses((status = OK, description = "What became of it", body = ReviewReport))
@@ -106,6 +109,7 @@ pub(super) struct Accept {
 #[utoipa::path(
     post,
     path = "/api/v1/screening/lists/{list}/accept",
+    operation_id = "accept_screening_list",
     tag = "screening",
     params(("list" = String, Path, description = "Its name")),
     request_body = Accept,

@@ -48,6 +48,7 @@ impl From<ShownSetting> for SettingReport {
 #[utoipa::path(
     get,
     path = "/api/v1/settings",
+    operation_id = "show_settings",
     tag = "settings",
     responses((status = OK, description = "The settings", body = SettingsReport))
 )]
@@ -83,6 +84,7 @@ pub(super) struct Reload {
 #[utoipa::path(
     post,
     path = "/api/v1/settings/reload",
+    operation_id = "reload_settings",
     tag = "settings",
     params(Reload),
     responses((status = OK, description = "What changed, and what needs a restart", body = ReloadReport))

@@ -29,6 +29,7 @@ use crate::{
 #[utoipa::path(
     get,
     path = "/api/v1/tokens",
+    operation_id = "list_tokens",
     tag = "tokens",
     params(Page),
     responses((status = OK, description = "The tokens", body = Listed<TokenReport>))
@@ -63,6 +64,7 @@ pub(super) struct NewToken {
 #[utoipa::path(
     post,
     path = "/api/v1/tokens",
+    operation_id = "add_token",
     tag = "tokens",
     request_body = NewToken,
     responses((status = CREATED, description = "The token", body = TokenAdded))
@@ -82,6 +84,7 @@ pub(super) async fn add(
 #[utoipa::path(
     delete,
     path = "/api/v1/tokens/{token}",
+    operation_id = "revoke_token",
     tag = "tokens",
     params(("token" = i64, Path, description = "Its number")),
     responses((status = OK, description = "The token as it is now", body = TokenRevoked))
@@ -143,10 +146,11 @@ pub(super) struct WantedAudit {
     action: Option<String>,
 }
 
-/// What operators asked for that changes something, by the API or by commands, newest first.
+/// What operators asked for that changes something or tells of people, by the API or by commands, newest first.
 #[utoipa::path(
     get,
     path = "/api/v1/audit",
+    operation_id = "list_audit_log",
     tag = "tokens",
     params(WantedAudit),
     responses((status = OK, description = "The log", body = Listed<AuditReport>))

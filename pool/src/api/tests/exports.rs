@@ -83,6 +83,22 @@ async fn files_of_an_edition_are_those_of_its_manifest() {
 }
 
 #[tokio::test]
+async fn reports_are_not_made_anew_while_nothing_is_added_to_the_records() {
+    let operator = Operator::new().await;
+    let (month, last) = (this_month(), this_month().previous().unwrap());
+    let first = operator.reports(month, "").await;
+    assert_eq!(operator.reports(month, "").await, first, "made anew, they would be of another edition");
+    let other = operator.reports(last, "").await;
+    assert_ne!(other["edition"], first["edition"]);
+    assert_eq!(operator.declare(&other, "D-1").await.0, 200);
+    let second = operator.reports(month, "").await;
+    assert_ne!(second["edition"], first["edition"], "the journal has a row more");
+    // The set of before, made again with what is known now.
+    let before = operator.reports(month, &format!("&edition={}", first["edition"].as_str().unwrap())).await;
+    assert_eq!((&before["edition"], &before["manifest_sha256"]), (&first["edition"], &first["manifest_sha256"]));
+}
+
+#[tokio::test]
 async fn reports_that_there_cannot_be_are_refused() {
     let operator = Operator::new().await;
     let month = this_month();
@@ -98,6 +114,32 @@ async fn reports_that_there_cannot_be_are_refused() {
     ] {
         let (got, problem) = operator.fixture.get(&format!("/api/v1/exports/{path}"), Some(&operator.token)).await;
         assert_eq!(got.as_u16(), status, "{path}: {problem}");
+    }
+}
+
+#[tokio::test]
+async fn records_are_asked_for_by_what_there_can_be() {
+    let operator = Operator::new().await;
+    let month = this_month();
+    let txid = "00".repeat(32);
+    for (query, status) in [
+        (format!("period={month}&state=DELIVERED&account={OWN}&party=1&txid={txid}&order=newest"), 200),
+        (format!("period={month}&profile=neutral&from_ms=0&until_ms=1"), 200),
+        ("state=LOST".to_owned(), 422),
+        ("txid=x".to_owned(), 422),
+        ("period=2026-13".to_owned(), 400),
+        ("profile=neutral".to_owned(), 422),
+        (format!("period={month}&profile=atlantis"), 404),
+        ("account=nobody".to_owned(), 404),
+        ("order=best".to_owned(), 400),
+        ("owner=1".to_owned(), 400),
+    ] {
+        let path = format!("/api/v1/exports/records?{query}");
+        let (got, page) = operator.fixture.get(&path, Some(&operator.token)).await;
+        assert_eq!(got.as_u16(), status, "{path}: {page}");
+        if status == 200 {
+            assert_eq!(page, json!({"items": [], "next": null}), "{path}");
+        }
     }
 }
 

@@ -85,7 +85,7 @@ fn period_ms(text: &str) -> Result<i64, String> {
 }
 
 /// Writes a rate with three figures or more.
-fn hash_rate(mut per_second: f64) -> String {
+pub(in crate::cli) fn hash_rate(mut per_second: f64) -> String {
     let mut prefix = 0;
     while per_second >= 1_000.0 && prefix + 1 < PREFIXES.len() {
         per_second /= 1_000.0;

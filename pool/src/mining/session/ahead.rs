@@ -8,7 +8,10 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{GROUP_CHANNEL_ID, Outbox, Session, SessionKind, prev_hash, send_extended_job, standard_job};
+use super::{
+    GROUP_CHANNEL_ID, Outbox, Session, SessionKind,
+    outbox::{prev_hash, send_extended_job, standard_job},
+};
 use crate::mining::{
     ahead::{JobAhead, Work},
     job::{Job, JobNumber},

@@ -3,24 +3,17 @@
 use std::collections::HashMap;
 
 use askama::Template;
-use axum::{
-    Extension,
-    extract::{Path, RawQuery, State},
-    http::header,
-    response::{IntoResponse, Response},
-};
+use axum::extract::Path;
 use bitcoin::BlockHash;
 use payouts::books::BlockRecord;
 
-use super::{PAGE, addresses, home::phase, now_ms};
+use super::{PAGE, addresses, cut, home::phase, now_ms};
 use crate::{
     api::course::BlockCourse,
     operations::{Refusal, RefusalCode, luck::newest_rounds},
     pages::{
-        Pages,
-        fields::Fields,
-        frame::{Frame, refused, shown},
-        guard::Viewer,
+        asked::{Asked, Shown, file, page},
+        frame::Frame,
         luck::Luck,
         show::{Ago, Btc, Ends, Number, Percent, When},
     },
@@ -53,25 +46,14 @@ struct BlockLine {
 const ROUNDS: u32 = 200;
 
 /// The blocks, the highest first.
-pub(in crate::pages) async fn list(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let fields = Fields::read(query.unwrap_or_default().as_bytes());
-    let contents = blocks(&pages, &viewer, &fields).await;
-    shown(&pages, &viewer, contents)
-}
-
-async fn blocks(pages: &Pages, viewer: &Viewer, fields: &Fields) -> Result<Blocks, Refusal> {
+pub(in crate::pages) async fn list(asked: Asked) -> Shown {
+    let Asked { pages, fields, .. } = &asked;
     let after = match (fields.optional::<u32>("height")?, fields.optional::<BlockHash>("hash")?) {
         (Some(height), Some(hash)) => Some((height, hash)),
         _ => None,
     };
     let mut found = pages.store.blocks_after(after, PAGE + 1).await?;
-    let has_more = found.len() > PAGE as usize;
-    found.truncate(PAGE as usize);
-    let last = found.last().filter(|_| has_more);
+    let last = cut(&mut found, PAGE);
     let next = last.map(|last| format!("/blocks?height={}&hash={}", last.found.height, last.found.hash));
     let addresses = addresses(&*pages.store, found.iter().map(|block| block.found.finder)).await?;
     let now_ms = now_ms();
@@ -96,9 +78,8 @@ async fn blocks(pages: &Pages, viewer: &Viewer, fields: &Fields) -> Result<Block
         None => Some(Luck::now(pages, now_ms).await?),
         Some(_) => None,
     };
-    let mut frame = Frame::new(pages, viewer, "/blocks", "Blocks");
-    frame.is_live = after.is_none();
-    Ok(Blocks { frame, blocks: found.into_iter().map(line).collect(), luck, next })
+    let frame = asked.frame("/blocks", "Blocks").live_if(after.is_none());
+    page(&Blocks { frame, blocks: found.into_iter().map(line).collect(), luck, next })
 }
 
 #[derive(Template)]
@@ -164,16 +145,8 @@ struct CreditLine {
 }
 
 /// A block and its split.
-pub(in crate::pages) async fn show(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Path(hash): Path<String>,
-) -> Response {
-    let contents = block(&pages, &viewer, &hash).await;
-    shown(&pages, &viewer, contents)
-}
-
-async fn block(pages: &Pages, viewer: &Viewer, hash: &str) -> Result<Block, Refusal> {
+pub(in crate::pages) async fn show(asked: Asked, Path(hash): Path<String>) -> Shown {
+    let pages = &asked.pages;
     let unknown = || Refusal::new(RefusalCode::NotFound, format!("the pool has found no block {hash}"));
     let id: BlockHash = hash.parse().map_err(|_| unknown())?;
     let block = pages.store.block(id).await?.ok_or_else(unknown)?;
@@ -191,8 +164,8 @@ async fn block(pages: &Pages, viewer: &Viewer, hash: &str) -> Result<Block, Refu
         part: Percent(credit.amount.to_sat() as f64 / whole as f64),
         paid: Number(credit.paid.to_sat().into()),
     };
-    Ok(Block {
-        frame: Frame::new(pages, viewer, "/blocks", format!("Block {}", block.found.height)),
+    page(&Block {
+        frame: asked.frame("/blocks", format!("Block {}", block.found.height)),
         hash: block.found.hash.to_string(),
         height: block.found.height,
         phase: phase(block.state.phase),
@@ -211,26 +184,11 @@ async fn block(pages: &Pages, viewer: &Viewer, hash: &str) -> Result<Block, Refu
 }
 
 /// A block in network serialisation, as a file.
-pub(in crate::pages) async fn raw(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Path(hash): Path<String>,
-) -> Response {
-    let contents = async {
-        let unknown = || Refusal::new(RefusalCode::NotFound, format!("no block {hash} is kept"));
-        let id: BlockHash = hash.parse().map_err(|_| unknown())?;
-        let raw = pages.live.raw_block(id).await.map_err(|error| Refusal::new(RefusalCode::Failed, error))?;
-        raw.map(|raw| (id, raw)).ok_or_else(unknown)
-    };
-    match contents.await {
-        Ok((id, raw)) => {
-            let name = format!("attachment; filename=\"{id}.block\"");
-            let headers =
-                [(header::CONTENT_TYPE, "application/octet-stream".to_owned()), (header::CONTENT_DISPOSITION, name)];
-            (headers, raw).into_response()
-        }
-        Err(refusal) => refused(Some(&viewer), &pages, &refusal),
-    }
+pub(in crate::pages) async fn raw(asked: Asked, Path(hash): Path<String>) -> Shown {
+    let unknown = || Refusal::new(RefusalCode::NotFound, format!("no block {hash} is kept"));
+    let id: BlockHash = hash.parse().map_err(|_| unknown())?;
+    let raw = asked.pages.live.raw_block(id).await.map_err(|error| Refusal::new(RefusalCode::Failed, error))?;
+    file(&format!("{id}.block"), "application/octet-stream", raw.ok_or_else(unknown)?)
 }
 
 #[cfg(test)]

@@ -49,6 +49,6 @@ async fn told(pages: &Pages, subject: Result<Subject, Refusal>, span: SpanName) 
     };
     match report {
         Ok(report) => Json(&*report).into_response(),
-        Err(refusal) => frame::refused(None, pages, &refusal),
+        Err(refusal) => frame::refused(None, &refusal),
     }
 }

@@ -1,14 +1,14 @@
 //! The pool at a glance: whether it is well, what it does, what it found.
 
 use askama::Template;
-use axum::{Extension, extract::State, response::Response};
+use bitcoin::Target;
 use payouts::{books::BlockPhase, history::Subject, store::Store};
 
 use super::now_ms;
 use crate::{
     api::{
         counted::{Counted, Judged},
-        health::{self, HealthItem},
+        health::{self, HealthItem, State},
     },
     operations::{
         Refusal,
@@ -16,9 +16,9 @@ use crate::{
     },
     pages::{
         Pages,
+        asked::{Asked, Shown, page},
         chart::Chart,
-        frame::{Frame, shown},
-        guard::Viewer,
+        frame::Frame,
         luck::Luck,
         show::{Ago, Btc, Ends, Percent, Span},
     },
@@ -32,10 +32,14 @@ const NEWEST: u32 = 5;
 struct Home {
     frame: Frame,
     up: Span,
-    health: Vec<HealthItem>,
+    /// What is well, and what is not or may not be.
+    well: Vec<HealthItem>,
+    unwell: Vec<HealthItem>,
     chart: Chart,
     workers: WorkersUp,
     luck: Luck,
+    /// How long a block takes on average.
+    block_takes: Option<Span>,
     accepted: u64,
     refused: Vec<Judged>,
     refused_part: Percent,
@@ -62,20 +66,21 @@ struct BlockLine {
 }
 
 /// The pool at a glance.
-pub(in crate::pages) async fn show(State(pages): State<Pages>, Extension(viewer): Extension<Viewer>) -> Response {
-    let contents = home(&pages, &viewer).await;
-    shown(&pages, &viewer, contents)
-}
-
-async fn home(pages: &Pages, viewer: &Viewer) -> Result<Home, Refusal> {
+pub(in crate::pages) async fn show(asked: Asked) -> Shown {
+    let pages = &asked.pages;
     let (store, now_ms) = (&*pages.store, now_ms());
     let counted = Counted::now(&pages.live.metrics);
     let (accepted, refused) = (counted.accepted(), counted.refused());
     let wrong: u64 = refused.iter().map(|judged| judged.count).sum();
-    Ok(Home {
+    let health = health::look(&pages.live, store, &counted).await;
+    let (well, unwell) = health.into_iter().partition(|item| item.state == State::Well);
+    let chart = Chart::new(pages, Subject::Pool, "/history.json").await?;
+    page(&Home {
         up: Span((now_ms - pages.live.started_at_ms).max(0) / 1_000),
-        health: health::look(&pages.live, store, &counted).await,
-        chart: Chart::new(pages, Subject::Pool, "/history.json").await?,
+        well,
+        unwell,
+        block_takes: block_takes(pages, &chart),
+        chart,
         workers: workers_up(store, None).await?,
         luck: Luck::now(pages, now_ms).await?,
         accepted,
@@ -85,7 +90,7 @@ async fn home(pages: &Pages, viewer: &Viewer) -> Result<Home, Refusal> {
         channels: counted.of_label("adit_channels", "kind").iter().map(|(_, count)| *count as u64).sum(),
         template: template(pages),
         blocks: blocks(store, now_ms).await?,
-        frame: Frame::new(pages, viewer, "/", "Pool"),
+        frame: asked.frame("/", "Pool"),
     })
 }
 
@@ -99,6 +104,14 @@ fn template(pages: &Pages) -> Option<TemplateView> {
         transactions: template.transactions.len(),
         prev_hash: Ends(template.prev_hash.to_string()),
     })
+}
+
+/// How long the pool takes for a block on average, at the hash rate of the last hour.
+fn block_takes(pages: &Pages, chart: &Chart) -> Option<Span> {
+    let target = Target::from_compact(pages.live.newest()?.template.nbits);
+    let rate = chart.rows().iter().find(|row| row.span == "1h")?.rate.0;
+    // A share of difficulty 1 takes 2^32 hashes.
+    (rate > 0.0).then(|| Span((target.difficulty_float() * 2f64.powi(32) / rate) as i64))
 }
 
 async fn blocks(store: &dyn Store, now_ms: i64) -> Result<Vec<BlockLine>, Refusal> {

@@ -3,13 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use askama::Template;
-use axum::{
-    Extension,
-    body::Body,
-    extract::{Path, RawQuery, State},
-    http::header,
-    response::{IntoResponse, Response},
-};
+use axum::{body::Body, extract::Path, response::Response};
 use bitcoin::BlockHash;
 use payouts::{
     account::{AccountId, User},
@@ -17,7 +11,7 @@ use payouts::{
     store::{EntryFilter, EntryLine, EntryRange},
 };
 
-use super::{PAGE, addresses};
+use super::{PAGE, addresses, cut, expected};
 use crate::{
     operations::{
         Outcome, Refusal, RefusalCode, Request,
@@ -26,9 +20,9 @@ use crate::{
     },
     pages::{
         Pages,
+        asked::{Asked, Shown, file, page},
         fields::Fields,
-        frame::{Frame, refused, shown, told},
-        guard::Viewer,
+        frame::Frame,
         links::with_query,
         show::{Btc, Ends, Number, When},
     },
@@ -107,28 +101,16 @@ impl From<ReserveReport> for ReserveView {
 }
 
 /// The ledger as it stands, and its entries, newest first.
-pub(in crate::pages) async fn list(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let fields = Fields::read(query.unwrap_or_default().as_bytes());
-    let contents = ledger(&pages, &viewer, &fields).await;
-    shown(&pages, &viewer, contents)
-}
-
-async fn ledger(pages: &Pages, viewer: &Viewer, fields: &Fields) -> Result<Ledger, Refusal> {
+pub(in crate::pages) async fn list(asked: Asked) -> Shown {
+    let Asked { pages, viewer, fields } = &asked;
     let (kind, account) = (fields.text("kind"), fields.text("account"));
     let filter = filter(pages, fields).await?;
     let before = fields.optional::<i64>("before")?.map(EntrySeq::new);
     let mut entries = pages.store.entry_lines(&filter, EntryRange::Before(before), PAGE + 1).await?;
-    let has_more = entries.len() > PAGE as usize;
-    entries.truncate(PAGE as usize);
-    let last = entries.last().filter(|_| has_more).map(|last| last.seq.to_string());
+    let last = cut(&mut entries, PAGE).map(|last| last.seq.to_string());
     let next = last.map(|last| with_query("/ledger", &[("kind", kind), ("account", account), ("before", &last)]));
     let LedgerSums { classes, imbalance_sat, head, head_hash } = show_sums(&*pages.store).await?;
-    let mut frame = Frame::new(pages, viewer, "/ledger", "Ledger");
-    frame.is_live = before.is_none();
+    let frame = asked.frame("/ledger", "Ledger").live_if(before.is_none());
     let class = |sum: ClassSum| ClassLine {
         class: sum.class,
         side: sum.side.as_str(),
@@ -145,7 +127,7 @@ async fn ledger(pages: &Pages, viewer: &Viewer, fields: &Fields) -> Result<Ledge
         postings: Number(line.postings.into()),
         amount: Btc(line.amount.to_sat().into()),
     };
-    Ok(Ledger {
+    page(&Ledger {
         frame,
         classes: classes.into_iter().map(class).collect(),
         imbalance: Btc(imbalance_sat.into()),
@@ -172,22 +154,9 @@ async fn filter(pages: &Pages, fields: &Fields) -> Result<EntryFilter, Refusal> 
 }
 
 /// The entries that are wanted, as a table to be kept.
-pub(in crate::pages) async fn table(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let fields = Fields::read(query.unwrap_or_default().as_bytes());
-    match filter(&pages, &fields).await {
-        Ok(filter) => {
-            let headers = [
-                (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
-                (header::CONTENT_DISPOSITION, "attachment; filename=\"ledger.csv\""),
-            ];
-            (headers, Body::from_stream(entries_table(Arc::clone(&pages.store), filter))).into_response()
-        }
-        Err(refusal) => refused(Some(&viewer), &pages, &refusal),
-    }
+pub(in crate::pages) async fn table(Asked { pages, fields, .. }: Asked) -> Shown {
+    let entries = entries_table(Arc::clone(&pages.store), filter(&pages, &fields).await?);
+    file("ledger.csv", "text/csv; charset=utf-8", Body::from_stream(entries))
 }
 
 #[derive(Template)]
@@ -220,25 +189,17 @@ struct PostingLine {
 }
 
 /// An entry with its lines and its place in the chain.
-pub(in crate::pages) async fn show(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Path(entry): Path<String>,
-) -> Response {
-    let contents = entry_page(&pages, &viewer, &entry).await;
-    shown(&pages, &viewer, contents)
-}
-
-async fn entry_page(pages: &Pages, viewer: &Viewer, seq: &str) -> Result<EntryPage, Refusal> {
+pub(in crate::pages) async fn show(asked: Asked, Path(entry): Path<String>) -> Shown {
+    let pages = &asked.pages;
     let unknown = |_| Refusal::new(RefusalCode::NotFound, "there is no such entry");
-    let entry = find_entry(&*pages.store, EntrySeq::new(seq.parse().map_err(unknown)?)).await?;
+    let entry = find_entry(&*pages.store, EntrySeq::new(entry.parse().map_err(unknown)?)).await?;
     let left_off = entry.postings.len().saturating_sub(MAX_POSTINGS);
     let shown = &entry.postings[..entry.postings.len() - left_off];
     let miners = shown.iter().filter_map(|posting| miner_of(posting.account));
     let addresses = addresses(&*pages.store, miners).await?;
     let head = pages.store.head().await?.seq;
-    Ok(EntryPage {
-        frame: Frame { is_live: false, ..Frame::new(pages, viewer, "/ledger", format!("Entry {}", entry.seq)) },
+    page(&EntryPage {
+        frame: asked.frame("/ledger", format!("Entry {}", entry.seq)).live_if(false),
         seq: entry.seq.get(),
         at: When(entry.at_ms),
         kind: entry.kind.to_string(),
@@ -295,45 +256,36 @@ fn about(kind: EntryKind, key: &str) -> Option<String> {
 }
 
 /// Gives money of the pool to the reserve.
-pub(in crate::pages) async fn fund(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Extension(fields): Extension<Fields>,
-) -> Response {
-    let request = || {
+pub(in crate::pages) async fn fund(asked: Asked) -> Response {
+    let request = |fields: &Fields| {
         let from = match fields.text("from") {
             "fee" => GiftSource::Fee,
             "deposits" => GiftSource::Deposits,
             _ => return Err(Refusal::new(RefusalCode::Invalid, "the reserve is filled out of fee or deposits")),
         };
-        Ok(Request::FundReserve { sat: amount(&fields)?, from, reference: fields.required("reference")? })
+        Ok(Request::FundReserve { sat: amount(fields)?, from, reference: fields.required("reference")? })
     };
-    give(&pages, &viewer, request(), "to the reserve").await
+    give(&asked, request(&asked.fields), "to the reserve").await
 }
 
 /// Gives deposits to the fee.
-pub(in crate::pages) async fn assign(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Extension(fields): Extension<Fields>,
-) -> Response {
-    let request = || Ok(Request::AssignDeposits { sat: amount(&fields)?, reference: fields.required("reference")? });
-    give(&pages, &viewer, request(), "to the fee").await
+pub(in crate::pages) async fn assign(asked: Asked) -> Response {
+    let request = |fields: &Fields| {
+        Ok(Request::AssignDeposits { sat: amount(fields)?, reference: fields.required("reference")? })
+    };
+    give(&asked, request(&asked.fields), "to the fee").await
 }
 
 fn amount(fields: &Fields) -> Result<u64, Refusal> {
     fields.amount("amount")?.ok_or_else(|| Refusal::new(RefusalCode::Invalid, "amount is missing"))
 }
 
-async fn give(pages: &Pages, viewer: &Viewer, request: Result<Request, Refusal>, to: &str) -> Response {
-    let outcome = match request {
-        Ok(request) => pages.desk.ask(&viewer.actor(), request).await,
-        Err(refusal) => Err(refusal),
+async fn give(asked: &Asked, request: Result<Request, Refusal>, to: &str) -> Response {
+    let given = async {
+        let given = expected!(asked.ask(request?).await?, Outcome::Given)?;
+        Ok(format!("{} BTC went {to}: entry {}.", Btc(given.sat.into()), given.entry))
     };
-    told(pages, viewer, "/ledger", outcome, |outcome| match outcome {
-        Outcome::Given(given) => format!("{} BTC went {to}: entry {}.", Btc(given.sat.into()), given.entry),
-        _ => String::new(),
-    })
+    asked.told("/ledger", given).await
 }
 
 #[cfg(test)]

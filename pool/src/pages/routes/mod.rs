@@ -29,7 +29,7 @@ use axum::{
 };
 use jiff::Timestamp;
 
-pub(super) use self::miner::{Figures, TaxStatements, Tests};
+pub(super) use self::miner::{Figures, TaxStatements};
 use super::{Pages, doors, log_in};
 use crate::operations::{Refusal, RefusalCode};
 
@@ -43,15 +43,7 @@ pub(super) fn guarded() -> Router<Pages> {
         .route("/history.json", get(history::pool))
         .route("/log-out", post(log_in::leave))
         .route(doors::EVENTS, get(events::follow))
-        .route("/connections", get(connections::list))
-        .route("/connections/ended", get(connections::ended))
-        .route("/connections/{connection}", get(connections::show))
-        .route("/connections/{connection}/kick", post(connections::kick))
-        .route("/connections/{connection}/drain", post(connections::drain))
-        .route("/connections/{connection}/difficulty", post(connections::set_difficulty))
-        .route("/connections/{connection}/trace", post(connections::trace))
-        .route("/bans", get(connections::bans).post(connections::ban))
-        .route("/bans/lift", post(connections::lift))
+        .merge(connections::routes())
         .route("/blocks", get(blocks::list))
         .route("/blocks/{hash}", get(blocks::show))
         .route("/blocks/{hash}/raw", get(blocks::raw))
@@ -140,6 +132,13 @@ use expected;
 /// The desk has answered something else than what was asked.
 fn unexpected() -> Refusal {
     Refusal::new(RefusalCode::Failed, "the pool answers with something else")
+}
+
+/// Cuts a page off what holds one item more if there are further pages; the last item of the page, if there are.
+fn cut<T>(items: &mut Vec<T>, most: u32) -> Option<&T> {
+    let has_more = items.len() > most as usize;
+    items.truncate(most as usize);
+    items.last().filter(|_| has_more)
 }
 
 fn now_ms() -> i64 {

@@ -1,11 +1,7 @@
 //! Parties: who owns the addresses that are paid. Personal data, for operators alone.
 
 use askama::Template;
-use axum::{
-    Extension,
-    extract::{Path, State},
-    response::Response,
-};
+use axum::{extract::Path, response::Response};
 use payouts::export::party::{Party, PartyId, PartyKind, Registration, TaxId};
 
 use super::expected;
@@ -15,10 +11,9 @@ use crate::{
         party::{OwnRequest, PartyReport},
     },
     pages::{
-        Pages,
+        asked::{Asked, Shown, page},
         fields::Fields,
-        frame::{Frame, shown, told},
-        guard::Viewer,
+        frame::Frame,
     },
 };
 
@@ -117,89 +112,58 @@ fn read(fields: &Fields) -> Result<Party, Refusal> {
 }
 
 /// The parties.
-pub(in crate::pages) async fn list(State(pages): State<Pages>, Extension(viewer): Extension<Viewer>) -> Response {
-    let contents = async {
-        let parties = expected!(pages.ask(&viewer, Request::Parties).await?, Outcome::Parties)?;
-        let frame = Frame::new(&pages, &viewer, "/screening", "Parties");
-        Ok(Parties { frame: Frame { is_live: false, ..frame }, parties, form: PartyForm::default() })
-    };
-    let contents = contents.await;
-    shown(&pages, &viewer, contents)
+pub(in crate::pages) async fn list(asked: Asked) -> Shown {
+    let parties = expected!(asked.ask(Request::Parties).await?, Outcome::Parties)?;
+    let frame = asked.frame("/parties", "Parties").live_if(false);
+    page(&Parties { frame, parties, form: PartyForm::default() })
 }
 
 /// One party.
-pub(in crate::pages) async fn show(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Path(party): Path<String>,
-) -> Response {
-    let contents = async {
-        let id = party_id(&party)?;
-        let known = expected!(pages.ask(&viewer, Request::Party { party: id }).await?, Outcome::Party)?;
-        let frame = Frame::new(&pages, &viewer, "/screening", format!("Party {id}"));
-        Ok(PartyPage {
-            frame: Frame { is_live: false, ..frame },
-            id,
-            name: known.legal_name.clone(),
-            form: (*known).into(),
-        })
-    };
-    let contents = contents.await;
-    shown(&pages, &viewer, contents)
+pub(in crate::pages) async fn show(asked: Asked, Path(party): Path<String>) -> Shown {
+    let id = party_id(&party)?;
+    let known = expected!(asked.ask(Request::Party { party: id }).await?, Outcome::Party)?;
+    let frame = asked.frame("/parties", format!("Party {id}")).live_if(false);
+    page(&PartyPage { frame, id, name: known.legal_name.clone(), form: (*known).into() })
 }
 
 /// Makes a new party known.
-pub(in crate::pages) async fn add(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Extension(fields): Extension<Fields>,
-) -> Response {
-    let outcome = set(&pages, &viewer, None, &fields).await;
-    told(&pages, &viewer, "/parties", outcome, |outcome| match outcome {
-        Outcome::PartySet(party) => format!("Party {party} is known."),
-        _ => String::new(),
-    })
+pub(in crate::pages) async fn add(asked: Asked) -> Response {
+    let added = async {
+        let party = expected!(set(&asked, None).await?, Outcome::PartySet)?;
+        Ok(format!("Party {party} is known."))
+    };
+    asked.told("/parties", added).await
 }
 
 /// Makes a party known better.
-pub(in crate::pages) async fn change(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Extension(fields): Extension<Fields>,
-    Path(party): Path<String>,
-) -> Response {
-    let request = async { set(&pages, &viewer, Some(party_id(&party)?), &fields).await };
-    let outcome = request.await;
-    told(&pages, &viewer, "/parties", outcome, |_| format!("Party {party} is known as it was sent."))
+pub(in crate::pages) async fn change(asked: Asked, Path(party): Path<String>) -> Response {
+    let changed = async {
+        set(&asked, Some(party_id(&party)?)).await?;
+        Ok(format!("Party {party} is known as it was sent."))
+    };
+    asked.told("/parties", changed).await
 }
 
-async fn set(pages: &Pages, viewer: &Viewer, party: Option<PartyId>, fields: &Fields) -> Result<Outcome, Refusal> {
-    let request = Request::SetParty { party, data: Box::new(read(fields)?), by: viewer.by()? };
-    pages.ask(viewer, request).await
+async fn set(asked: &Asked, party: Option<PartyId>) -> Result<Outcome, Refusal> {
+    let data = Box::new(read(&asked.fields)?);
+    asked.ask(Request::SetParty { party, data, by: asked.viewer.by()? }).await
 }
 
 /// Erases what is known of a party.
-pub(in crate::pages) async fn erase(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Extension(fields): Extension<Fields>,
-    Path(party): Path<String>,
-) -> Response {
-    let request = async {
-        let reason: Words = fields.required("reason")?;
-        pages.ask(&viewer, Request::EraseParty { party: party_id(&party)?, reason, by: viewer.by()? }).await
+pub(in crate::pages) async fn erase(asked: Asked, Path(party): Path<String>) -> Response {
+    let erased = async {
+        let reason: Words = asked.fields.required("reason")?;
+        let by = asked.viewer.by()?;
+        asked.ask(Request::EraseParty { party: party_id(&party)?, reason, by }).await?;
+        Ok(format!("What was known of party {party} is erased."))
     };
-    let outcome = request.await;
-    told(&pages, &viewer, "/parties", outcome, |_| format!("What was known of party {party} is erased."))
+    asked.told("/parties", erased).await
 }
 
 /// Says whose an account's address is.
-pub(in crate::pages) async fn own(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Extension(fields): Extension<Fields>,
-) -> Response {
-    let request = async {
+pub(in crate::pages) async fn own(asked: Asked) -> Response {
+    let Asked { viewer, fields, .. } = &asked;
+    let owned = async {
         let owned = OwnRequest {
             account: fields.required("account")?,
             party: party_id(fields.text("party"))?,
@@ -208,13 +172,10 @@ pub(in crate::pages) async fn own(
             proof_at_ms: None,
             by: viewer.by()?,
         };
-        pages.ask(&viewer, Request::OwnAddress(owned)).await
+        let address = expected!(asked.ask(Request::OwnAddress(owned)).await?, Outcome::AddressOwned)?;
+        Ok(format!("The owner of {address} is on record."))
     };
-    let outcome = request.await;
-    told(&pages, &viewer, "/parties", outcome, |outcome| match outcome {
-        Outcome::AddressOwned(address) => format!("The owner of {address} is on record."),
-        _ => String::new(),
-    })
+    asked.told("/parties", owned).await
 }
 
 fn party_id(text: &str) -> Result<PartyId, Refusal> {

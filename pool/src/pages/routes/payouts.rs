@@ -1,32 +1,29 @@
 //! Payouts: what is due, what a run would pay, the batches, and what an operator decides about them.
 
 use askama::Template;
-use axum::{
-    Extension,
-    extract::{Path, RawQuery, State},
-    http::header,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::Path, response::Response};
 use bitcoin::base64::{Engine, engine::general_purpose::STANDARD};
 use payouts::{account::User, payout::BatchId};
 
-use super::{PAGE, now_ms};
+use super::{PAGE, cut, expected, now_ms};
 use crate::{
     operations::{
         Outcome, PsbtBytes, Refusal, RefusalCode, Request, Words,
-        report::{AttemptReport, BatchReport, BatchSummary, OutputReport, PreviewReport, Stage, Status, Wait},
+        report::{
+            AttemptReport, BatchReport, BatchSummary, LotReport, OutputReport, PreviewReport, Stage, Status, Wait,
+        },
     },
     pages::{
-        Pages,
-        fields::Fields,
-        frame::{Frame, capitalised, refused, shown, told},
-        guard::Viewer,
+        asked::{Asked, Shown, file, page},
+        frame::{Frame, capitalised},
         show::{Ago, Btc, Ends, Number, When},
     },
 };
 
 /// What one signed transaction may be called in a form: all copies stand in one field, apart by blanks.
 const MAX_COPIES: usize = 16;
+/// Lots of an output that are listed; its miner's page has more of them.
+const MOST_LOTS: usize = 20;
 /// Fee rates that a replacement may have, satoshis a virtual byte.
 const FEE_RATES: std::ops::RangeInclusive<u32> = 1..=10_000;
 
@@ -107,42 +104,30 @@ impl BatchLine {
 }
 
 /// How payouts stand.
-pub(in crate::pages) async fn list(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let fields = Fields::read(query.unwrap_or_default().as_bytes());
-    let contents = payouts(&pages, &viewer, &fields).await;
-    shown(&pages, &viewer, contents)
-}
-
-async fn payouts(pages: &Pages, viewer: &Viewer, fields: &Fields) -> Result<Payouts, Refusal> {
+pub(in crate::pages) async fn list(asked: Asked) -> Shown {
+    let Asked { pages, viewer, fields } = &asked;
     let now_ms = now_ms();
     let before = fields.optional::<i64>("before")?.map(BatchId::new);
     let mut batches = pages.store.batches_before(before, PAGE + 1).await?;
-    let has_more = batches.len() > PAGE as usize;
-    batches.truncate(PAGE as usize);
-    let next = batches.last().filter(|_| has_more).map(|last| format!("/payouts?before={}", last.id));
+    let next = cut(&mut batches, PAGE).map(|last| format!("/payouts?before={}", last.id));
     let lines = batches.iter().map(|batch| BatchLine::new(&BatchSummary::from(batch), now_ms)).collect();
     let (mut problem, mut status, mut preview) = (None, None, None);
-    match pages.desk.ask(&viewer.actor(), Request::Status).await {
+    match asked.ask(Request::Status).await {
         Ok(Outcome::Status(report)) => status = Some(status_view(report, now_ms)),
         Ok(_) => {}
         Err(refusal) => problem = Some(capitalised(&refusal.reason)),
     }
     // What is not due takes no dry run.
     if status.as_ref().is_some_and(|status| status.due_accounts > 0) {
-        match pages.desk.ask(&viewer.actor(), Request::Preview { account: None }).await {
+        match asked.ask(Request::Preview { account: None }).await {
             Ok(Outcome::Preview(report)) => preview = Some(preview_view(report)),
             Ok(_) => {}
             Err(refusal) => problem = Some(capitalised(&refusal.reason)),
         }
     }
-    let mut frame = Frame::new(pages, viewer, "/payouts", "Payouts");
-    frame.is_live = before.is_none();
+    let frame = asked.frame("/payouts", "Payouts").live_if(before.is_none());
     let may_act = viewer.may_post("/payouts/run");
-    Ok(Payouts { frame, may_act, problem, status, preview, batches: lines, next })
+    page(&Payouts { frame, may_act, problem, status, preview, batches: lines, next })
 }
 
 fn status_view(status: Status, now_ms: i64) -> StatusView {
@@ -213,6 +198,8 @@ struct BatchPage {
     batch: BatchLine,
     txid: String,
     outputs: Vec<OutputLine>,
+    /// The outputs that follow.
+    next: Option<String>,
     attempts: Vec<AttemptLine>,
     events: Vec<EventLine>,
     may_approve: bool,
@@ -228,6 +215,8 @@ struct OutputLine {
     paid: Number,
     fee: Number,
     lots: Vec<(Ends, Number)>,
+    /// How many lots are not listed.
+    more_lots: usize,
 }
 
 struct AttemptLine {
@@ -243,28 +232,24 @@ struct EventLine {
     note: String,
 }
 
-/// A batch with all that is known of it.
-pub(in crate::pages) async fn show(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Path(batch): Path<String>,
-) -> Response {
-    let contents = batch_page(&pages, &viewer, &batch).await;
-    shown(&pages, &viewer, contents)
-}
-
-async fn batch_page(pages: &Pages, viewer: &Viewer, batch: &str) -> Result<BatchPage, Refusal> {
-    let id = batch_id(batch)?;
+/// A batch with all that is known of it, and a page of its outputs.
+pub(in crate::pages) async fn show(asked: Asked, Path(batch): Path<String>) -> Shown {
+    let Asked { pages, viewer, fields } = &asked;
+    let id = batch_id(&batch)?;
     let unknown = || Refusal::new(RefusalCode::NotFound, format!("there is no batch {id}"));
-    let found = pages.store.batch(id).await?.ok_or_else(unknown)?;
-    let report = BatchReport::new(&found, pages.store.batch_events(id).await?);
+    let head = pages.store.batch_head(id).await?.ok_or_else(unknown)?;
+    let after = fields.optional::<u32>("after")?;
+    let mut outputs = pages.store.outputs_of(id, after, PAGE + 1).await?;
+    let next = cut(&mut outputs, PAGE).map(|last| format!("/payouts/{id}?after={}", last.vout));
+    let report = BatchReport::with(&head, &outputs, pages.store.batch_events(id).await?);
     let stage = report.summary.stage;
     let may = |action: &str| viewer.may_post(&format!("/payouts/{{batch}}/{action}"));
-    Ok(BatchPage {
-        frame: Frame::new(pages, viewer, "/payouts", format!("Payout {id}")),
+    page(&BatchPage {
+        frame: asked.frame("/payouts", format!("Payout {id}")),
         batch: BatchLine::new(&report.summary, now_ms()),
         txid: report.summary.txid.to_string(),
         outputs: report.outputs.iter().map(output_line).collect(),
+        next,
         attempts: report.transactions.iter().map(attempt_line).collect(),
         events: report
             .events
@@ -279,13 +264,15 @@ async fn batch_page(pages: &Pages, viewer: &Viewer, batch: &str) -> Result<Batch
 }
 
 fn output_line(output: &OutputReport) -> OutputLine {
+    let lot = |lot: &LotReport| (Ends(lot.coinbase.to_string()), Number(lot.sat.into()));
     OutputLine {
         vout: output.vout,
         address: output.address.clone(),
         ends: Ends(output.address.clone()),
         paid: Number(output.paid_sat.into()),
         fee: Number(output.fee_part_sat.into()),
-        lots: output.lots.iter().map(|lot| (Ends(lot.coinbase.to_string()), Number(lot.sat.into()))).collect(),
+        lots: output.lots.iter().take(MOST_LOTS).map(lot).collect(),
+        more_lots: output.lots.len().saturating_sub(MOST_LOTS),
     }
 }
 
@@ -299,125 +286,85 @@ fn attempt_line(attempt: &AttemptReport) -> AttemptLine {
 }
 
 /// Pays now what is due.
-pub(in crate::pages) async fn run(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Extension(fields): Extension<Fields>,
-) -> Response {
-    let account = match fields.optional::<User>("account") {
-        Ok(account) => account,
-        Err(refusal) => return told(&pages, &viewer, "/payouts", Err(refusal), |_| String::new()),
+pub(in crate::pages) async fn run(asked: Asked) -> Response {
+    let ran = async {
+        let account = asked.fields.optional::<User>("account")?;
+        let ran = expected!(asked.ask(Request::Run { account }).await?, Outcome::Ran)?;
+        Ok(match (ran.batches.len(), ran.waiting_accounts) {
+            (0, 0) => "Nothing is due.".to_owned(),
+            (0, accounts) => format!("Nothing was made: {accounts} accounts are due and wait for coins."),
+            (batches, _) => format!("{batches} payouts were made."),
+        })
     };
-    let outcome = pages.desk.ask(&viewer.actor(), Request::Run { account }).await;
-    told(&pages, &viewer, "/payouts", outcome, |outcome| match outcome {
-        Outcome::Ran(ran) if ran.batches.is_empty() => match ran.waiting_accounts {
-            0 => "Nothing is due.".to_owned(),
-            accounts => format!("Nothing was made: {accounts} accounts are due and wait for coins."),
-        },
-        Outcome::Ran(ran) => format!("{} payouts were made.", ran.batches.len()),
-        _ => String::new(),
-    })
+    asked.told("/payouts", ran).await
 }
 
 /// Lets a batch be signed.
-pub(in crate::pages) async fn approve(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Path(batch): Path<String>,
-) -> Response {
-    let request = async {
-        let request = Request::Approve { batch: batch_id(&batch)?, by: viewer.by()? };
-        pages.desk.ask(&viewer.actor(), request).await
-    };
-    let outcome = request.await;
-    told(&pages, &viewer, &format!("/payouts/{batch}"), outcome, |_| "The payout is approved.".to_owned())
+pub(in crate::pages) async fn approve(asked: Asked, Path(batch): Path<String>) -> Response {
+    let request = |batch| Ok(Request::Approve { batch, by: asked.viewer.by()? });
+    act(&asked, &batch, request, "The payout is approved.").await
 }
 
 /// Gives up a batch that was never signed.
-pub(in crate::pages) async fn cancel(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Extension(fields): Extension<Fields>,
-    Path(batch): Path<String>,
-) -> Response {
-    let request = async {
-        let reason: Words = fields.required("reason")?;
-        let even_if_exported = fields.is_ticked("even_if_exported");
-        let request = Request::Cancel { batch: batch_id(&batch)?, reason, even_if_exported };
-        pages.desk.ask(&viewer.actor(), request).await
+pub(in crate::pages) async fn cancel(asked: Asked, Path(batch): Path<String>) -> Response {
+    let request = |batch| {
+        let reason: Words = asked.fields.required("reason")?;
+        Ok(Request::Cancel { batch, reason, even_if_exported: asked.fields.is_ticked("even_if_exported") })
     };
-    let outcome = request.await;
-    let said = "The payout is given up: what it took is due again.";
-    told(&pages, &viewer, &format!("/payouts/{batch}"), outcome, |_| said.to_owned())
+    act(&asked, &batch, request, "The payout is given up: what it took is due again.").await
 }
 
 /// Replaces a batch's transaction by one that pays the network more.
-pub(in crate::pages) async fn bump(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Extension(fields): Extension<Fields>,
-    Path(batch): Path<String>,
-) -> Response {
-    let request = async {
-        let fee_rate_sat_per_vb = fields.required("fee_rate")?;
+pub(in crate::pages) async fn bump(asked: Asked, Path(batch): Path<String>) -> Response {
+    let request = |batch| {
+        let fee_rate_sat_per_vb = asked.fields.required("fee_rate")?;
         if !FEE_RATES.contains(&fee_rate_sat_per_vb) {
-            let reason = format!("fee rate: {fee_rate_sat_per_vb} is not from 1 to 10000");
-            return Err(Refusal::new(RefusalCode::Invalid, reason));
+            return Err(invalid(format!("fee rate: {fee_rate_sat_per_vb} is not from 1 to 10000")));
         }
-        let request = Request::Bump { batch: batch_id(&batch)?, fee_rate_sat_per_vb };
-        pages.desk.ask(&viewer.actor(), request).await
+        Ok(Request::Bump { batch, fee_rate_sat_per_vb })
     };
-    let outcome = request.await;
-    told(&pages, &viewer, &format!("/payouts/{batch}"), outcome, |_| "The transaction is replaced.".to_owned())
+    act(&asked, &batch, request, "The transaction is replaced.").await
 }
 
 /// Hands out a batch's transaction to be signed elsewhere, as a file.
-pub(in crate::pages) async fn export_psbt(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Path(batch): Path<String>,
-) -> Response {
-    let request = async {
-        let id = batch_id(&batch)?;
-        match pages.desk.ask(&viewer.actor(), Request::ExportPsbt { batch: id }).await? {
-            Outcome::Psbt(exported) => Ok((id, exported.psbt.0)),
-            _ => Err(Refusal::new(RefusalCode::Failed, "the pool answers with something else")),
-        }
-    };
-    match request.await {
-        Ok((id, bytes)) => {
-            let name = format!("attachment; filename=\"payout-{id}.psbt\"");
-            let headers =
-                [(header::CONTENT_TYPE, "application/octet-stream".to_owned()), (header::CONTENT_DISPOSITION, name)];
-            (headers, bytes).into_response()
-        }
-        Err(refusal) => refused(Some(&viewer), &pages, &refusal),
-    }
+pub(in crate::pages) async fn export_psbt(asked: Asked, Path(batch): Path<String>) -> Shown {
+    let batch = batch_id(&batch)?;
+    let exported = expected!(asked.ask(Request::ExportPsbt { batch }).await?, Outcome::Psbt)?;
+    file(&format!("payout-{batch}.psbt"), "application/octet-stream", exported.psbt.0)
 }
 
 /// Takes in a batch's transaction that was signed elsewhere, and sends it.
-pub(in crate::pages) async fn import_psbt(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Extension(fields): Extension<Fields>,
-    Path(batch): Path<String>,
-) -> Response {
-    let request = async {
-        let texts: Vec<&str> = fields.text("psbts").split_whitespace().collect();
+pub(in crate::pages) async fn import_psbt(asked: Asked, Path(batch): Path<String>) -> Response {
+    let request = |batch| {
+        let texts: Vec<&str> = asked.fields.text("psbts").split_whitespace().collect();
         if !(1..=MAX_COPIES).contains(&texts.len()) {
-            let reason = format!("{} transactions are not 1 to {MAX_COPIES}", texts.len());
-            return Err(Refusal::new(RefusalCode::Invalid, reason));
+            return Err(invalid(format!("{} transactions are not 1 to {MAX_COPIES}", texts.len())));
         }
         let decode = |text: &&str| {
-            let invalid = |error| Refusal::new(RefusalCode::Invalid, format!("the transaction is not base64: {error}"));
-            STANDARD.decode(text).map(PsbtBytes).map_err(invalid)
+            let decoded = STANDARD.decode(text).map(PsbtBytes);
+            decoded.map_err(|error| invalid(format!("the transaction is not base64: {error}")))
         };
-        let psbts = texts.iter().map(decode).collect::<Result<_, _>>()?;
-        let request = Request::ImportPsbt { batch: batch_id(&batch)?, psbts };
-        pages.desk.ask(&viewer.actor(), request).await
+        Ok(Request::ImportPsbt { batch, psbts: texts.iter().map(decode).collect::<Result<_, _>>()? })
     };
-    let outcome = request.await;
-    told(&pages, &viewer, &format!("/payouts/{batch}"), outcome, |_| "The signatures are taken in.".to_owned())
+    act(&asked, &batch, request, "The signatures are taken in.").await
+}
+
+/// Hands in a request about a batch, and goes back to it.
+async fn act(
+    asked: &Asked,
+    batch: &str,
+    request: impl FnOnce(BatchId) -> Result<Request, Refusal>,
+    done: &str,
+) -> Response {
+    let acted = async {
+        asked.ask(request(batch_id(batch)?)?).await?;
+        Ok(done.to_owned())
+    };
+    asked.told(&format!("/payouts/{batch}"), acted).await
+}
+
+fn invalid(reason: String) -> Refusal {
+    Refusal::new(RefusalCode::Invalid, reason)
 }
 
 fn batch_id(text: &str) -> Result<BatchId, Refusal> {

@@ -1,26 +1,21 @@
 //! What is on record of operators: the tokens that they have, and what was done with them.
 
 use askama::Template;
-use axum::{
-    Extension,
-    extract::{Path, RawQuery, State},
-    response::Response,
-};
+use axum::{extract::Path, response::Response};
 use payouts::{
     access::{AuditRow, AuditSeq, Role, Token, TokenId},
     account::User,
     store::AuditFilter,
 };
 
-use super::{PAGE, addresses, now_ms};
+use super::{PAGE, addresses, cut, expected, now_ms};
 use crate::{
     operations::{Outcome, Refusal, RefusalCode, Request, token::TokenReport},
     pages::{
-        Pages,
-        fields::Fields,
-        frame::{Frame, shown, told, told_secret},
-        guard::Viewer,
+        asked::{Asked, Shown, page},
+        frame::Frame,
         links::with_query,
+        session::Notice,
         show::{Ago, When},
     },
 };
@@ -55,30 +50,18 @@ impl From<AuditRow> for Row {
     }
 }
 
-/// What operators asked for that changes something, newest first.
-pub(in crate::pages) async fn audit(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let fields = Fields::read(query.unwrap_or_default().as_bytes());
-    let contents = audit_page(&pages, &viewer, &fields).await;
-    shown(&pages, &viewer, contents)
-}
-
-async fn audit_page(pages: &Pages, viewer: &Viewer, fields: &Fields) -> Result<Audit, Refusal> {
+/// What operators asked for that changes something or tells of people, newest first.
+pub(in crate::pages) async fn audit(asked: Asked) -> Shown {
+    let Asked { pages, fields, .. } = &asked;
     let text = |name: &str| fields.text(name).chars().take(MAX_SEARCH_CHARS).collect::<String>();
     let wanted = AuditFilter { actor: text("actor"), action: text("action") };
     let before = fields.optional::<i64>("before")?.map(AuditSeq::new);
     let mut rows = pages.store.audit_where(&wanted, before, PAGE + 1).await?;
-    let has_more = rows.len() > PAGE as usize;
-    rows.truncate(PAGE as usize);
-    let last = rows.last().filter(|_| has_more).map(|last| last.seq.to_string());
+    let last = cut(&mut rows, PAGE).map(|last| last.seq.to_string());
     let AuditFilter { actor, action } = wanted;
     let next = last.map(|last| with_query("/audit", &[("actor", &actor), ("action", &action), ("before", &last)]));
-    let mut frame = Frame::new(pages, viewer, "/settings", "Audit log");
-    frame.is_live = before.is_none();
-    Ok(Audit { frame, actor, action, rows: rows.into_iter().map(Row::from).collect(), next })
+    let frame = asked.frame("/audit", "Audit log").live_if(before.is_none());
+    page(&Audit { frame, actor, action, rows: rows.into_iter().map(Row::from).collect(), next })
 }
 
 #[derive(Template)]
@@ -102,23 +85,12 @@ struct TokenLine {
 }
 
 /// The tokens, in the order of their numbers.
-pub(in crate::pages) async fn tokens(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let fields = Fields::read(query.unwrap_or_default().as_bytes());
-    let contents = tokens_page(&pages, &viewer, &fields).await;
-    shown(&pages, &viewer, contents)
-}
-
-async fn tokens_page(pages: &Pages, viewer: &Viewer, fields: &Fields) -> Result<Tokens, Refusal> {
+pub(in crate::pages) async fn tokens(asked: Asked) -> Shown {
+    let Asked { pages, viewer, fields } = &asked;
     let now_ms = now_ms();
     let after = fields.optional::<i64>("after")?;
     let mut tokens = pages.store.tokens(TokenId::new(after.unwrap_or(0)), PAGE + 1).await?;
-    let has_more = tokens.len() > PAGE as usize;
-    tokens.truncate(PAGE as usize);
-    let last = tokens.last().filter(|_| has_more).map(|last| last.id.to_string());
+    let last = cut(&mut tokens, PAGE).map(|last| last.id.to_string());
     let next = last.map(|last| with_query("/tokens", &[("after", &last)]));
     let watched = tokens.iter().filter_map(|token| token.grant.account());
     let addresses = addresses(&*pages.store, watched).await?;
@@ -137,48 +109,37 @@ async fn tokens_page(pages: &Pages, viewer: &Viewer, fields: &Fields) -> Result<
     };
     let lines = tokens.into_iter().map(line).collect();
     // A token that was just made stands in the page until somebody has copied it.
-    let frame = Frame { is_live: false, ..Frame::new(pages, viewer, "/settings", "Tokens") };
-    Ok(Tokens { frame, lines, next })
+    let frame = asked.frame("/tokens", "Tokens").live_if(false);
+    page(&Tokens { frame, lines, next })
 }
 
 /// Makes a token, which is told on the next page alone.
-pub(in crate::pages) async fn add_token(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Extension(fields): Extension<Fields>,
-) -> Response {
-    let request = async {
-        let account = fields.optional::<User>("account")?;
-        let request = Request::AddToken { label: fields.required("label")?, role: fields.required("role")?, account };
-        pages.desk.ask(&viewer.actor(), request).await
+pub(in crate::pages) async fn add_token(asked: Asked) -> Response {
+    let added = async {
+        let (label, role) = (asked.fields.required("label")?, asked.fields.required("role")?);
+        let account = asked.fields.optional::<User>("account")?;
+        expected!(asked.ask(Request::AddToken { label, role, account }).await?, Outcome::TokenAdded)
     };
-    match request.await {
-        Ok(Outcome::TokenAdded(added)) => {
-            let said = format!("Token {} is made. It is shown this once: copy it now.", added.token.label);
-            told_secret(&pages, &viewer, "/tokens", said, added.secret.expose())
+    match added.await {
+        Ok(added) => {
+            let text = format!("Token {} is made. It is shown this once: copy it now.", added.token.label);
+            let secret = Some(added.secret.expose().to_owned());
+            asked.leave("/tokens", Notice { is_done: true, text, secret })
         }
-        other => told(&pages, &viewer, "/tokens", other, |_| String::new()),
+        Err(refusal) => asked.tell("/tokens", Err(refusal)),
     }
 }
 
 /// Revokes a token at once, if that was confirmed.
-pub(in crate::pages) async fn revoke_token(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Extension(fields): Extension<Fields>,
-    Path(token): Path<String>,
-) -> Response {
-    let request = async {
+pub(in crate::pages) async fn revoke_token(asked: Asked, Path(token): Path<String>) -> Response {
+    let revoked = async {
         let unknown = |_| Refusal::new(RefusalCode::NotFound, "there is no such token");
         let token = TokenId::new(token.parse().map_err(unknown)?);
-        if !fields.is_ticked("confirmed") {
+        if !asked.fields.is_ticked("confirmed") {
             return Err(Refusal::new(RefusalCode::Invalid, "nothing was revoked: tick that whoever has it is cut off"));
         }
-        pages.desk.ask(&viewer.actor(), Request::RevokeToken { token }).await
+        let revoked = expected!(asked.ask(Request::RevokeToken { token }).await?, Outcome::TokenRevoked)?;
+        Ok(format!("Token {} is revoked.", revoked.token.label))
     };
-    let outcome = request.await;
-    told(&pages, &viewer, "/tokens", outcome, |outcome| match outcome {
-        Outcome::TokenRevoked(revoked) => format!("Token {} is revoked.", revoked.token.label),
-        _ => String::new(),
-    })
+    asked.told("/tokens", revoked).await
 }

@@ -1,39 +1,28 @@
 //! The register: coin that left the pool, newest first, and what is on record of each output.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use askama::Template;
-use axum::{
-    Extension,
-    extract::{Path, RawQuery, State},
-    response::Response,
-};
+use axum::extract::Path;
 use payouts::{
-    account::{AccountId, User},
-    export::{
-        register::{RecordState, RegisterRow, RowSeq},
-        rules::period::Period,
-    },
+    export::{party::PartyId, register::RowSeq, rules::period::Period},
     ledger::EntrySeq,
     payout::BatchId,
-    store::Store,
+    store::{RecordFilter, RecordRange, Store},
 };
 
-use super::{PAGE, now_ms, sales::class};
+use super::{PAGE, cut, now_ms, sales::class};
 use crate::{
-    operations::{Outcome, Refusal, RefusalCode, Request, account::find_account},
+    operations::{Refusal, RefusalCode},
     pages::{
-        Pages,
-        fields::Fields,
-        frame::{Frame, shown},
-        guard::Viewer,
+        asked::{Asked, Shown, page},
+        frame::Frame,
+        links::with_query,
         show::{Btc, Ends, Number, When},
     },
-    register::records::{self, Moved, RecordDetail, ValueReport},
+    register::records::{self, Moved, RecordDetail, ValueReport, WantedRecords},
 };
 
-/// Rows that are looked through for a page, at most.
-const SCANNED: u32 = 2_000;
 /// Rows that are summed for a period, at most.
 const SUMMED: i64 = 10_000;
 /// Rows that are read at a time.
@@ -46,6 +35,9 @@ struct Register {
     period: String,
     state: String,
     account: String,
+    txid: String,
+    party: String,
+    may_see_parties: bool,
     totals: Option<TotalsView>,
     records: Vec<RecordLine>,
     next: Option<String>,
@@ -73,47 +65,23 @@ struct RecordLine {
     value: String,
 }
 
-/// Which records are shown.
-struct Filter {
-    account: Option<AccountId>,
-    state: Option<RecordState>,
-    /// The first and the last row.
-    rows: Option<(RowSeq, RowSeq)>,
-}
-
-impl Filter {
-    fn fits(&self, row: &RegisterRow) -> bool {
-        self.account.is_none_or(|account| row.record.account == account)
-            && self.state.is_none_or(|state| row.state == state)
-    }
-}
-
 /// The records.
-pub(in crate::pages) async fn list(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let fields = Fields::read(query.unwrap_or_default().as_bytes());
-    let contents = register(&pages, &viewer, &fields).await;
-    shown(&pages, &viewer, contents)
-}
-
-async fn register(pages: &Pages, viewer: &Viewer, fields: &Fields) -> Result<Register, Refusal> {
+pub(in crate::pages) async fn list(asked: Asked) -> Shown {
+    let Asked { pages, viewer, fields } = &asked;
     let (store, profile) = (&*pages.store, pages.register.profile(None)?);
     let before = fields.optional::<i64>("before")?.map(RowSeq::new);
-    let account: Option<User> = fields.optional("account")?;
     let period: Option<Period> = fields.optional("period")?;
-    let mut filter = Filter { account: None, state: fields.optional("state")?, rows: None };
-    if let Some(user) = &account {
-        filter.account = Some(find_account(store, user).await?.id);
-    }
-    let (mut totals, mut is_empty) = (None, false);
+    let wanted = WantedRecords {
+        period: period.map(|period| (Arc::clone(&profile), period)),
+        state: fields.optional("state")?,
+        account: fields.optional("account")?,
+        party: fields.optional("party")?.map(PartyId::new),
+        txid: fields.optional("txid")?,
+        ..WantedRecords::default()
+    };
+    let filter = wanted.filter(store).await?;
+    let mut totals = None;
     if let Some(period) = period {
-        let zone = profile.zone();
-        let rows = records::rows_between(store, period.start_ms(zone), period.end_ms(zone)).await?;
-        filter.rows = rows;
-        is_empty = rows.is_none();
         let reports = format!("/register/reports/{}/{period}", profile.name());
         let reports = viewer.may_see("/register/reports/{profile}/{period}").then_some(reports);
         let view = |moved: Moved| TotalsView {
@@ -122,9 +90,10 @@ async fn register(pages: &Pages, viewer: &Viewer, fields: &Fields) -> Result<Reg
             moved: Btc(moved.sat),
             reports,
         };
-        totals = sum(store, rows).await?.map(view);
+        totals = sum(store, &filter).await?.map(view);
     }
-    let (rows, next) = if is_empty { (Vec::new(), None) } else { page(store, &filter, before).await? };
+    let mut rows = store.records_where(&filter, RecordRange::Before(before), PAGE + 1).await?;
+    let next = cut(&mut rows, PAGE).map(|last| last.seq.to_string());
     let mut lines = Vec::with_capacity(rows.len());
     let mut booked: HashMap<EntrySeq, (i64, Option<BatchId>)> = HashMap::new();
     for row in &rows {
@@ -146,21 +115,26 @@ async fn register(pages: &Pages, viewer: &Viewer, fields: &Fields) -> Result<Reg
             value: value.as_ref().map(worth).unwrap_or_default(),
         });
     }
-    let mut frame = Frame::new(pages, viewer, "/register", "Register");
-    frame.is_live = before.is_none();
-    let [period, state, account] = ["period", "state", "account"].map(|name| fields.text(name).to_owned());
-    let more = |before: i64| {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        for (name, text) in [("period", &period), ("state", &state), ("account", &account)] {
-            if !text.is_empty() {
-                query.append_pair(name, text);
-            }
-        }
-        format!("/register?{}", query.append_pair("before", &before.to_string()).finish())
-    };
-    let next = next.map(more);
-    let accounts_have_pages = viewer.may_see("/accounts/{account}");
-    Ok(Register { frame, period, state, account, totals, records: lines, next, accounts_have_pages })
+    let names = ["period", "state", "account", "txid", "party"];
+    let texts = names.map(|name| fields.text(name));
+    let next = next.map(|before| {
+        let asked = names.into_iter().zip(texts).chain([("before", before.as_str())]);
+        with_query("/register", &asked.collect::<Vec<_>>())
+    });
+    let [period, state, account, txid, party] = texts.map(str::to_owned);
+    page(&Register {
+        frame: asked.frame("/register", "Records").live_if(before.is_none()),
+        period,
+        state,
+        account,
+        txid,
+        party,
+        may_see_parties: viewer.may_see("/parties"),
+        totals,
+        records: lines,
+        next,
+        accounts_have_pages: viewer.may_see("/accounts/{account}"),
+    })
 }
 
 /// Returns a value with its currency; nothing without one.
@@ -171,50 +145,19 @@ fn worth(value: &ValueReport) -> String {
     }
 }
 
-/// Looks for rows that fit, newest first, and where to go on.
-async fn page(
-    store: &dyn Store,
-    filter: &Filter,
-    before: Option<RowSeq>,
-) -> Result<(Vec<RegisterRow>, Option<i64>), Refusal> {
-    let (first, last) = filter.rows.map_or((1, i64::MAX - 1), |(first, last)| (first.get(), last.get()));
-    let mut before = RowSeq::new(before.map_or(i64::MAX, RowSeq::get).min(last + 1));
-    let (mut found, mut scanned) = (Vec::new(), 0);
-    while scanned < SCANNED {
-        let rows = records::rows_before(store, Some(before), CHUNK).await?;
-        let Some(oldest) = rows.last().map(|row| row.seq) else { return Ok((found, None)) };
-        scanned += CHUNK;
-        for row in rows {
-            if row.seq.get() < first {
-                return Ok((found, None));
-            }
-            if found.len() == PAGE as usize {
-                return Ok((found, Some(row.seq.get() + 1)));
-            }
-            if filter.fits(&row) {
-                found.push(row);
-            }
-        }
-        before = oldest;
-    }
-    Ok((found, (before.get() > first).then_some(before.get())))
-}
-
 /// Sums the rows of a period; nothing if they are too many.
-async fn sum(store: &dyn Store, rows: Option<(RowSeq, RowSeq)>) -> Result<Option<Moved>, Refusal> {
-    let mut moved = Moved::default();
-    let Some((first, last)) = rows else { return Ok(Some(moved)) };
-    if last.get() - first.get() >= SUMMED {
+async fn sum(store: &dyn Store, period: &RecordFilter) -> Result<Option<Moved>, Refusal> {
+    let wanted = RecordFilter { first: period.first, end: period.end, ..RecordFilter::default() };
+    if wanted.first.zip(wanted.end).is_none_or(|(first, end)| end.get() - first.get() > SUMMED) {
         return Ok(None);
     }
-    let mut after = RowSeq::new(first.get() - 1);
-    while after < last {
-        let page = store.register_rows(after, CHUNK).await?;
-        let Some(newest) = page.last() else { break };
+    let (mut moved, mut after) = (Moved::default(), RowSeq::new(0));
+    loop {
+        let page = store.records_where(&wanted, RecordRange::After(after), CHUNK).await?;
+        let Some(newest) = page.last() else { return Ok(Some(moved)) };
         after = newest.seq;
-        page.iter().filter(|row| row.seq <= last).for_each(|row| moved.add(row));
+        page.iter().for_each(|row| moved.add(row));
     }
-    Ok(Some(moved))
 }
 
 #[derive(Template)]
@@ -228,7 +171,7 @@ struct RecordPage {
     lots: Vec<LotLine>,
     values: Vec<ValueLine>,
     history: Vec<HappenedLine>,
-    party: Option<String>,
+    may_see_parties: bool,
     may_see_reports: bool,
     account_has_page: bool,
 }
@@ -255,16 +198,8 @@ struct HappenedLine {
 }
 
 /// One record.
-pub(in crate::pages) async fn show(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Path(record): Path<String>,
-) -> Response {
-    let contents = record_page(&pages, &viewer, &record).await;
-    shown(&pages, &viewer, contents)
-}
-
-async fn record_page(pages: &Pages, viewer: &Viewer, record: &str) -> Result<RecordPage, Refusal> {
+pub(in crate::pages) async fn show(asked: Asked, Path(record): Path<String>) -> Shown {
+    let Asked { pages, viewer, .. } = &asked;
     let unknown = |_| Refusal::new(RefusalCode::NotFound, "there is no such record");
     let seq = record.parse().map(RowSeq::new).map_err(unknown)?;
     let detail = pages.register.record(seq, now_ms()).await?;
@@ -293,26 +228,17 @@ async fn record_page(pages: &Pages, viewer: &Viewer, record: &str) -> Result<Rec
         at: When(happened.at_ms),
         evidence: happened.evidence.clone(),
     });
-    Ok(RecordPage {
-        frame: Frame::new(pages, viewer, "/register", format!("Record {seq}")),
+    page(&RecordPage {
+        frame: asked.frame("/register", format!("Record {seq}")),
         class: class(detail.record.state),
         amount: Btc(detail.record.sat.into()),
         at: When(detail.at_ms),
         lots,
         values: values.collect(),
         history: history.collect(),
-        party: party_name(pages, viewer, detail.party).await,
+        may_see_parties: viewer.may_see("/parties/{party}"),
         may_see_reports: viewer.may_see("/register/reports/{profile}/{period}"),
         account_has_page: viewer.may_see("/accounts/{account}"),
         record: detail,
     })
-}
-
-/// Returns what a party is called, for whoever may know it.
-async fn party_name(pages: &Pages, viewer: &Viewer, party: Option<i64>) -> Option<String> {
-    if !viewer.may_see("/parties") {
-        return None;
-    }
-    let Ok(Outcome::Parties(parties)) = pages.ask(viewer, Request::Parties).await else { return None };
-    parties.into_iter().find(|known| Some(known.party.get()) == party)?.legal_name
 }

@@ -2,12 +2,7 @@
 //! own before they are done, because neither can be taken back.
 
 use askama::Template;
-use axum::{
-    Extension,
-    extract::{Path, RawQuery, State},
-    http::header,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::Path, response::Response};
 use payouts::export::{
     report::manifest::{FileEntry, MANIFEST_FILE},
     rules::source_file::FileHash,
@@ -18,9 +13,9 @@ use crate::{
     operations::{Refusal, RefusalCode, Request},
     pages::{
         Pages,
+        asked::{self, Asked, Shown, page},
         fields::Fields,
-        frame::{Frame, capitalised, refused, shown, told},
-        guard::Viewer,
+        frame::{Frame, capitalised},
         show::{Btc, Ends, Number, When},
     },
     register::{Edition, HandedIn, Made, PeriodStanding, PeriodState, PeriodTotals, Wish, media_type},
@@ -75,22 +70,17 @@ impl PeriodLine {
 }
 
 /// The periods, newest first.
-pub(in crate::pages) async fn periods(State(pages): State<Pages>, Extension(viewer): Extension<Viewer>) -> Response {
-    let contents = async {
-        let periods = pages.register.periods(now_ms()).await?;
-        let mut frame = Frame::new(&pages, &viewer, "/register", "Periods");
+pub(in crate::pages) async fn periods(asked: Asked) -> Shown {
+    let Asked { pages, viewer, .. } = &asked;
+    let periods = pages.register.periods(now_ms()).await?;
+    page(&Periods {
         // They change by the day, and take a look at all that is on record.
-        frame.is_live = false;
-        Ok(Periods {
-            frame,
-            may_see_reports: viewer.may_see("/register/reports/{profile}/{period}"),
-            may_declare: viewer.may_post("/register/reports/{profile}/{period}/declare"),
-            may_close: viewer.may_post("/register/reports/{profile}/{period}/close"),
-            periods: periods.into_iter().rev().map(|report| PeriodLine::new(&pages, report)).collect(),
-        })
-    };
-    let contents = contents.await;
-    shown(&pages, &viewer, contents)
+        frame: asked.frame("/register/periods", "Periods").live_if(false),
+        may_see_reports: viewer.may_see("/register/reports/{profile}/{period}"),
+        may_declare: viewer.may_post("/register/reports/{profile}/{period}/declare"),
+        may_close: viewer.may_post("/register/reports/{profile}/{period}/close"),
+        periods: periods.into_iter().rev().map(|report| PeriodLine::new(pages, report)).collect(),
+    })
 }
 
 #[derive(Template)]
@@ -117,7 +107,10 @@ struct FileLine {
     sha256: Ends,
 }
 
-/// Which period of which profile a path names.
+/// A profile and a period, as a path names them.
+type Named = Path<(String, String)>;
+
+/// Which period of which profile is meant, in which edition.
 fn wish(pages: &Pages, profile: &str, period: &str, fields: &Fields) -> Result<Wish, Refusal> {
     let period = period.parse().map_err(|error| Refusal::new(RefusalCode::Invalid, error))?;
     Ok(Wish { profile: pages.register.profile(Some(profile))?, period, edition: fields.optional("edition")? })
@@ -129,25 +122,9 @@ async fn stands(pages: &Pages, wish: &Wish) -> Result<PeriodLine, Refusal> {
 }
 
 /// The reports of a period. They are made now.
-pub(in crate::pages) async fn show(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Path((profile, period)): Path<(String, String)>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let fields = Fields::read(query.unwrap_or_default().as_bytes());
-    let contents = reports(&pages, &viewer, &profile, &period, &fields).await;
-    shown(&pages, &viewer, contents)
-}
-
-async fn reports(
-    pages: &Pages,
-    viewer: &Viewer,
-    profile: &str,
-    period: &str,
-    fields: &Fields,
-) -> Result<Reports, Refusal> {
-    let wish = wish(pages, profile, period, fields)?;
+pub(in crate::pages) async fn show(asked: Asked, Path((profile, period)): Named) -> Shown {
+    let Asked { pages, viewer, fields } = &asked;
+    let wish = wish(pages, &profile, &period, fields)?;
     let stands = stands(pages, &wish).await?;
     let made = pages.register.reports(wish).await?;
     let Made { manifest, manifest_bytes, edition, totals, faults, notes } = made;
@@ -161,12 +138,10 @@ async fn reports(
         bytes: Number(file.bytes.into()),
         sha256: Ends(file.sha256),
     });
-    let mut frame = Frame::new(pages, viewer, "/register", format!("Reports of {period}"));
-    // They would be made anew every few seconds.
-    frame.is_live = false;
     let may = |action: &str| viewer.may_post(&format!("/register/reports/{{profile}}/{{period}}/{action}"));
-    Ok(Reports {
-        frame,
+    page(&Reports {
+        // They would be made anew every few seconds.
+        frame: asked.frame("/register/periods", format!("Reports of {period}")).live_if(false),
         may_declare: faults.is_empty() && stands.may_be_declared() && may("declare"),
         may_close: stands.may_be_closed() && may("close"),
         period: stands,
@@ -184,22 +159,11 @@ async fn reports(
 
 /// A file of a period's reports.
 pub(in crate::pages) async fn file(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Path((profile, period, file)): Path<(String, String, String)>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let fields = Fields::read(query.unwrap_or_default().as_bytes());
-    let bytes = async { pages.register.file(wish(&pages, &profile, &period, &fields)?, &file).await };
-    match bytes.await {
-        Ok(bytes) => {
-            let disposition = format!("attachment; filename=\"{file}\"");
-            let headers =
-                [(header::CONTENT_TYPE, media_type(&file).to_owned()), (header::CONTENT_DISPOSITION, disposition)];
-            (headers, bytes).into_response()
-        }
-        Err(refusal) => refused(Some(&viewer), &pages, &refusal),
-    }
+    Asked { pages, fields, .. }: Asked,
+    Path((profile, period, name)): Path<(String, String, String)>,
+) -> Shown {
+    let bytes = pages.register.file(wish(&pages, &profile, &period, &fields)?, &name).await?;
+    asked::file(&name, media_type(&name), bytes)
 }
 
 #[derive(Template)]
@@ -213,44 +177,30 @@ struct Declare {
 }
 
 /// Asks whether a period is to be declared, and by what.
-pub(in crate::pages) async fn ask_declare(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Path((profile, period)): Path<(String, String)>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let fields = Fields::read(query.unwrap_or_default().as_bytes());
-    let contents = async {
-        let edition: Edition = fields.required("edition")?;
-        let manifest_sha256 = fields.required::<String>("manifest_sha256")?;
-        let stands = stands(&pages, &wish(&pages, &profile, &period, &fields)?).await?;
-        let mut frame = Frame::new(&pages, &viewer, "/register", format!("Declare {period}"));
-        frame.is_live = false;
-        Ok(Declare { frame, period: stands, edition, made: When(edition.generated_at_ms), manifest_sha256 })
-    };
-    let contents = contents.await;
-    shown(&pages, &viewer, contents)
+pub(in crate::pages) async fn ask_declare(asked: Asked, Path((profile, period)): Named) -> Shown {
+    let Asked { pages, fields, .. } = &asked;
+    let edition: Edition = fields.required("edition")?;
+    let manifest_sha256 = fields.required::<String>("manifest_sha256")?;
+    let stands = stands(pages, &wish(pages, &profile, &period, fields)?).await?;
+    let frame = asked.frame("/register/periods", format!("Declare {period}")).live_if(false);
+    page(&Declare { frame, period: stands, edition, made: When(edition.generated_at_ms), manifest_sha256 })
 }
 
 /// Puts on record that a period was declared.
-pub(in crate::pages) async fn declare(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Extension(fields): Extension<Fields>,
-    Path((profile, period)): Path<(String, String)>,
-) -> Response {
-    let request = async {
-        let wish = wish(&pages, &profile, &period, &fields)?;
+pub(in crate::pages) async fn declare(asked: Asked, Path((profile, period)): Named) -> Response {
+    let Asked { pages, viewer, fields } = &asked;
+    let declared = async {
+        let wish = wish(pages, &profile, &period, fields)?;
         let handed_in = HandedIn {
-            manifest_sha256: file_hash(&fields)?,
+            manifest_sha256: file_hash(fields)?,
             declaration: fields.required("declaration")?,
             authority: fields.required("authority")?,
         };
         let declared = pages.register.declarable(wish, handed_in, &viewer.by()?).await?;
-        pages.ask(&viewer, Request::DeclarePeriod(Box::new(declared))).await
+        asked.ask(Request::DeclarePeriod(Box::new(declared))).await?;
+        Ok(format!("It is on record that {period} was declared."))
     };
-    let outcome = request.await;
-    told(&pages, &viewer, "/register/periods", outcome, |_| format!("It is on record that {period} was declared."))
+    asked.told("/register/periods", declared).await
 }
 
 fn file_hash(fields: &Fields) -> Result<FileHash, Refusal> {
@@ -266,36 +216,22 @@ struct Close {
 }
 
 /// Asks whether a period is to be closed.
-pub(in crate::pages) async fn ask_close(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Path((profile, period)): Path<(String, String)>,
-) -> Response {
-    let contents = async {
-        let stands = stands(&pages, &wish(&pages, &profile, &period, &Fields::default())?).await?;
-        if !stands.may_be_closed() {
-            let reason = format!("{period} is {} and not to be closed", stands.report.state.as_str());
-            return Err(Refusal::new(RefusalCode::Conflict, reason));
-        }
-        let mut frame = Frame::new(&pages, &viewer, "/register", format!("Close {period}"));
-        frame.is_live = false;
-        Ok(Close { frame, period: stands })
-    };
-    let contents = contents.await;
-    shown(&pages, &viewer, contents)
+pub(in crate::pages) async fn ask_close(asked: Asked, Path((profile, period)): Named) -> Shown {
+    let stands = stands(&asked.pages, &wish(&asked.pages, &profile, &period, &Fields::default())?).await?;
+    if !stands.may_be_closed() {
+        let reason = format!("{period} is {} and not to be closed", stands.report.state.as_str());
+        return Err(Refusal::new(RefusalCode::Conflict, reason).into());
+    }
+    page(&Close { frame: asked.frame("/register/periods", format!("Close {period}")).live_if(false), period: stands })
 }
 
 /// Closes a period.
-pub(in crate::pages) async fn close(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Path((profile, period)): Path<(String, String)>,
-) -> Response {
-    let request = async {
-        let Wish { profile, period, .. } = wish(&pages, &profile, &period, &Fields::default())?;
-        let name = profile.name().parse().map_err(|error| Refusal::new(RefusalCode::Failed, error))?;
-        pages.ask(&viewer, Request::ClosePeriod { profile: name, period, by: viewer.by()? }).await
+pub(in crate::pages) async fn close(asked: Asked, Path((profile, period)): Named) -> Response {
+    let closed = async {
+        let Wish { profile, period, .. } = wish(&asked.pages, &profile, &period, &Fields::default())?;
+        let profile = profile.name().parse().map_err(|error| Refusal::new(RefusalCode::Failed, error))?;
+        asked.ask(Request::ClosePeriod { profile, period, by: asked.viewer.by()? }).await?;
+        Ok(format!("{period} is closed: it stays as it was declared."))
     };
-    let outcome = request.await;
-    told(&pages, &viewer, "/register/periods", outcome, |_| format!("{period} is closed: it stays as it was declared."))
+    asked.told("/register/periods", closed).await
 }

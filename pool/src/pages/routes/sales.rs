@@ -1,11 +1,7 @@
 //! Sales of the pool's own coin: how far each is, and the step that comes next.
 
 use askama::Template;
-use axum::{
-    Extension,
-    extract::{Path, State},
-    response::Response,
-};
+use axum::{extract::Path, response::Response};
 use bitcoin::{Amount, Denomination};
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use payouts::export::rules::{currency::Currency, desk::Reference, fiat::FiatAmount, sale::Pick};
@@ -17,10 +13,9 @@ use crate::{
         sale::{OfferReport, SaleReport, SaleStep},
     },
     pages::{
-        Pages,
+        asked::{Asked, Shown, page},
         fields::Fields,
-        frame::{Frame, shown, told},
-        guard::Viewer,
+        frame::Frame,
         show::{Ago, Btc, Segment, When},
     },
 };
@@ -136,43 +131,30 @@ pub(super) fn class(state: &str) -> &'static str {
 }
 
 /// The sales.
-pub(in crate::pages) async fn list(State(pages): State<Pages>, Extension(viewer): Extension<Viewer>) -> Response {
-    let contents = async {
-        let (sales, now_ms) = (all(&pages, &viewer).await?, now_ms());
-        Ok(Sales {
-            frame: Frame::new(&pages, &viewer, "/sales", "Sales"),
-            may_act: viewer.may_post("/sales"),
-            sales: sales.iter().map(|sale| SaleLine::new(sale, now_ms)).collect(),
-        })
-    };
-    let contents = contents.await;
-    shown(&pages, &viewer, contents)
+pub(in crate::pages) async fn list(asked: Asked) -> Shown {
+    let (sales, now_ms) = (all(&asked).await?, now_ms());
+    page(&Sales {
+        frame: asked.frame("/sales", "Sales"),
+        may_act: asked.viewer.may_post("/sales"),
+        sales: sales.iter().map(|sale| SaleLine::new(sale, now_ms)).collect(),
+    })
 }
 
-async fn all(pages: &Pages, viewer: &Viewer) -> Result<Vec<SaleReport>, Refusal> {
-    expected!(pages.ask(viewer, Request::Sales).await?, Outcome::Sales)
+async fn all(asked: &Asked) -> Result<Vec<SaleReport>, Refusal> {
+    expected!(asked.ask(Request::Sales).await?, Outcome::Sales)
 }
 
 /// One sale.
-pub(in crate::pages) async fn show(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Path(sale): Path<String>,
-) -> Response {
-    let contents = sale_page(&pages, &viewer, &sale).await;
-    shown(&pages, &viewer, contents)
-}
-
-async fn sale_page(pages: &Pages, viewer: &Viewer, name: &str) -> Result<SalePage, Refusal> {
-    let sales = all(pages, viewer).await?;
+pub(in crate::pages) async fn show(asked: Asked, Path(name): Path<String>) -> Shown {
+    let sales = all(&asked).await?;
     let unknown = || Refusal::new(RefusalCode::NotFound, format!("there is no sale {name:?}"));
     let sale = sales.into_iter().find(|sale| sale.sale == name).ok_or_else(unknown)?;
     let now_ms = now_ms();
-    let next = Next::of(&sale, viewer.may_post("/sales/{sale}/{step}"));
+    let next = Next::of(&sale, asked.viewer.may_post("/sales/{sale}/{step}"));
     let reached = STEPS.iter().position(|(state, _)| *state == sale.state).unwrap_or(0);
     let steps = STEPS.iter().enumerate();
-    Ok(SalePage {
-        frame: Frame::new(pages, viewer, "/sales", format!("Sale {name}")),
+    page(&SalePage {
+        frame: asked.frame("/sales", format!("Sale {name}")),
         steps: steps.map(|(at, (_, title))| StepView { title, is_done: at <= reached }).collect(),
         asked: When(sale.requested_at_ms),
         expires: sale.offer.as_ref().map(|offer| When(offer.expires_at_ms)),
@@ -191,55 +173,44 @@ async fn sale_page(pages: &Pages, viewer: &Viewer, name: &str) -> Result<SalePag
 }
 
 /// Begins a sale.
-pub(in crate::pages) async fn begin(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Extension(fields): Extension<Fields>,
-) -> Response {
-    let request = async {
-        let sale: Reference = fields.required("sale")?;
-        let amount = Amount::from_str_in(fields.text("amount"), Denomination::Bitcoin);
+pub(in crate::pages) async fn begin(asked: Asked) -> Response {
+    let begun = async {
+        let sale: Reference = asked.fields.required("sale")?;
+        let amount = Amount::from_str_in(asked.fields.text("amount"), Denomination::Bitcoin);
         let sat = amount.map_err(|error| invalid(format!("amount: {error}")))?.to_sat();
-        take(&pages, &viewer, sale, SaleStep::Request { sat }).await
+        take(&asked, sale, SaleStep::Request { sat }).await
     };
-    let outcome = request.await;
-    let to = match &outcome {
-        Ok(Outcome::Sale(sale)) => format!("/sales/{}", Segment(sale.sale.clone())),
-        _ => "/sales".to_owned(),
-    };
-    told(&pages, &viewer, &to, outcome, |_| "The sale is begun.".to_owned())
+    let begun = begun.await;
+    let to = begun.as_ref().map_or_else(|_| "/sales".to_owned(), |sale| path(&sale.sale));
+    asked.tell(&to, begun.map(|_| "The sale is begun.".to_owned()))
 }
 
 /// Takes a step of a sale.
-pub(in crate::pages) async fn step(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Extension(fields): Extension<Fields>,
-    Path((sale, step)): Path<(String, String)>,
-) -> Response {
-    let to = format!("/sales/{}", Segment(sale.clone()));
-    let request = async {
-        let currency = currency_of(&pages, &viewer, &sale, &step).await?;
-        take(&pages, &viewer, reference(&sale)?, read_step(&step, &fields, currency)?).await
+pub(in crate::pages) async fn step(asked: Asked, Path((sale, step)): Path<(String, String)>) -> Response {
+    let taken = async {
+        let currency = currency_of(&asked, &sale, &step).await?;
+        let sale = take(&asked, reference(&sale)?, read_step(&step, &asked.fields, currency)?).await?;
+        Ok(format!("The sale is {} now.", sale.state))
     };
-    let outcome = request.await;
-    told(&pages, &viewer, &to, outcome, |outcome| match outcome {
-        Outcome::Sale(sale) => format!("The sale is {} now.", sale.state),
-        _ => String::new(),
-    })
+    asked.told(&path(&sale), taken).await
 }
 
-async fn take(pages: &Pages, viewer: &Viewer, sale: Reference, step: SaleStep) -> Result<Outcome, Refusal> {
-    pages.ask(viewer, Request::Sale { sale, step: Box::new(step), by: viewer.by()? }).await
+/// Where a sale is shown.
+fn path(sale: &str) -> String {
+    format!("/sales/{}", Segment(sale.to_owned()))
+}
+
+async fn take(asked: &Asked, sale: Reference, step: SaleStep) -> Result<Box<SaleReport>, Refusal> {
+    let request = Request::Sale { sale, step: Box::new(step), by: asked.viewer.by()? };
+    expected!(asked.ask(request).await?, Outcome::Sale)
 }
 
 /// Money comes in the currency of the offer.
-async fn currency_of(pages: &Pages, viewer: &Viewer, sale: &str, step: &str) -> Result<Option<Currency>, Refusal> {
+async fn currency_of(asked: &Asked, sale: &str, step: &str) -> Result<Option<Currency>, Refusal> {
     if step != "settle" {
         return Ok(None);
     }
-    let sales = all(pages, viewer).await?;
-    let offer = sales.into_iter().find(|it| it.sale == sale).and_then(|sale| sale.offer);
+    let offer = all(asked).await?.into_iter().find(|it| it.sale == sale).and_then(|sale| sale.offer);
     offer.map(|offer| offer.currency.parse().map_err(invalid)).transpose()
 }
 
@@ -274,26 +245,17 @@ fn read_step(step: &str, fields: &Fields, currency: Option<Currency>) -> Result<
 }
 
 /// Makes the payout that delivers a sale.
-pub(in crate::pages) async fn deliver(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Extension(fields): Extension<Fields>,
-    Path(sale): Path<String>,
-) -> Response {
-    let to = format!("/sales/{}", Segment(sale.clone()));
-    let request = async {
-        let lots = fields.text("lots").split_whitespace().map(pick).collect::<Result<_, _>>()?;
-        let request = Request::DeliverSale { sale: reference(&sale)?, lots, by: viewer.by()? };
-        pages.ask(&viewer, request).await
-    };
-    let outcome = request.await;
-    told(&pages, &viewer, &to, outcome, |outcome| match outcome {
-        Outcome::Sale(sale) => match sale.batch {
+pub(in crate::pages) async fn deliver(asked: Asked, Path(sale): Path<String>) -> Response {
+    let delivered = async {
+        let lots = asked.fields.text("lots").split_whitespace().map(pick).collect::<Result<_, _>>()?;
+        let request = Request::DeliverSale { sale: reference(&sale)?, lots, by: asked.viewer.by()? };
+        let sale = expected!(asked.ask(request).await?, Outcome::Sale)?;
+        Ok(match sale.batch {
             Some(batch) => format!("Payout {batch} is to deliver it."),
             None => format!("The sale is {} now.", sale.state),
-        },
-        _ => String::new(),
-    })
+        })
+    };
+    asked.told(&path(&sale), delivered).await
 }
 
 /// Reads a time as browsers write it, in UTC.

@@ -1,11 +1,7 @@
 //! Screening: the lists and how old they are, whom they restrain, and what two operators decide about it.
 
 use askama::Template;
-use axum::{
-    Extension,
-    extract::{Path, State},
-    response::Response,
-};
+use axum::{extract::Path, response::Response};
 use payouts::{
     account::User,
     export::screened::{Evidence, ReviewReason},
@@ -18,10 +14,9 @@ use crate::{
         screening::{FindingReport, ListReport, ReviewRequest, ScreenedText, ScreeningReport},
     },
     pages::{
-        Pages,
+        asked::{Asked, Shown, page},
         fields::Fields,
-        frame::{Frame, capitalised, shown, told},
-        guard::Viewer,
+        frame::{Frame, capitalised},
         show::{Ago, Number},
     },
 };
@@ -142,35 +137,24 @@ impl CheckedView {
 }
 
 /// How screening stands.
-pub(in crate::pages) async fn show(State(pages): State<Pages>, Extension(viewer): Extension<Viewer>) -> Response {
-    let contents = screening(&pages, &viewer, None).await;
-    shown(&pages, &viewer, contents)
+pub(in crate::pages) async fn show(asked: Asked) -> Shown {
+    screening(&asked, None).await
 }
 
 /// What lists have about an address or a name. It is a form, so that no name stands in an address of a page.
-pub(in crate::pages) async fn check(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Extension(fields): Extension<Fields>,
-) -> Response {
-    let contents = async {
-        let text: Words = fields.required("text")?;
-        let screened = expected!(pages.ask(&viewer, Request::Screen { text }).await?, Outcome::Screened)?;
-        screening(&pages, &viewer, Some(screened)).await
-    };
-    let contents = contents.await;
-    shown(&pages, &viewer, contents)
+pub(in crate::pages) async fn check(asked: Asked) -> Shown {
+    let text: Words = asked.fields.required("text")?;
+    let screened = expected!(asked.ask(Request::Screen { text }).await?, Outcome::Screened)?;
+    screening(&asked, Some(screened)).await
 }
 
-async fn screening(pages: &Pages, viewer: &Viewer, checked: Option<ScreenedText>) -> Result<Screening, Refusal> {
-    let now_ms = now_ms();
-    let report = expected!(pages.ask(viewer, Request::Screening).await?, Outcome::Screening)?;
+async fn screening(asked: &Asked, checked: Option<ScreenedText>) -> Shown {
+    let (viewer, now_ms) = (&asked.viewer, now_ms());
+    let report = expected!(asked.ask(Request::Screening).await?, Outcome::Screening)?;
     let ScreeningReport { nothing_is_paid, lists, findings } = report;
-    let mut frame = Frame::new(pages, viewer, "/screening", "Screening");
-    // What was asked about is not asked again.
-    frame.is_live = checked.is_none();
-    Ok(Screening {
-        frame,
+    page(&Screening {
+        // What was asked about is not asked again.
+        frame: asked.frame("/screening", "Screening").live_if(checked.is_none()),
         may_check: viewer.may_post("/screening/check"),
         may_accept: viewer.may_post("/screening/lists/{list}/accept"),
         may_release: viewer.may_post("/screening/release"),
@@ -183,47 +167,34 @@ async fn screening(pages: &Pages, viewer: &Viewer, checked: Option<ScreenedText>
 }
 
 /// An operator's word that an account may be released.
-pub(in crate::pages) async fn release(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Extension(fields): Extension<Fields>,
-) -> Response {
-    let request = async {
+pub(in crate::pages) async fn release(asked: Asked) -> Response {
+    let Asked { viewer, fields, .. } = &asked;
+    let reviewed = async {
         let account: User = fields.required("account")?;
-        let (reason, text) = (review_reason(&fields)?, fields.required("text")?);
+        let (reason, text) = (review_reason(fields)?, fields.required("text")?);
         let authorisation = fields.optional("authorisation")?;
         let review = ReviewRequest { account, by: viewer.by()?, reason, text, authorisation };
-        pages.ask(&viewer, Request::Review(review)).await
+        let review = expected!(asked.ask(Request::Review(review)).await?, Outcome::Reviewed)?;
+        Ok(match review.released {
+            true => format!("{} is released.", review.address),
+            false => format!("On record. Another operator must agree before {} is released.", review.address),
+        })
     };
-    let outcome = request.await;
-    told(&pages, &viewer, "/screening", outcome, |outcome| match outcome {
-        Outcome::Reviewed(review) if review.released => format!("{} is released.", review.address),
-        Outcome::Reviewed(review) => {
-            format!("On record. Another operator must agree before {} is released.", review.address)
-        }
-        _ => String::new(),
-    })
+    asked.told("/screening", reviewed).await
 }
 
 /// An operator's word that a list is right although it is much smaller than the one before.
-pub(in crate::pages) async fn accept(
-    State(pages): State<Pages>,
-    Extension(viewer): Extension<Viewer>,
-    Extension(fields): Extension<Fields>,
-    Path(list): Path<String>,
-) -> Response {
-    let request = async {
-        let text: Words = fields.required("text")?;
-        pages.ask(&viewer, Request::AcceptList { list, by: viewer.by()?, text }).await
+pub(in crate::pages) async fn accept(asked: Asked, Path(list): Path<String>) -> Response {
+    let accepted = async {
+        let text: Words = asked.fields.required("text")?;
+        let request = Request::AcceptList { list, by: asked.viewer.by()?, text };
+        let report = expected!(asked.ask(request).await?, Outcome::ListAccepted)?;
+        Ok(match report.accepted {
+            true => format!("List {} is accepted.", report.source),
+            false => format!("On record. Another operator must agree before list {} is accepted.", report.source),
+        })
     };
-    let outcome = request.await;
-    told(&pages, &viewer, "/screening", outcome, |outcome| match outcome {
-        Outcome::ListAccepted(report) if report.accepted => format!("List {} is accepted.", report.source),
-        Outcome::ListAccepted(report) => {
-            format!("On record. Another operator must agree before list {} is accepted.", report.source)
-        }
-        _ => String::new(),
-    })
+    asked.told("/screening", accepted).await
 }
 
 fn review_reason(fields: &Fields) -> Result<ReviewReason, Refusal> {

@@ -1,8 +1,9 @@
 //! The settings in force, what a reload would change, and the reload.
 
 use askama::Template;
-use axum::{Extension, extract::State, response::Response};
+use axum::response::Response;
 
+use super::expected;
 use crate::{
     config::{
         reference,
@@ -10,9 +11,8 @@ use crate::{
     },
     operations::{Outcome, Refusal, RefusalCode, Request},
     pages::{
-        Pages,
-        frame::{Frame, capitalised, shown, told},
-        guard::Viewer,
+        asked::{Asked, Shown, page},
+        frame::{Frame, capitalised},
     },
     reload::{Change, ReloadReport},
 };
@@ -27,7 +27,6 @@ struct Settings {
     sections: Vec<Section>,
     pending: Pending,
     may_reload: bool,
-    sees_record: bool,
 }
 
 /// What a reload would do.
@@ -76,30 +75,25 @@ impl From<&ShownSetting> for Row {
 }
 
 /// The settings in force.
-pub(in crate::pages) async fn show(State(pages): State<Pages>, Extension(viewer): Extension<Viewer>) -> Response {
-    let contents = settings(&pages, &viewer).await;
-    shown(&pages, &viewer, contents)
-}
-
-async fn settings(pages: &Pages, viewer: &Viewer) -> Result<Settings, Refusal> {
+pub(in crate::pages) async fn show(asked: Asked) -> Shown {
     let (mut problem, mut file, mut sections) = (None, String::new(), Vec::new());
     let mut pending = Pending::default();
-    match pages.desk.ask(&viewer.actor(), Request::Settings).await {
+    match asked.ask(Request::Settings).await {
         Ok(Outcome::Settings(settings)) => {
             sections = by_section(&settings.settings);
             file = settings.file;
-            pending = self::pending(pages, viewer).await?;
+            pending = self::pending(&asked).await?;
         }
         Ok(_) => {}
         Err(refusal) => problem = Some(capitalised(&refusal.reason)),
     }
-    let frame = Frame { is_live: false, ..Frame::new(pages, viewer, "/settings", "Settings") };
-    let (may_reload, sees_record) = (viewer.may_post("/settings/reload"), viewer.may_see("/audit"));
-    Ok(Settings { frame, problem, file, sections, pending, may_reload, sees_record })
+    let frame = asked.frame("/settings", "Settings").live_if(false);
+    let may_reload = asked.viewer.may_post("/settings/reload");
+    page(&Settings { frame, problem, file, sections, pending, may_reload })
 }
 
-async fn pending(pages: &Pages, viewer: &Viewer) -> Result<Pending, Refusal> {
-    match pages.desk.ask(&viewer.actor(), Request::Reload { dry_run: true }).await {
+async fn pending(asked: &Asked) -> Result<Pending, Refusal> {
+    match asked.ask(Request::Reload { dry_run: true }).await {
         Ok(Outcome::Reloaded(report)) => Ok(report.into()),
         Ok(_) => Ok(Pending::default()),
         Err(refusal) if refusal.code == RefusalCode::Invalid => {
@@ -125,22 +119,21 @@ fn by_section(settings: &[ShownSetting]) -> Vec<Section> {
 }
 
 /// Reads the config file again.
-pub(in crate::pages) async fn reload(State(pages): State<Pages>, Extension(viewer): Extension<Viewer>) -> Response {
-    let outcome = pages.desk.ask(&viewer.actor(), Request::Reload { dry_run: false }).await;
-    told(&pages, &viewer, "/settings", outcome, |outcome| match outcome {
-        Outcome::Reloaded(ReloadReport { applied, needs_restart, .. }) => {
-            let mut said = match applied.len() {
-                0 => "No setting changed.".to_owned(),
-                1 => "1 setting changed.".to_owned(),
-                count => format!("{count} settings changed."),
-            };
-            if !needs_restart.is_empty() {
-                said += &format!(" {} wait for a restart.", needs_restart.len());
-            }
-            said
+pub(in crate::pages) async fn reload(asked: Asked) -> Response {
+    let reloaded = async {
+        let ReloadReport { applied, needs_restart, .. } =
+            expected!(asked.ask(Request::Reload { dry_run: false }).await?, Outcome::Reloaded)?;
+        let mut said = match applied.len() {
+            0 => "No setting changed.".to_owned(),
+            1 => "1 setting changed.".to_owned(),
+            count => format!("{count} settings changed."),
+        };
+        if !needs_restart.is_empty() {
+            said += &format!(" {} wait for a restart.", needs_restart.len());
         }
-        _ => String::new(),
-    })
+        Ok(said)
+    };
+    asked.told("/settings", reloaded).await
 }
 
 #[cfg(test)]

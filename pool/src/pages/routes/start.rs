@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{
-    extract::{RawQuery, State},
+    extract::State,
     http::StatusCode,
     response::{IntoResponse, Redirect, Response},
 };
@@ -25,13 +25,12 @@ struct Start {
 /// The page.
 pub(in crate::pages) fn show(pages: &Pages) -> Response {
     let frame = Frame::open(pages, None, "/", "Mining pool");
-    let fee = percent(pages.about.fee_bp);
-    frame::page(&Start { frame, scheme: pages.about.scheme.clone(), fee })
+    let fee = percent(pages.about.fee_bp());
+    frame::page(&Start { frame, scheme: pages.about.scheme(), fee })
 }
 
 /// Leads on to the page of the miner who was named in the form.
-pub(in crate::pages) async fn find(State(pages): State<Pages>, RawQuery(query): RawQuery) -> Response {
-    let fields = Fields::read(query.unwrap_or_default().as_bytes());
+pub(in crate::pages) async fn find(State(pages): State<Pages>, fields: Fields) -> Response {
     match fields.text("address") {
         "" => Redirect::to("/").into_response(),
         named => match named.parse::<User>() {

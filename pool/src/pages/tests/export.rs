@@ -118,6 +118,8 @@ async fn records_that_cannot_be_asked_for_are_refused_in_words() {
         ("/register/x", 404),
         ("/register?period=2026-13", 422),
         ("/register?state=LOST", 422),
+        ("/register?txid=x", 422),
+        ("/register?party=x", 422),
         ("/register?account=nobody", 404),
         ("/register?before=x", 422),
     ] {

@@ -1,9 +1,12 @@
 //! The pages by which operators look after accounts, the ledger, tokens and settings; and the help pages.
 
-use bitcoin::{Amount, address::NetworkUnchecked};
+use bitcoin::{Amount, CompactTarget, address::NetworkUnchecked};
 use payouts::{
+    account::AccountId,
+    history::{Progress, seen},
     ledger::{Draft, EntryKind, LedgerAccount},
-    store::{Change, Commit},
+    share::{Difficulty, JobNumber, JobTerms, Reward, ShareGroup, ShareRun, ShareSeq},
+    store::{Change, Commit, HistoryStep, HistoryStore},
 };
 
 use super::*;
@@ -29,7 +32,7 @@ impl Fixture {
     }
 
     /// Books something, and returns the account that it is about.
-    async fn book(&self) -> payouts::account::AccountId {
+    async fn book(&self) -> AccountId {
         let address: bitcoin::Address<NetworkUnchecked> = ADDRESS.parse().unwrap();
         let account = self.store.account(address.assume_checked_ref()).await.unwrap();
         let lines = Draft::begin(EntryKind::ReserveFunded, "<first> gift")
@@ -39,6 +42,48 @@ impl Fixture {
         assert_eq!(self.store.commit(Change { entry, rows: Vec::new() }).await.unwrap(), Commit::Done);
         account
     }
+
+    /// Has an account find a share, and takes it into the history.
+    async fn mine(&self, account: AccountId, at_ms: i64) {
+        let session = self.store.begin_session().await.unwrap();
+        let [position, segment] = [0, 1].map(|number| ShareSeq::of_session(session, number).unwrap());
+        let job = JobTerms {
+            job: JobNumber::new(1),
+            position,
+            opened_at_ms: 0,
+            prev_hash: None,
+            height: None,
+            nbits: CompactTarget::from_consensus(0x207f_ffff),
+            subsidy: None,
+            fees: None,
+        };
+        let run = ShareRun {
+            account,
+            worker: "rig".into(),
+            job,
+            difficulty: Difficulty::from_log2(10).unwrap(),
+            reward: Reward::Shared,
+            count: 1,
+            first_at_ms: at_ms,
+            last_at_ms: at_ms,
+        };
+        self.store.append_shares(&ShareGroup { session, number: 1, segment, runs: vec![run] }).await.unwrap();
+        let to = Progress::begin(segment, Some(0), at_ms);
+        let shares = self.store.shares_by_worker(ShareSeq::new(0), segment, to.worker).await.unwrap();
+        let step = HistoryStep { from: None, to, rows: Vec::new(), seen: seen(&shares) };
+        assert!(self.store.step_history(&step).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn accounts_are_listed_with_their_last_share() {
+    let fixture = Fixture::new(false).await;
+    let account = fixture.book().await;
+    let session = fixture.logged_in(Grant::View).await;
+    assert!(fixture.get("/accounts", &session).await.html.contains("none yet"));
+    fixture.mine(account, 1_700_000_000_000).await;
+    let html = fixture.get("/accounts", &session).await.html;
+    assert!(html.contains("datetime=\"2023-11-14T22:13:20Z\"") && !html.contains("none yet"), "{html}");
 }
 
 #[tokio::test]
@@ -61,7 +106,7 @@ async fn account_has_its_balance_and_entries_and_forms_for_operators_alone() {
     let path = format!("/accounts/{ADDRESS}");
     let viewer = fixture.logged_in(Grant::View).await;
     let html = fixture.get(&path, &viewer).await.html;
-    assert!(html.contains("1.50000000 BTC") && html.contains("href=\"/ledger/1\""), "{html}");
+    assert!(html.contains("<dd>1.50000000</dd>") && html.contains("href=\"/ledger/1\""), "{html}");
     assert!(html.contains("Workers of the last 24 hours") && !html.contains("/hold\""), "{html}");
     let operator = fixture.logged_in(Grant::Operate).await;
     let html = fixture.get(&path, &operator).await.html;

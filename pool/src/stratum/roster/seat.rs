@@ -67,6 +67,8 @@ struct Story {
     /// In the order of their ids.
     channels: Vec<Arc<LiveChannel>>,
     refused_opens: VecDeque<RefusedOpen>,
+    /// The last error about something else than a request for a channel or a share of an open one.
+    last_other: Option<SentError>,
 }
 
 /// What a client has said of itself.
@@ -100,7 +102,7 @@ pub struct RefusedOpen {
 }
 
 /// An error that the pool has sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SentError {
     /// Its code.
     pub code: &'static str,
@@ -183,7 +185,7 @@ impl Seat {
         let of_open = story.refused_opens.back().map(|open| SentError { code: open.code, at_ms: open.at_ms });
         let of_shares = story.channels.iter().filter_map(|channel| channel.last_refused());
         let of_shares = of_shares.map(|(why, at_ms)| SentError { code: why.name(), at_ms });
-        of_open.into_iter().chain(of_shares).max_by_key(|error| error.at_ms)
+        of_open.into_iter().chain(of_shares).chain(story.last_other).max_by_key(|error| error.at_ms)
     }
 
     /// Returns how it ended, if it has.
@@ -226,6 +228,11 @@ impl Seat {
     /// Notes which extensions were negotiated.
     pub(in crate::stratum) fn note_extensions(&self, extensions: &[u16]) {
         self.story().extensions = extensions.to_vec();
+    }
+
+    /// Notes an error that it was sent about something else than a request for a channel or a share of an open one.
+    pub(in crate::stratum) fn note_error(&self, code: &'static str, now: Instant) {
+        self.story().last_other = Some(SentError { code, at_ms: self.at_ms(now) });
     }
 
     pub(super) fn refuse_open(&self, user: &str, code: &'static str, now: Instant) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::{
-    extract::{RawQuery, State},
+    extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -84,12 +84,7 @@ struct ConnectPage {
 }
 
 /// The page for whoever has not said who he is.
-pub(in crate::pages) async fn show(
-    State(pages): State<Pages>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
-    let fields = Fields::read(query.unwrap_or_default().as_bytes());
+pub(in crate::pages) async fn show(State(pages): State<Pages>, headers: HeaderMap, fields: Fields) -> Response {
     let viewer = guard::viewer(&pages, &headers).await.ok().flatten();
     let frame = Frame::open(&pages, viewer.as_ref(), "/connect", "Connect");
     let connect = Connect::new(&pages.about.miner_url, None, fields.text("worker"));

@@ -9,17 +9,16 @@ use std::{
 
 use askama::Template;
 use axum::{
-    Extension,
-    extract::{ConnectInfo, RawQuery, State},
+    extract::ConnectInfo,
     http::StatusCode,
     response::{
-        IntoResponse, Redirect, Response,
+        IntoResponse, Redirect,
         sse::{Event, KeepAlive, Sse},
     },
 };
 use futures_util::stream;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{OwnedSemaphorePermit, watch},
     time::{sleep, timeout},
 };
 
@@ -32,32 +31,20 @@ use super::{
 use crate::{
     operations::{Refusal, RefusalCode},
     pages::{
-        Pages,
+        asked::{Shown, page},
         fields::Fields,
-        frame::{self, Frame},
-        miners::Miner,
+        frame::Frame,
+        miners::{Miner, Visit},
     },
     stratum::roster::{ConnectionId, Roster},
 };
 
 /// For so long a test waits.
 const LONGEST_MS: i64 = 600_000;
-/// Tests that are followed at a time.
-const MOST_STREAMS: usize = 64;
 /// What happens together is told together.
 const PAUSE: Duration = Duration::from_millis(200);
 /// A stream looks again after so long in any case, and says that it is there.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-
-/// Places for those who follow a test.
-#[derive(Clone, Debug)]
-pub(in crate::pages) struct Tests(Arc<Semaphore>);
-
-impl Default for Tests {
-    fn default() -> Tests {
-        Tests(Arc::new(Semaphore::new(MOST_STREAMS)))
-    }
-}
 
 #[derive(Template)]
 #[template(path = "miner_test.html")]
@@ -78,26 +65,21 @@ struct Steps {
 }
 
 /// Begins a test, or shows how one stands.
-pub(super) async fn show(
-    State(pages): State<Pages>,
-    Extension(miner): Extension<Miner>,
-    ConnectInfo(browser): ConnectInfo<SocketAddr>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let fields = Fields::read(query.unwrap_or_default().as_bytes());
+pub(super) async fn show(visit: Visit, ConnectInfo(browser): ConnectInfo<SocketAddr>) -> Shown {
+    let Visit { pages, miner, fields } = &visit;
     let roster = &pages.live.roster;
     let base = format!("{}/test", miner.path());
-    let Some(begun) = Begun::read(&fields, roster) else {
+    let Some(begun) = Begun::read(fields, roster) else {
         // What has begun stands in the address, so that it goes on when the page is loaded again.
-        return Redirect::to(&format!("{base}?{}", Begun::now(roster).query())).into_response();
+        return Ok(Redirect::to(&format!("{base}?{}", Begun::now(roster).query())).into_response());
     };
-    let waiting = begun.waiting(&miner, browser);
+    let waiting = begun.waiting(miner, browser);
     let query = begun.query();
     let user = miner.account.as_ref().and_then(|account| account.name.as_ref()).map(ToString::to_string);
     let user = user.unwrap_or_else(|| miner.address.clone());
-    frame::page(&TestPage {
-        frame: Frame::open(&pages, miner.viewer.as_ref(), "/m", "Test my device"),
-        nav: Nav::new(&miner, "test"),
+    page(&TestPage {
+        frame: visit.frame("Test my device"),
+        nav: Nav::new(miner, "test"),
         events: format!("{base}/events?{query}"),
         is_over: begun.left().is_none(),
         again: base,
@@ -143,20 +125,17 @@ impl Begun {
 
 /// How a test stands, whenever that changes, until it is over.
 pub(super) async fn events(
-    State(pages): State<Pages>,
-    Extension(miner): Extension<Miner>,
+    Visit { pages, miner, fields }: Visit,
     ConnectInfo(browser): ConnectInfo<SocketAddr>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let fields = Fields::read(query.unwrap_or_default().as_bytes());
+) -> Shown {
     let roster = Arc::clone(&pages.live.roster);
     let Some((begun, left)) = Begun::read(&fields, &roster).and_then(|begun| Some((begun, begun.left()?))) else {
         // Browsers do not ask again after this (HTML, server-sent events).
-        return StatusCode::NO_CONTENT.into_response();
+        return Ok(StatusCode::NO_CONTENT.into_response());
     };
-    let Ok(place) = Arc::clone(&pages.tests.0).try_acquire_owned() else {
-        let refusal = Refusal::new(RefusalCode::Unavailable, "too many devices are being tested: load the page again");
-        return frame::refused(miner.viewer.as_ref(), &pages, &refusal);
+    let Some(place) = pages.tests.take() else {
+        let why = "too many devices are being tested: load the page again";
+        return Err(Refusal::new(RefusalCode::Unavailable, why).into());
     };
     let follower = Follower {
         waiting: begun.waiting(&miner, browser),
@@ -168,7 +147,7 @@ pub(super) async fn events(
         _place: place,
     };
     let events = stream::unfold(Some(follower), |follower| async { Some(follower?.next().await) });
-    Sse::new(events).keep_alive(KeepAlive::new().interval(LOOK_AGAIN)).into_response()
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(LOOK_AGAIN)).into_response())
 }
 
 /// Somebody who follows a test.

@@ -1,22 +1,23 @@
 //! What a miner has to expect: of a block that were found now, and of work that is not paid yet. Exact to the satoshi, as it
 //! stands; none of it is promised.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bitcoin::Amount;
 use payouts::{
     account::AccountId,
     books::Outlook,
     crediting::accrued,
-    scheme::{BlockReward, PoolFee, rule::Scheme},
+    scheme::{BlockReward, PoolFee, rule::Scheme, slice::SliceParts},
     share::Reward,
 };
 
+use super::sliced::Counted;
 use crate::{
     operations::{Refusal, RefusalCode},
     pages::{
         Pages,
-        show::{Btc, Number, Percent},
+        show::{Btc, Number, Percent, Span},
     },
 };
 
@@ -27,8 +28,10 @@ pub(super) struct Prospect {
     scheme: Option<Scheme>,
     /// What a block would pay that were found now.
     value: Option<Amount>,
-    /// What it would credit.
+    /// What it would credit, of a window that is kept counted.
     outlook: Option<Outlook>,
+    /// The same under SLICE, as it was counted last.
+    sliced: Option<Counted>,
     /// What work has earned that is not paid yet.
     accrued: BTreeMap<AccountId, Amount>,
 }
@@ -49,23 +52,26 @@ impl Prospect {
     pub(super) async fn look(pages: &Pages) -> Result<Prospect, Refusal> {
         let (books, newest) = (pages.live.books(), pages.live.newest());
         let (Some(books), Some(seen)) = (books, newest) else {
-            return Ok(Prospect { scheme: None, value: None, outlook: None, accrued: BTreeMap::new() });
+            return Ok(Prospect { scheme: None, value: None, outlook: None, sliced: None, accrued: BTreeMap::new() });
         };
         let failed = |error: String| Refusal::new(RefusalCode::Failed, error);
         let template = seen.template;
         let reward = BlockReward { value: template.coinbase_value, subsidy: template.subsidy() };
-        let outlook = books.outlook(template.height, template.nbits, reward).await;
-        let accrued = if books.scheme().pays_work() {
+        let (height, nbits, scheme) = (template.height, template.nbits, books.scheme());
+        let (outlook, sliced) = match scheme {
+            Scheme::Slice(_) => {
+                let books = Arc::clone(&books);
+                let count = async move { books.outlook(height, nbits, reward).await };
+                (None, pages.figures.sliced.newest(count).await)
+            }
+            _ => (books.outlook(height, nbits, reward).await.map_err(|error| failed(error.to_string()))?, None),
+        };
+        let accrued = if scheme.pays_work() {
             accrued(&*pages.store).await.map_err(|error| failed(error.to_string()))?
         } else {
             BTreeMap::new()
         };
-        Ok(Prospect {
-            scheme: Some(books.scheme()),
-            value: Some(template.coinbase_value),
-            outlook: outlook.map_err(|error| failed(error.to_string()))?,
-            accrued,
-        })
+        Ok(Prospect { scheme: Some(scheme), value: Some(template.coinbase_value), outlook, sliced, accrued })
     }
 }
 
@@ -83,13 +89,15 @@ const DAY: &str = "Your work has earned this at least since it was last credited
                    when the day is over.";
 const BOTH: &str = "Your work has earned the first since it was last credited, whatever the pool finds; a block that it finds \
                     now credits you the second, of its fees.";
-const SLICES: &str = "The pool's scheme pays by the fees of jobs: what a block credits is known when it is found.";
+const SLICES: &str = "A block that the pool finds now credits you this: of what it pays newly issued your part of the work in \
+                      the window, of its fees your part of each slice, after the fee. The window moves with every share.";
+const COUNTING: &str = "The window of the next block is being counted. Look again in a minute.";
 const NOTHING: &str = "No share counts for the next block yet.";
 
 impl Expected {
     /// Says what an account has to expect that mines so.
     pub(super) fn new(prospect: &Prospect, account: AccountId, reward: Reward) -> Expected {
-        let Prospect { scheme: Some(scheme), value: Some(value), outlook, accrued } = prospect else {
+        let Prospect { scheme: Some(scheme), value: Some(value), outlook, sliced, accrued } = prospect else {
             return Expected::without(WAITS);
         };
         if reward == Reward::Solo || matches!(scheme, Scheme::Solo(_)) {
@@ -105,7 +113,14 @@ impl Expected {
                 let steps = steps.map(|(name, amount)| (name, sat(amount))).into();
                 Expected { sat: Some(Btc((earned + credit).to_sat().into())), sentence: BOTH, steps }
             }
-            (Scheme::Slice(_), _) => Expected::without(SLICES),
+            (Scheme::Slice(_), _) => match sliced {
+                None => Expected::without(COUNTING),
+                Some(Counted { outlook: None, .. }) => Expected::without(NOTHING),
+                Some(Counted { outlook: Some(outlook), at, .. }) => {
+                    let age_s = i64::try_from(at.elapsed().as_secs()).unwrap_or(i64::MAX);
+                    Expected::of_slices(outlook, account, Span(age_s))
+                }
+            },
             (_, None) => Expected::without(NOTHING),
             (scheme, Some(outlook)) => Expected::of_window(outlook, account, matches!(scheme, Scheme::Prop(_))),
         }
@@ -141,6 +156,23 @@ impl Expected {
             (false, false) => FILLING,
         };
         Expected { steps, ..Expected::of(outlook.credit(account), sentence) }
+    }
+
+    fn of_slices(outlook: &Outlook, account: AccountId, age: Span) -> Expected {
+        let nothing = SliceParts::default();
+        let parts = outlook.slices().unwrap_or(&nothing);
+        let own = parts.accounts.get(&account).copied().unwrap_or_default();
+        let part_of_work = own.work.approximate() / parts.work().approximate();
+        let steps = vec![
+            ("A block pays", sat(outlook.reward.value)),
+            ("Of that newly issued", sat(outlook.reward.subsidy)),
+            ("Pool fee", sat(outlook.fee)),
+            ("Your part of the work", Percent(part_of_work).to_string()),
+            ("Your part of the fees", Percent(own.approximate_fees()).to_string()),
+            ("Slices in the window", Number(parts.slices.into()).to_string()),
+            ("Counted", format!("{age} ago")),
+        ];
+        Expected { steps, ..Expected::of(outlook.credit(account), SLICES) }
     }
 }
 

@@ -11,7 +11,9 @@ use payouts::{
 use super::super::{home::phase, now_ms};
 use super::{
     expected::{Expected, Prospect},
+    judged,
     live::Live,
+    sliced::SliceOutlook,
 };
 use crate::{
     operations::{
@@ -48,11 +50,18 @@ const IDLE_MS: i64 = 10 * MINUTE_MS;
 pub(in crate::pages) struct Figures {
     facts: Kept<AccountId, Facts>,
     prospect: Kept<(), Prospect>,
+    pub(super) shares: judged::Pasts,
+    pub(super) sliced: SliceOutlook,
 }
 
 impl Default for Figures {
     fn default() -> Figures {
-        Figures { facts: Kept::new(LASTS, MOST, AT_A_TIME), prospect: Kept::new(PROSPECT_LASTS, 1, 1) }
+        Figures {
+            facts: Kept::new(LASTS, MOST, AT_A_TIME),
+            prospect: Kept::new(PROSPECT_LASTS, 1, 1),
+            shares: judged::Pasts::default(),
+            sliced: SliceOutlook::default(),
+        }
     }
 }
 
@@ -276,7 +285,7 @@ impl Money {
     pub(super) async fn new(facts: &Facts, pages: &Pages, account: &Account) -> Result<Money, Refusal> {
         let Balance { immature_sat, payable_sat, held_sat, blocked_sat, debt_sat, threshold_sat, .. } = facts.balance;
         let some = |sat: i64| (sat != 0).then(|| Btc(sat.into()));
-        let threshold = threshold_sat.unwrap_or(pages.about.threshold_sat);
+        let threshold = threshold_sat.unwrap_or_else(|| pages.about.threshold_sat());
         let prospect = pages.figures.prospect(pages).await?;
         Ok(Money {
             due: Btc(payable_sat.into()),

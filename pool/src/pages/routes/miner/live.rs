@@ -1,15 +1,11 @@
-//! What a miner's open channels tell: what his devices declare, at which difficulty they work and why, what was refused.
+//! What a miner's open channels tell: what his devices declare, at which difficulty they work and why.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use crate::{
-    cures,
     mining::session::RetargetCause,
-    pages::show::{Ago, HashRate, Marked, Number, Percent},
-    stratum::{
-        metrics::RefusedShare,
-        roster::channel::{Counts, LiveChannel},
-    },
+    pages::show::{Ago, HashRate, Number, Percent},
+    stratum::roster::channel::{Counts, LiveChannel},
 };
 
 /// Channels that are listed, those that were opened first.
@@ -26,7 +22,8 @@ pub(super) struct Live {
     pub(super) measured: HashRate,
     pub(super) accepted: Number,
     pub(super) refused_part: Percent,
-    pub(super) refused: Vec<RefusedLine>,
+    /// What was judged since they were opened.
+    pub(super) counts: Counts,
     /// The difficulty of the best share.
     pub(super) best: Option<String>,
     /// What was refused of the open channels of each worker.
@@ -46,27 +43,19 @@ pub(super) struct ChannelLine {
     pub(super) last: Option<Ago>,
 }
 
-/// Shares that were refused with one code, and the cure.
-pub(super) struct RefusedLine {
-    pub(super) code: &'static str,
-    pub(super) count: Number,
-    pub(super) meaning: Marked,
-    pub(super) cure: Marked,
-}
-
 impl Live {
     /// Shows the channels that a miner has open.
     pub(super) fn new(mut open: Vec<Arc<LiveChannel>>, now: Instant, now_ms: i64) -> Live {
         open.sort_by_key(|channel| (channel.opened_at_ms(), channel.connection(), channel.id()));
         let (mut counts, mut workers) = (Counts::default(), BTreeMap::new());
-        let (mut declared, mut measured, mut best) = (0.0, 0.0, 0.0_f64);
+        let (mut declared, mut measured) = (0.0, 0.0);
         for channel in &open {
             counts.add(&channel.counts());
             *workers.entry(Arc::clone(channel.worker())).or_default() += channel.counts().refused();
             declared += f64::from(channel.target().nominal_hash_rate);
             measured += channel.recent(now).hash_rate;
-            best = best.max(channel.best_difficulty());
         }
+        let best = counts.best_difficulty;
         Live {
             channels: open.iter().take(MOST_CHANNELS).map(|channel| ChannelLine::new(channel, now, now_ms)).collect(),
             more: open.len().saturating_sub(MOST_CHANNELS),
@@ -75,7 +64,7 @@ impl Live {
             measured: HashRate(measured),
             accepted: Number(counts.accepted.into()),
             refused_part: Percent(counts.refused() as f64 / (counts.accepted + counts.refused()).max(1) as f64),
-            refused: refused(&counts),
+            counts,
             best: (best > 0.0).then(|| difficulty(best)),
             workers,
         }
@@ -121,26 +110,6 @@ fn why(cause: Option<RetargetCause>) -> &'static str {
     }
 }
 
-/// What was refused, most first, by what the device was told.
-fn refused(counts: &Counts) -> Vec<RefusedLine> {
-    let mut by_code: BTreeMap<&'static str, u64> = BTreeMap::new();
-    for (why, count) in RefusedShare::ALL.into_iter().zip(counts.refused) {
-        *by_code.entry(why.code()).or_default() += count;
-    }
-    let mut by_code: Vec<_> = by_code.into_iter().filter(|(_, count)| *count > 0).collect();
-    by_code.sort_by_key(|(code, count)| (std::cmp::Reverse(*count), *code));
-    let line = |(code, count): (&'static str, u64)| {
-        let cure = cures::find(code);
-        RefusedLine {
-            code,
-            count: Number(count.into()),
-            meaning: Marked(cure.map_or("", |cure| cure.meaning)),
-            cure: Marked(cure.map_or("", |cure| cure.cure)),
-        }
-    };
-    by_code.into_iter().map(line).collect()
-}
-
 /// A difficulty for people: whole where it can be.
 pub(super) fn difficulty(difficulty: f64) -> String {
     if difficulty >= 1.0 { Number(difficulty.round() as i128).to_string() } else { format!("{difficulty:.2e}") }
@@ -149,23 +118,6 @@ pub(super) fn difficulty(difficulty: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_refusal_has_its_cure() {
-        for why in RefusedShare::ALL {
-            assert!(cures::find(why.code()).is_some(), "{} has none", why.code());
-        }
-    }
-
-    #[test]
-    fn refusals_are_told_by_what_the_device_was_told() {
-        let mut counts = Counts::default();
-        counts.refused[RefusedShare::TimeOutOfRange as usize] = 2;
-        counts.refused[RefusedShare::TooMany as usize] = 3;
-        counts.refused[RefusedShare::Stale as usize] = 1;
-        let told: Vec<_> = refused(&counts).iter().map(|line| (line.code, line.count.0)).collect();
-        assert_eq!(told, [("invalid-share", 5), ("stale-share", 1)]);
-    }
 
     #[test]
     fn difficulties_are_whole_where_they_can_be() {

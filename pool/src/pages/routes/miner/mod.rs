@@ -4,46 +4,43 @@
 
 pub(super) mod connect;
 mod device;
+mod events;
 mod expected;
 mod figures;
+mod judged;
 mod live;
 mod progress;
+mod sliced;
 mod statements;
 mod why;
 
 use std::time::Instant;
 
 use askama::Template;
-use axum::{
-    Extension, Router,
-    extract::{RawQuery, State},
-    response::Response,
-    routing::get,
-};
+use axum::{Router, routing::get};
 use payouts::history::Subject;
 
 use self::{
     connect::Connect,
     figures::{Money, Work},
+    judged::JudgedShares,
     live::Live,
 };
-pub(in crate::pages) use self::{device::Tests, figures::Figures, statements::TaxStatements};
+pub(in crate::pages) use self::{figures::Figures, statements::TaxStatements};
 use super::now_ms;
-use crate::{
-    operations::Refusal,
-    pages::{
-        Pages,
-        chart::Chart,
-        fields::Fields,
-        frame::{self, Frame},
-        miners::Miner,
-    },
+use crate::pages::{
+    Pages,
+    asked::{Shown, page},
+    chart::Chart,
+    frame::Frame,
+    miners::{Miner, Visit},
 };
 
 /// The pages of one miner. Whose they are, and who may see them, is looked at before.
 pub(super) fn routes() -> Router<Pages> {
     Router::new()
         .route("/m/{miner}", get(show))
+        .route("/m/{miner}/events", get(events::follow))
         .route("/m/{miner}/history.json", get(super::history::miner))
         .route("/m/{miner}/payouts", get(why::payouts))
         .route("/m/{miner}/payouts/{payout}", get(why::payout))
@@ -76,37 +73,30 @@ struct Overview {
     nav: Nav,
     name: Option<String>,
     address: String,
-    figures: Option<(Work, Money, Chart)>,
+    figures: Option<(Work, JudgedShares, Money, Chart)>,
     live: Live,
     connect: Connect,
 }
 
 /// What a miner's devices do, and what he is due.
-async fn show(State(pages): State<Pages>, Extension(miner): Extension<Miner>, RawQuery(query): RawQuery) -> Response {
-    let fields = Fields::read(query.unwrap_or_default().as_bytes());
-    match overview(&pages, &miner, &fields).await {
-        Ok(page) => frame::page(&page),
-        Err(refusal) => frame::refused(miner.viewer.as_ref(), &pages, &refusal),
-    }
-}
-
-async fn overview(pages: &Pages, miner: &Miner, fields: &Fields) -> Result<Overview, Refusal> {
+async fn show(visit: Visit) -> Shown {
+    let Visit { pages, miner, fields } = &visit;
     let live = Live::new(pages.live.roster.channels_of(&miner.address), Instant::now(), now_ms());
     let figures = match &miner.account {
         Some(account) => {
             let figures = pages.figures.of(pages, account).await?;
             let url = format!("{}/history.json", miner.path());
             let chart = Chart::new(pages, Subject::Account(account.id), url).await?;
-            Some((Work::new(&figures, &live), Money::new(&figures, pages, account).await?, chart))
+            let judged = JudgedShares::of(pages, account.id, &live).await?;
+            Some((Work::new(&figures, &live), judged, Money::new(&figures, pages, account).await?, chart))
         }
         None => None,
     };
     let name = miner.account.as_ref().and_then(|account| account.name.as_ref()).map(ToString::to_string);
-    let frame = Frame { is_live: true, ..Frame::open(pages, miner.viewer.as_ref(), "/m", "Mining page") };
     // Firmware cuts what is too long: who has a name had better use it.
     let user = name.clone().unwrap_or_else(|| miner.address.clone());
-    Ok(Overview {
-        frame,
+    page(&Overview {
+        frame: visit.frame("Mining page").live_by(format!("{}/events", miner.path())),
         nav: Nav::new(miner, ""),
         connect: Connect::new(&pages.about.miner_url, Some(&user), fields.text("worker")),
         address: miner.address.clone(),

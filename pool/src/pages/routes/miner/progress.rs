@@ -16,7 +16,7 @@ use crate::{
     stratum::roster::{ConnectionId, Reason, RefusedOpen, Roster, Seat, Stage, channel::LiveChannel},
 };
 
-/// Connections that are looked at, of those that came since the test began.
+/// Connections that are looked at, the newest of those that came since the test began.
 const MOST_SEATS: usize = 4_096;
 
 /// Whose device is waited for, and by whom.
@@ -83,13 +83,12 @@ impl Waiting {
 
     /// Looks how far a device came.
     pub(super) fn look(&self, roster: &Roster) -> Progress {
-        let channels = roster.channels_of(&self.address);
         // One that came since is what is waited for; without one, what was there already is good to know.
-        if let Some(channel) = channels.iter().max_by_key(|channel| channel.connection()) {
-            return self.working(channel, roster.find(channel.connection()).as_deref());
+        if let Some(channel) = roster.newest_channel_of(&self.address) {
+            return self.working(&channel, roster.find(channel.connection()).as_deref());
         }
-        let new = roster.after(Some(self.since), MOST_SEATS);
-        let asked = new.iter().rev().find_map(|seat| Some((seat, self.refused(seat)?)));
+        let new = roster.newest_after(self.since, MOST_SEATS);
+        let asked = new.iter().find_map(|seat| Some((seat, self.refused(seat)?)));
         if let Some((seat, refused)) = asked {
             return Progress { trouble: Some(trouble_of_open(&refused)), ..steps_of(seat) };
         }
@@ -372,6 +371,21 @@ mod tests {
         seated.refuse_open(&format!("{OWN}.rig"), "channel-capacity-exhausted", Instant::now());
         let trouble = test.look(&roster).trouble.unwrap();
         assert!(trouble.what.contains("channel-capacity-exhausted"), "{trouble:?}");
+    }
+
+    #[test]
+    fn newest_device_is_seen_however_many_came_before_it() {
+        let (roster, now) = (Arc::<Roster>::default(), Instant::now());
+        let test = waiting(&roster);
+        let _crowd: Vec<_> = (0..MOST_SEATS).map(|_| roster.begin(peer(3), now)).collect();
+        let seated = roster.begin(peer(1), now);
+        assert_eq!(done(&test.look(&roster)), 1);
+        seated.answer(now);
+        set_up(&seated);
+        seated.refuse_open(&format!("{OWN}.rig"), "channel-capacity-exhausted", now);
+        assert!(test.look(&roster).trouble.is_some());
+        let _channel = open(&seated, OWN);
+        assert_eq!(done(&test.look(&roster)), 4);
     }
 
     #[test]

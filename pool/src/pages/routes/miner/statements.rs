@@ -4,11 +4,8 @@ use std::{fmt::Write, time::Duration};
 
 use askama::Template;
 use axum::{
-    Extension,
     body::{Body, Bytes},
-    extract::{RawQuery, State},
-    http::{Uri, header},
-    response::{IntoResponse, Response},
+    http::Uri,
 };
 use futures_util::stream;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
@@ -20,11 +17,12 @@ use crate::{
     operations::{Refusal, RefusalCode},
     pages::{
         Pages,
+        asked::{Shown, file, page},
         fields::Fields,
-        frame::{self, Frame},
+        frame::Frame,
         guard,
         kept::Kept,
-        miners::Miner,
+        miners::Visit,
     },
     register::{StatementKind, media_type},
 };
@@ -73,22 +71,16 @@ struct YearLine {
 }
 
 /// The page with the choice.
-pub(super) async fn show(State(pages): State<Pages>, Extension(miner): Extension<Miner>) -> Response {
-    let contents = async {
-        let account = miner.known()?.id;
-        let first = pages.store.postings_between(account, 0, i64::MAX, None, 1).await?;
-        let now_ms = now_ms();
-        Ok::<_, Refusal>(Statements {
-            frame: Frame::open(&pages, miner.viewer.as_ref(), "/m", "Statements"),
-            nav: Nav::new(&miner, "statements"),
-            periods: periods(&pages, first.first().map_or(now_ms, |first| first.at_ms), now_ms).await?,
-            years: first.first().map(|first| years(first.at_ms, now_ms)).unwrap_or_default(),
-        })
-    };
-    match contents.await {
-        Ok(page) => frame::page(&page),
-        Err(refusal) => frame::refused(miner.viewer.as_ref(), &pages, &refusal),
-    }
+pub(super) async fn show(visit: Visit) -> Shown {
+    let Visit { pages, miner, .. } = &visit;
+    let first = pages.store.postings_between(miner.known()?.id, 0, i64::MAX, None, 1).await?;
+    let now_ms = now_ms();
+    page(&Statements {
+        frame: visit.frame("Statements"),
+        nav: Nav::new(miner, "statements"),
+        periods: periods(pages, first.first().map_or(now_ms, |first| first.at_ms), now_ms).await?,
+        years: first.first().map(|first| years(first.at_ms, now_ms)).unwrap_or_default(),
+    })
 }
 
 /// The periods of the pool's profile from the one on in which something was first booked, the newest first.
@@ -103,45 +95,27 @@ async fn periods(pages: &Pages, from_ms: i64, now_ms: i64) -> Result<Vec<String>
 }
 
 /// The statement of a period, as accountants want it. It takes a log-in, for making one reads all of the ledger.
-pub(super) async fn statement(
-    State(pages): State<Pages>,
-    Extension(miner): Extension<Miner>,
-    uri: Uri,
-    RawQuery(query): RawQuery,
-) -> Response {
+pub(super) async fn statement(Visit { pages, miner, fields }: Visit, uri: Uri) -> Shown {
     if miner.viewer.is_none() {
-        return guard::to_log_in(&uri, false);
+        return Ok(guard::to_log_in(&uri, false));
     }
-    let fields = Fields::read(query.unwrap_or_default().as_bytes());
-    let made = async {
-        let account = miner.known()?.id;
-        let period: Period = fields.required("period")?;
-        let kind = StatementKind::ALL.into_iter().find(|kind| kind.as_str() == fields.text("as"));
-        let kind = kind.ok_or_else(|| Refusal::new(RefusalCode::Invalid, "a statement is csv, json or html"))?;
-        let make = async {
-            let made = pages.register.statement(account, period, kind).await?;
-            let too_long = || Refusal::new(RefusalCode::Conflict, "it is too long for a page: ask the operator for it");
-            made.map(|(name, bytes)| match bytes.len() {
-                ..=MAX_STATEMENT_BYTES => Ok((name, Bytes::from(bytes))),
-                _ => Err(too_long()),
-            })
-            .transpose()
-        };
-        pages.statements.0.value(&(account, period.to_string(), kind), make).await
+    let account = miner.known()?.id;
+    let period: Period = fields.required("period")?;
+    let kind = StatementKind::ALL.into_iter().find(|kind| kind.as_str() == fields.text("as"));
+    let kind = kind.ok_or_else(|| Refusal::new(RefusalCode::Invalid, "a statement is csv, json or html"))?;
+    let make = async {
+        let made = pages.register.statement(account, period, kind).await?;
+        let too_long = || Refusal::new(RefusalCode::Conflict, "it is too long for a page: ask the operator for it");
+        made.map(|(name, bytes)| match bytes.len() {
+            ..=MAX_STATEMENT_BYTES => Ok((name, Bytes::from(bytes))),
+            _ => Err(too_long()),
+        })
+        .transpose()
     };
-    match made.await.as_deref() {
-        Ok(Some((name, bytes))) => {
-            let disposition = format!("attachment; filename=\"{name}\"");
-            let headers =
-                [(header::CONTENT_TYPE, media_type(name).to_owned()), (header::CONTENT_DISPOSITION, disposition)];
-            (headers, bytes.clone()).into_response()
-        }
-        Ok(None) => {
-            let refusal = Refusal::new(RefusalCode::NotFound, "nothing was booked for this account in that period");
-            frame::refused(miner.viewer.as_ref(), &pages, &refusal)
-        }
-        Err(refusal) => frame::refused(miner.viewer.as_ref(), &pages, refusal),
-    }
+    let made = pages.statements.0.value(&(account, period.to_string(), kind), make).await?;
+    let none = || Refusal::new(RefusalCode::NotFound, "nothing was booked for this account in that period");
+    let (name, bytes) = made.as_ref().as_ref().ok_or_else(none)?;
+    file(name, media_type(name), bytes.clone())
 }
 
 /// The years from one time to another, the newest first.
@@ -158,22 +132,10 @@ fn years(from_ms: i64, to_ms: i64) -> Vec<YearLine> {
 }
 
 /// The table of a month or a year, written while it is read: however long it is, little of it is in memory.
-pub(super) async fn ledger(
-    State(pages): State<Pages>,
-    Extension(miner): Extension<Miner>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let fields = Fields::read(query.unwrap_or_default().as_bytes());
-    let wanted = miner.known().map(|account| account.id).and_then(|account| Ok((account, Stretch::read(&fields)?)));
-    match wanted {
-        Ok((account, stretch)) => table(&pages, &miner, account, stretch),
-        Err(refusal) => frame::refused(miner.viewer.as_ref(), &pages, &refusal),
-    }
-}
-
-fn table(pages: &Pages, miner: &Miner, account: AccountId, stretch: Stretch) -> Response {
-    let name = format!("attachment; filename=\"ledger_{}_{}.csv\"", miner.user, stretch.label);
-    let store = pages.store.clone();
+pub(super) async fn ledger(Visit { pages, miner, fields }: Visit) -> Shown {
+    let (account, stretch) = (miner.known()?.id, Stretch::read(&fields)?);
+    let name = format!("ledger_{}_{}.csv", miner.user, stretch.label);
+    let store = pages.store;
     let begin = Some((stretch, None::<(EntrySeq, u32)>, true));
     let lines = stream::unfold(begin, move |place| {
         let store = store.clone();
@@ -195,8 +157,7 @@ fn table(pages: &Pages, miner: &Miner, account: AccountId, stretch: Stretch) -> 
             Some((Ok(Bytes::from(text)), place))
         }
     });
-    let headers = [(header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()), (header::CONTENT_DISPOSITION, name)];
-    (headers, Body::from_stream(lines)).into_response()
+    file(&name, "text/csv; charset=utf-8", Body::from_stream(lines))
 }
 
 /// Writes a line of the ledger. What the pool owes more is above zero here. None of the texts has a comma or a quote.

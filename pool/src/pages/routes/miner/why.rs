@@ -2,14 +2,10 @@
 //! happened, in integers that anybody can work out again.
 
 use askama::Template;
-use axum::{
-    Extension,
-    extract::{Path, RawQuery, State},
-    response::Response,
-};
+use axum::extract::Path;
 use bitcoin::BlockHash;
 use payouts::{
-    books::{BlockPhase, ExplainedCredit},
+    books::BlockPhase,
     crediting::{PeriodNumber, PeriodState},
     export::{Lot, LotCredit},
     payout::{BatchId, BatchState},
@@ -21,7 +17,7 @@ use payouts::{
 };
 
 use super::{
-    super::{PAGE, home::phase, now_ms},
+    super::{PAGE, cut, home::phase, now_ms},
     Nav,
     figures::{CreditLine, PaymentLine},
 };
@@ -31,10 +27,9 @@ use crate::{
         why::{ExplainedPayment, explain_block, explain_payment, explain_work, find_batch},
     },
     pages::{
-        Pages,
-        fields::Fields,
-        frame::{self, Frame},
-        miners::Miner,
+        asked::{Shown, page},
+        frame::Frame,
+        miners::Visit,
         show::{Number, When},
     },
 };
@@ -44,13 +39,6 @@ const MOST_LOTS: usize = 200;
 
 /// A fact with its name.
 type Pair = (String, String);
-
-fn shown<T: Template>(pages: &Pages, miner: &Miner, contents: Result<T, Refusal>) -> Response {
-    match contents {
-        Ok(page) => frame::page(&page),
-        Err(refusal) => frame::refused(miner.viewer.as_ref(), pages, &refusal),
-    }
-}
 
 #[derive(Template)]
 #[template(path = "miner_payouts.html")]
@@ -62,28 +50,19 @@ struct Payouts {
 }
 
 /// All payouts, newest first.
-pub(super) async fn payouts(
-    State(pages): State<Pages>,
-    Extension(miner): Extension<Miner>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let contents = async {
-        let fields = Fields::read(query.unwrap_or_default().as_bytes());
-        let before = fields.optional::<i64>("before")?.map(BatchId::new);
-        let mut payments = pages.store.payments_to(miner.known()?.id, before, PAGE + 1).await?;
-        let has_more = payments.len() > PAGE as usize;
-        payments.truncate(PAGE as usize);
-        let last = payments.last().filter(|_| has_more);
-        let next = last.map(|last| format!("{}/payouts?before={}", miner.path(), last.batch));
-        let now_ms = now_ms();
-        Ok(Payouts {
-            frame: Frame::open(&pages, miner.viewer.as_ref(), "/m", "Payouts"),
-            nav: Nav::new(&miner, "payouts"),
-            payments: payments.iter().map(|payment| PaymentLine::new(payment, now_ms)).collect(),
-            next,
-        })
-    };
-    shown(&pages, &miner, contents.await)
+pub(super) async fn payouts(visit: Visit) -> Shown {
+    let Visit { pages, miner, fields } = &visit;
+    let before = fields.optional::<i64>("before")?.map(BatchId::new);
+    let mut payments = pages.store.payments_to(miner.known()?.id, before, PAGE + 1).await?;
+    let last = cut(&mut payments, PAGE);
+    let next = last.map(|last| format!("{}/payouts?before={}", miner.path(), last.batch));
+    let now_ms = now_ms();
+    page(&Payouts {
+        frame: visit.frame("Payouts"),
+        nav: Nav::new(miner, "payouts"),
+        payments: payments.iter().map(|payment| PaymentLine::new(payment, now_ms)).collect(),
+        next,
+    })
 }
 
 #[derive(Template)]
@@ -96,28 +75,19 @@ struct Blocks {
 }
 
 /// All credits of blocks, the highest first.
-pub(super) async fn blocks(
-    State(pages): State<Pages>,
-    Extension(miner): Extension<Miner>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let contents = async {
-        let fields = Fields::read(query.unwrap_or_default().as_bytes());
-        let after = fields.optional::<u32>("height")?.zip(fields.optional::<BlockHash>("hash")?);
-        let mut credits = pages.store.credits_to(miner.known()?.id, after, PAGE + 1).await?;
-        let has_more = credits.len() > PAGE as usize;
-        credits.truncate(PAGE as usize);
-        let last = credits.last().filter(|_| has_more).map(|last| &last.block.found);
-        let next = last.map(|last| format!("{}/blocks?height={}&hash={}", miner.path(), last.height, last.hash));
-        let now_ms = now_ms();
-        Ok(Blocks {
-            frame: Frame::open(&pages, miner.viewer.as_ref(), "/m", "Credits by block"),
-            nav: Nav::new(&miner, "blocks"),
-            credits: credits.iter().map(|credit| CreditLine::new(credit, now_ms)).collect(),
-            next,
-        })
-    };
-    shown(&pages, &miner, contents.await)
+pub(super) async fn blocks(visit: Visit) -> Shown {
+    let Visit { pages, miner, fields } = &visit;
+    let after = fields.optional::<u32>("height")?.zip(fields.optional::<BlockHash>("hash")?);
+    let mut credits = pages.store.credits_to(miner.known()?.id, after, PAGE + 1).await?;
+    let last = cut(&mut credits, PAGE).map(|last| &last.block.found);
+    let next = last.map(|last| format!("{}/blocks?height={}&hash={}", miner.path(), last.height, last.hash));
+    let now_ms = now_ms();
+    page(&Blocks {
+        frame: visit.frame("Credits by block"),
+        nav: Nav::new(miner, "blocks"),
+        credits: credits.iter().map(|credit| CreditLine::new(credit, now_ms)).collect(),
+        next,
+    })
 }
 
 #[derive(Template)]
@@ -152,20 +122,10 @@ struct Sum {
 }
 
 /// Why a block credits what it does.
-pub(super) async fn block(
-    State(pages): State<Pages>,
-    Extension(miner): Extension<Miner>,
-    Path((_, hash)): Path<(String, String)>,
-) -> Response {
-    let contents = async {
-        let unknown = |_| Refusal::new(RefusalCode::NotFound, "that is not the hash of a block");
-        let explained = explain_block(&*pages.store, miner.known()?.id, hash.parse().map_err(unknown)?).await?;
-        Ok(block_page(&pages, &miner, &explained))
-    };
-    shown(&pages, &miner, contents.await)
-}
-
-fn block_page(pages: &Pages, miner: &Miner, explained: &ExplainedCredit) -> BlockPage {
+pub(super) async fn block(visit: Visit, Path((_, hash)): Path<(String, String)>) -> Shown {
+    let Visit { pages, miner, .. } = &visit;
+    let unknown = |_| Refusal::new(RefusalCode::NotFound, "that is not the hash of a block");
+    let explained = explain_block(&*pages.store, miner.known()?.id, hash.parse().map_err(unknown)?).await?;
     let found = &explained.block.found;
     let explanation = &explained.explanation;
     let net = explanation.value - explanation.reserve - explanation.fee;
@@ -180,8 +140,8 @@ fn block_page(pages: &Pages, miner: &Miner, explained: &ExplainedCredit) -> Bloc
     if explained.block.state.phase == BlockPhase::Orphaned {
         checks.clear();
     }
-    BlockPage {
-        frame: Frame::open(pages, miner.viewer.as_ref(), "/m", format!("Credit of block {}", found.height)),
+    page(&BlockPage {
+        frame: visit.frame(format!("Credit of block {}", found.height)),
         nav: Nav::new(miner, "blocks"),
         height: found.height,
         phase: phase(explained.block.state.phase),
@@ -191,7 +151,7 @@ fn block_page(pages: &Pages, miner: &Miner, explained: &ExplainedCredit) -> Bloc
         sum,
         entry: explained.entry.get(),
         checks,
-    }
+    })
 }
 
 impl Sum {
@@ -226,30 +186,24 @@ struct WorkPage {
 }
 
 /// Why a period of work credits what it does.
-pub(super) async fn work(
-    State(pages): State<Pages>,
-    Extension(miner): Extension<Miner>,
-    Path((_, period)): Path<(String, String)>,
-) -> Response {
-    let contents = async {
-        let unknown = |_| Refusal::new(RefusalCode::NotFound, "there is no such period");
-        let number = PeriodNumber::new(period.parse().map_err(unknown)?);
-        let statement = explain_work(&*pages.store, miner.known()?.id, number).await?;
-        let upto = match statement.period.state {
-            PeriodState::Credited(end, ..) => end.at_ms,
-            _ => statement.period.from_ms,
-        };
-        Ok(WorkPage {
-            frame: Frame::open(&pages, miner.viewer.as_ref(), "/m", format!("Work of period {number}")),
-            nav: Nav::new(&miner, "payouts"),
-            period: number.get(),
-            from: When(statement.period.from_ms),
-            upto: When(upto),
-            credit: Number(statement.credit.to_sat().into()),
-            facts: pairs(&statement.to_string()),
-        })
+pub(super) async fn work(visit: Visit, Path((_, period)): Path<(String, String)>) -> Shown {
+    let Visit { pages, miner, .. } = &visit;
+    let unknown = |_| Refusal::new(RefusalCode::NotFound, "there is no such period");
+    let number = PeriodNumber::new(period.parse().map_err(unknown)?);
+    let statement = explain_work(&*pages.store, miner.known()?.id, number).await?;
+    let upto = match statement.period.state {
+        PeriodState::Credited(end, ..) => end.at_ms,
+        _ => statement.period.from_ms,
     };
-    shown(&pages, &miner, contents.await)
+    page(&WorkPage {
+        frame: visit.frame(format!("Work of period {number}")),
+        nav: Nav::new(miner, "payouts"),
+        period: number.get(),
+        from: When(statement.period.from_ms),
+        upto: When(upto),
+        credit: Number(statement.credit.to_sat().into()),
+        facts: pairs(&statement.to_string()),
+    })
 }
 
 #[derive(Template)]
@@ -296,20 +250,10 @@ struct RowLine {
 }
 
 /// Why a payout paid what it did.
-pub(super) async fn payout(
-    State(pages): State<Pages>,
-    Extension(miner): Extension<Miner>,
-    Path((_, named)): Path<(String, String)>,
-) -> Response {
-    let contents = async {
-        let batch = find_batch(&*pages.store, &named).await?;
-        let explained = explain_payment(&*pages.store, miner.known()?.id, batch).await?;
-        payout_page(&pages, &miner, explained).await
-    };
-    shown(&pages, &miner, contents.await)
-}
-
-async fn payout_page(pages: &Pages, miner: &Miner, explained: ExplainedPayment) -> Result<PayoutPage, Refusal> {
+pub(super) async fn payout(visit: Visit, Path((_, named)): Path<(String, String)>) -> Shown {
+    let Visit { pages, miner, .. } = &visit;
+    let batch = find_batch(&*pages.store, &named).await?;
+    let explained = explain_payment(&*pages.store, miner.known()?.id, batch).await?;
     let ExplainedPayment { batch, output, entries, rows } = explained;
     let mut lots = Vec::new();
     for lot in output.lots.iter().take(MOST_LOTS) {
@@ -321,8 +265,8 @@ async fn payout_page(pages: &Pages, miner: &Miner, explained: ExplainedPayment) 
         BatchState::Cancelled => ("cancelled", None),
         BatchState::Replaced(_) => ("replaced", None),
     };
-    Ok(PayoutPage {
-        frame: Frame::open(pages, miner.viewer.as_ref(), "/m", format!("Payout {}", batch.id)),
+    page(&PayoutPage {
+        frame: visit.frame(format!("Payout {}", batch.id)),
         nav: Nav::new(miner, "payouts"),
         batch: batch.id.get(),
         state,
@@ -333,7 +277,7 @@ async fn payout_page(pages: &Pages, miner: &Miner, explained: ExplainedPayment) 
         taken: output.due.amount.to_sat(),
         fee: output.fee.to_sat(),
         paid: output.pays().to_sat(),
-        network_fee: Number(batch.network_fee().to_sat().into()),
+        network_fee: Number(batch.attempt().network_fee.to_sat().into()),
         more_lots: output.lots.len().saturating_sub(MOST_LOTS),
         lots,
         entries: entries
