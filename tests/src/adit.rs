@@ -368,6 +368,6 @@ pub fn api_url_of(child: &mut Child) -> anyhow::Result<String> {
 
 /// Returns the URL of the API if a line of the pool's output names it.
 fn api_url_in(line: &str) -> Option<String> {
-    let rest = line.trim().strip_prefix("The admin API is at ")?;
-    rest.split([',', ' ']).next().map(str::to_owned)
+    let (dashboard, _) = line.trim().strip_prefix("The dashboard is at ")?.split_once(',')?;
+    dashboard.strip_suffix('/').map(str::to_owned)
 }

@@ -61,8 +61,8 @@ pub struct Look {
 pub const LOOKS: [Look; 4] = [
     Look { name: "desk-light", is_dark: false, width: 1280, height: 800, is_phone: false },
     Look { name: "desk-dark", is_dark: true, width: 1280, height: 800, is_phone: false },
-    Look { name: "phone-light", is_dark: false, width: 390, height: 844, is_phone: true },
-    Look { name: "phone-dark", is_dark: true, width: 390, height: 844, is_phone: true },
+    Look { name: "phone-light", is_dark: false, width: 360, height: 780, is_phone: true },
+    Look { name: "phone-dark", is_dark: true, width: 360, height: 780, is_phone: true },
 ];
 
 impl Browser {

@@ -1,6 +1,7 @@
 //! The points at which a pool of a debug build can be made to die, as its `payouts::crash_point` knows them.
 
-/// The variable that arms points in a pool that is started with it.
+/// The variable that arms points in a pool that is started with it. With `panic ` before its name, a point has the task of the
+/// pool panic that reaches it.
 pub const VARIABLE: &str = "ADIT_CRASH_POINT";
 
 /// The steps of a pool's life that must last. The pool can die `before` and `after` each.

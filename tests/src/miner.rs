@@ -413,6 +413,16 @@ impl Miner {
         self.wait_for(timeout, &format!("{count} rejected shares"), last).await
     }
 
+    /// Waits until so many shares in all are submitted, and each has its answer, whichever: where each share is a block, one may
+    /// be stale. Only useful where [`ChannelConfig::max_shares`] is as many.
+    ///
+    /// # Errors
+    /// As [`wait_for`](Self::wait_for).
+    pub async fn wait_for_judged(&self, count: u64, timeout: Duration) -> Result<(), MinerError> {
+        let is_done = |record: &Record| record.submitted.len() as u64 == count && record.unanswered().is_empty();
+        self.wait_for(timeout, &format!("answers to {count} shares"), |record| is_done(record).then_some(())).await
+    }
+
     /// Waits until every submitted share is answered. Only useful when no more are found: see
     /// [`limit_hash_rate`](Self::limit_hash_rate) and [`ChannelConfig::max_shares`].
     ///

@@ -88,16 +88,19 @@ impl Target {
         }
     }
 
-    /// Starts Adit as [`start`](Self::start) does, after something was done to its folder.
+    /// Starts Adit as [`start`](Self::start) does, after something was done to its settings or its folder.
     ///
     /// # Errors
     ///
     /// Likewise, or if that fails.
-    pub fn start_adit(chain: Chain, prepare: impl FnOnce(&adit::Pool) -> anyhow::Result<()>) -> anyhow::Result<Self> {
+    pub fn start_adit(
+        chain: Chain,
+        prepare: impl FnOnce(&mut adit::Pool) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Self> {
         let node = NodeOptions::new().chain(chain).start()?;
         let mut pool = adit::Pool::init(&node)?;
         configure(&mut pool);
-        prepare(&pool)?;
+        prepare(&mut pool)?;
         pool.start()?;
         let target = Self { pool: Pool::Adit(Box::new(pool)), node, _folder: None, coins: Coins::new(chain) };
         target.wait_for_job()?;

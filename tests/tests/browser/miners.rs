@@ -23,17 +23,18 @@ async fn miner_finds_his_page_by_his_address_and_sees_his_device_at_work() {
     )));
     assert!(stage.text("#connect-user").await.starts_with(&address.to_string()));
 
+    // The page that knows nobody becomes his by itself, and what is on it then goes on without a new one.
     let mut channel = standard(&address, 20.0);
     channel.user_identity = format!("{address}.shed");
     let miner = stage.site.miner_with(channel).await;
-    eventually("the page to know him", async || {
-        stage.open(&format!("/m/{address}")).await;
-        stage.text("main").await.contains("shed").then_some(())
-    })
-    .await;
+    let knows = "return document.querySelector('#workers')?.innerText.includes('shed') ?? false";
+    eventually("the page to know him", async || stage.ask::<bool>(knows).await.then_some(())).await;
     stage.sees("#workers", "online").await;
     stage.sees("#rates", "H/s").await;
+    stage.sees("#channels", "Open channels").await;
     miner.close().await;
+    eventually("the channel to leave the page", async || (stage.text("#channels").await.is_empty()).then_some(()))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ const SOURCE: &str = "../pool/src/pages";
 const DOORS: &str = include_str!("../../../pool/src/pages/doors.rs");
 /// What leads on to another page, and what is saved.
 const NO_PAGES: [&str; 3] = ["/m", "/m/{miner}/statement", "/blocks/{hash}/raw"];
-/// What the pool of the scene does not have: a reserve, and a period that is over.
+/// What the pool of the scene does not have, a reserve and a period that is over: `returns` looks at these.
 const ELSEWHERE: [&str; 3] = [
     "/m/{miner}/work/{period}",
     "/register/reports/{profile}/{period}/declare",

@@ -36,7 +36,8 @@ pub(crate) async fn faults(stage: &Stage, name: &str) -> Vec<String> {
     faults
 }
 
-async fn in_look(stage: &Stage, name: &str, look: Look) -> Vec<String> {
+/// Looks at the page as it stands.
+pub(crate) async fn in_look(stage: &Stage, name: &str, look: Look) -> Vec<String> {
     stage.browser.keep_picture(&pictures().join(format!("{name}-{}.png", look.name))).await.unwrap();
     let barriers = stage.browser.barriers().await.unwrap();
     let mut faults: Vec<String> = barriers.into_iter().map(|barrier| barrier.to_string()).collect();

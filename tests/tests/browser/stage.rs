@@ -135,10 +135,7 @@ impl Stage {
         let mut channel = standard(address, 40.0).max_shares(blocks);
         channel.user_identity = format!("{address}.{worker}");
         let miner = self.site.miner_with(channel).await;
-        let found = miner.wait_for(crate::site::PATIENCE, "all blocks", |record| {
-            (record.submitted.len() as u64 == blocks && record.unanswered().is_empty()).then_some(())
-        });
-        found.await.unwrap();
+        miner.wait_for_judged(blocks, crate::site::PATIENCE).await.unwrap();
         miner.close().await;
         self.site.settle().await;
     }

@@ -29,6 +29,9 @@ fn unit_waits_for_a_config_and_for_readiness_and_watches() {
     assert!(service["TimeoutStopSec"][0].parse::<u32>().unwrap() >= 60);
     // Five times that is longer than any time-out of the stores, of which the longest is five minutes.
     assert!(5 * service["WatchdogSec"][0].parse::<u32>().unwrap() > 5 * 60);
+    // A pool that has ended because a part of it died comes back, however often; a wrong configuration is not tried again.
+    assert_eq!((&*service["Restart"][0], &*unit["StartLimitIntervalSec"][0]), ("on-failure", "0"));
+    assert_eq!(service["RestartPreventExitStatus"], ["2 3"]);
     assert_eq!(section("Install")["WantedBy"], ["multi-user.target"]);
 }
 

@@ -195,6 +195,11 @@ async fn shares_and_blocks_are_seen_in_the_api_as_they_are_in_the_chain() {
 
     let accounts = api.read("/api/v1/accounts").await;
     assert_eq!(accounts["items"].as_array().unwrap().len(), 2, "{accounts}");
+    let seen = async || {
+        let accounts = api.read("/api/v1/accounts").await;
+        accounts["items"].as_array().unwrap().iter().all(|account| account["last_share_at_ms"].is_i64()).then_some(())
+    };
+    eventually("each account's last share to be known", seen).await;
     let workers = api.read(&format!("/api/v1/accounts/{}/workers", addresses[0])).await;
     assert!(workers["workers"][0]["shares"].as_u64().unwrap() >= 3, "{workers}");
 }

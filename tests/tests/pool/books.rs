@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use bitcoin::{Address, BlockHash};
 use payouts::store::{Store, postgres::PgStore, sqlite::SqliteStore};
+use ruint::aliases::{U512, U1024};
 use sqlx::{
     FromRow, PgPool, SqlitePool,
     postgres::{PgPoolOptions, PgRow},
@@ -383,26 +384,27 @@ fn add(sums: &mut BTreeMap<String, i64>, account: impl Into<String>, sat: i64) {
 /// until they are worth the window. Of the segment at the edge, each account counts for the same part: what is left is
 /// dealt out by running sums in the order of the accounts.
 ///
-/// Everything is counted in expected hashes times the mantissa of the network's target, which makes it whole.
+/// Everything is counted in expected hashes times the network's target: that is whole, and what is cut of a window is
+/// cut as finely as the pool cuts it.
 fn pplns(block: &Block, shares: &[Shares]) -> BTreeMap<i64, i64> {
     let net = (block.value_sat - block.value_sat * FEE_BP / 10_000) as u128;
-    let mut segments: BTreeMap<i64, BTreeMap<i64, u128>> = BTreeMap::new();
-    let mut left = 0;
+    let mut segments: BTreeMap<i64, BTreeMap<i64, U512>> = BTreeMap::new();
     for share in shares.iter().filter(|share| share.position <= block.share_position) {
         assert_eq!(share.nbits, shares[0].nbits, "the network's target does not change in these tests");
-        let (mantissa, exponent) = (share.nbits as u128 & 0x7f_ffff, share.nbits >> 24);
-        left = (PPLNS_WINDOW * 0xffff) << (240 - 8 * (exponent - 3));
-        let score = (mantissa << (share.difficulty_log2 + 32)) * share.count as u128;
+        let (mantissa, exponent) = (share.nbits as u64 & 0x7f_ffff, share.nbits >> 24);
+        let target = U512::from(mantissa) << (8 * (exponent - 3)) as usize;
+        let score = (target << (share.difficulty_log2 + 32) as usize) * U512::from(share.count);
         *segments.entry(share.position).or_default().entry(share.account).or_default() += score;
     }
-    let mut weights: BTreeMap<i64, u128> = BTreeMap::new();
+    let mut left = U512::from(PPLNS_WINDOW * 0xffff) << 240;
+    let mut weights: BTreeMap<i64, U512> = BTreeMap::new();
     for segment in segments.values().rev() {
-        let whole: u128 = segment.values().sum();
+        let whole: U512 = segment.values().sum();
         let counted = whole.min(left);
         left -= counted;
-        let (mut through, mut given) = (0, 0);
+        let (mut through, mut given) = (U512::ZERO, U512::ZERO);
         for (&account, score) in segment {
-            through += score;
+            through += *score;
             let due = part(counted, through, whole);
             if due > given {
                 *weights.entry(account).or_default() += due - given;
@@ -410,15 +412,17 @@ fn pplns(block: &Block, shares: &[Shares]) -> BTreeMap<i64, i64> {
             given = due;
         }
     }
-    let whole: u128 = weights.values().sum();
-    if whole == 0 {
+    let whole: U512 = weights.values().sum();
+    if whole.is_zero() {
         return BTreeMap::from([(block.finder, net as i64)]);
     }
+    let shares_of_net = weights.iter().map(|(&account, &weight)| (account, (U512::from(net) * weight).div_rem(whole)));
+    let shares_of_net: Vec<_> = shares_of_net.collect();
     let mut credits: BTreeMap<i64, i64> =
-        weights.iter().map(|(&account, weight)| (account, (net * weight / whole) as i64)).collect();
+        shares_of_net.iter().map(|&(account, (sat, _))| (account, sat.to::<i64>())).collect();
     let missing = net as i64 - credits.values().sum::<i64>();
     let mut by_remainder: Vec<_> =
-        weights.iter().map(|(&account, weight)| (std::cmp::Reverse(net * weight % whole), account)).collect();
+        shares_of_net.iter().map(|&(account, (_, remainder))| (std::cmp::Reverse(remainder), account)).collect();
     by_remainder.sort_unstable();
     for (_, account) in by_remainder.iter().take(missing as usize) {
         *credits.get_mut(account).unwrap() += 1;
@@ -427,7 +431,8 @@ fn pplns(block: &Block, shares: &[Shares]) -> BTreeMap<i64, i64> {
     credits
 }
 
-/// `a * b / c`, rounded down. Where only a part counts, the product has room: tests have windows that are never so full.
-fn part(a: u128, b: u128, c: u128) -> u128 {
-    if a == c { b } else { a.checked_mul(b).expect("the product fits") / c }
+/// `a * b / c`, rounded down.
+fn part(a: U512, b: U512, c: U512) -> U512 {
+    let product = U1024::from(a) * U1024::from(b);
+    U512::from(product / U1024::from(c))
 }

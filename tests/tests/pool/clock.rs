@@ -53,8 +53,7 @@ async fn shares_are_accepted_and_dated_whatever_the_clock_is_set_to() {
         }
         // A certificate that was good goes on to be.
         let another = site.miner_with(standard(&site.new_address(), 10_000.0).max_shares(2)).await;
-        let all = |record: &Record| record.submitted.len() == 2 && record.unanswered().is_empty();
-        another.wait_for(PATIENCE, "all shares", |record| all(record).then_some(())).await.unwrap();
+        another.wait_for_judged(2, PATIENCE).await.unwrap();
         records.push(another.close().await);
         // And a tip comes as ever.
         site.node.mine(1).unwrap();

@@ -3,7 +3,7 @@
 use protocol::noise::AuthoritySecretKey;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
-use tests::miner::{Miner, MinerConfig, PoolAddress};
+use tests::miner::{Miner, MinerConfig, PoolAddress, Record};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 
 use crate::{
@@ -69,14 +69,22 @@ async fn what_a_miner_does_is_told_as_it_happens_until_the_pool_ends() {
     let address = site.new_address();
     let miner = site.miner_with(standard(&address, 40.0).max_shares(3)).await;
     events.wait_for("connection", |told| told["begun"].as_u64() >= Some(1)).await;
-    let block = events.wait_for("block", |block| block["before"] == Value::Null).await;
-    assert_eq!((&block["state"], &block["height"]), (&json!("immature"), &json!(2)), "{block}");
-    let shares = events.wait_for("shares", |shares| shares["accepted_total"] == 3).await;
+    for (state, before, answer) in [
+        ("found", Value::Null, Value::Null),
+        ("submitted", json!("found"), json!("accepted")),
+        ("immature", json!("submitted"), Value::Null),
+    ] {
+        let block = events.wait_for("block", |block| block["height"] == 2).await;
+        assert_eq!((&block["state"], &block["before"], &block["answer"]), (&json!(state), &before, &answer), "{block}");
+    }
+    miner.wait_for_judged(3, PATIENCE).await.unwrap();
+    let accepted = miner.read(Record::accepted_count);
+    let shares = events.wait_for("shares", |shares| shares["accepted_total"] == accepted).await;
     assert!(shares["hash_rate"].as_f64().unwrap() > 0.0, "{shares}");
 
     let channels = api.read(&format!("/api/v1/channels?account={address}")).await;
     let channel = &channels["items"][0];
-    assert_eq!((&channel["accepted"], &channel["kind"]), (&json!(3), &json!("standard")), "{channels}");
+    assert_eq!((&channel["accepted"], &channel["kind"]), (&json!(accepted), &json!("standard")), "{channels}");
     assert!(channel["best_difficulty"].as_f64() >= channel["difficulty"].as_f64(), "{channels}");
     assert!(channel["account"].is_i64() && channel["last_share_at_ms"].is_i64(), "{channels}");
     let connections = api.read("/api/v1/connections").await;
@@ -122,6 +130,46 @@ async fn whoever_comes_to_nothing_is_told_of_in_plain_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn commands_list_drain_and_kick_connections() {
+    let mut site = Site::signet();
+    site.node.mine(1).unwrap();
+    site.pool.start().unwrap();
+    assert_eq!(site.pool.ask(&["connections", "list"]).unwrap(), "Connections listed: 0 of 0.\n");
+    let (api, address) = (Api::of(&site), site.new_address());
+    let first = site.miner_with(standard(&address, 200.0)).await;
+    let listed = async || {
+        let listed = site.pool.ask(&["connections", "list", "--json"]).unwrap();
+        let listed: Value = serde_json::from_str(&listed).unwrap();
+        let one = listed["connections"]["connections"][0].clone();
+        (one["channels"] == 1).then_some(one)
+    };
+    let one = eventually("the connection with its channel", listed).await;
+    let by_api = api.read("/api/v1/connections").await["items"][0].clone();
+    for told in ["connection", "peer", "stage", "set_up", "arrived_at_ms"] {
+        assert_eq!(one[told], by_api[told], "{told}");
+    }
+    let table = site.pool.ask(&["connections", "list"]).unwrap();
+    assert!(table.contains("127.0.0.1:") && table.contains("adit"), "{table}");
+    let after = site.pool.ask(&["connections", "list", "--after", "1", "--limit", "1"]).unwrap();
+    assert_eq!(after, "Connections listed: 0 of 1.\n");
+
+    let ended = async |connection: u32| {
+        let detail = api.read(&format!("/api/v1/connections/{connection}")).await;
+        detail["connection"]["ended"]["code"].as_str().map(str::to_owned)
+    };
+    assert_eq!(site.pool.ask(&["connections", "drain", "1"]).unwrap(), "Connection 1 was told.\n");
+    assert_eq!(eventually("the first to end", async || ended(1).await).await, "moved");
+    drop(first);
+    let _second = site.miner_with(standard(&address, 200.0)).await;
+    site.pool.ask(&["connections", "kick", "2"]).unwrap();
+    assert_eq!(eventually("the second to end", async || ended(2).await).await, "kicked");
+    let refused = site.pool.ask(&["connections", "kick", "2"]).unwrap_err().to_string();
+    assert!(refused.contains("no connection 2 is open"), "{refused}");
+    let audit = api.read("/api/v1/audit?actor=user").await.to_string();
+    assert!(audit.contains("end connection 2") && !audit.contains("\"connections\""), "{audit}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn operator_traces_steers_and_ends_connections() {
     let mut site = Site::signet();
     site.node.mine(1).unwrap();
@@ -133,10 +181,12 @@ async fn operator_traces_steers_and_ends_connections() {
     eventually("a share", async || (channel().await["accepted"].as_u64()? > 0).then_some(())).await;
     assert_eq!(api.post("/api/v1/connections/1/trace", None, &Value::Null).await.0, 202);
 
+    // Harder, so that the shares which come next are no reason for another.
     let before = channel().await["difficulty"].as_f64().unwrap();
-    let body = json!({"difficulty": before / 4.0});
+    let body = json!({"difficulty": before * 4.0});
     let request = api.request(Method::PUT, "/api/v1/connections/1/difficulty").json(&body);
     assert_eq!(request.send().await.unwrap().status(), 202);
+    eventually("its cause", async || (channel().await["difficulty_cause"] == "operator").then_some(())).await;
     let told = async || {
         let trace = api.read("/api/v1/connections/1/trace").await;
         let said = |from: &str, what: &str| {
@@ -147,7 +197,6 @@ async fn operator_traces_steers_and_ends_connections() {
             .then_some(())
     };
     eventually("both sides in the trace", told).await;
-    assert_eq!(channel().await["difficulty_cause"], "operator");
 
     assert_eq!(api.post("/api/v1/connections/1/drain", None, &Value::Null).await.0, 202);
     let ended = async |connection: u32| {

@@ -21,6 +21,7 @@ mod crowd;
 mod devices;
 mod elsewhere;
 mod extensions;
+mod faults;
 mod floods;
 mod handmade;
 mod history;

@@ -13,7 +13,7 @@ use crate::site::{PATIENCE, Site, eventually_or, extended, standard};
 /// The page, in the project's folder.
 const PAGE: &str = "docs/metrics.md";
 /// What can be a label: nothing of which there are as many as there are miners.
-const LABELS: [&str; 9] = ["code", "kind", "list", "method", "node", "reason", "result", "state", "version"];
+const LABELS: [&str; 10] = ["code", "kind", "list", "method", "node", "reason", "result", "state", "task", "version"];
 
 /// A metric, as Prometheus names it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -31,23 +31,28 @@ impl Pages {
     }
 
     /// Begins to test a device of an address.
-    async fn test(&self, address: &Address) -> Test {
-        let page = self.read(&format!("/m/{address}/test")).await;
+    async fn test(&self, address: &Address) -> Heard {
+        self.follow(&format!("/m/{address}/test")).await
+    }
+
+    /// Follows the events that a page follows.
+    async fn follow(&self, path: &str) -> Heard {
+        let page = self.read(path).await;
         let events = between(&page, "data-events=\"", "\"").replace("&#38;", "&").replace("&amp;", "&");
         let response = self.client.get(format!("{}{events}", self.url)).send().await.unwrap();
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        Test { response, read: String::new() }
+        Heard { response, read: String::new() }
     }
 }
 
-/// A test that is followed.
-struct Test {
+/// Events that are followed.
+struct Heard {
     response: reqwest::Response,
     read: String,
 }
 
-impl Test {
-    /// Waits until the page says something.
+impl Heard {
+    /// Waits until one says something.
     async fn wait_for(&mut self, what: &str, says: impl Fn(&str) -> bool) {
         let read = async {
             while !self.read.split("event: ").any(&says) {
@@ -63,6 +68,25 @@ impl Test {
 fn between<'a>(text: &'a str, before: &str, behind: &str) -> &'a str {
     let (_, rest) = text.split_once(before).unwrap_or_else(|| panic!("{before} is not in {text}"));
     rest.split_once(behind).unwrap().0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn page_hears_of_its_own_devices_and_that_there_are_blocks() {
+    let mut site = Site::regtest();
+    site.node.mine(1).unwrap();
+    site.pool.start().unwrap();
+    let (address, other) = (site.new_address(), site.new_address());
+    let mut heard = Pages::of(&site).follow(&format!("/m/{address}")).await;
+    let stranger = site.miner_with(standard(&other, 40.0).max_shares(1)).await;
+    heard.wait_for("a stranger's block", |event| event.starts_with("block")).await;
+    assert!(!heard.read.contains("event: own"), "another's device: {}", heard.read);
+
+    let miner = site.miner_with(standard(&address, 40.0).max_shares(2)).await;
+    heard.wait_for("his shares", |event| event.starts_with("own") && !event.contains("\"accepted\":0")).await;
+    miner.close().await;
+    heard.wait_for("his end", |event| event.starts_with("own") && event.contains("\"channels\":0")).await;
+    assert!(!heard.read.contains(&other.to_string()) && !heard.read.contains("hash"), "{}", heard.read);
+    stranger.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,10 +120,7 @@ async fn device_is_followed_from_its_connection_to_what_it_is_paid() {
     .await;
     assert!(!test.read.contains(&other.to_string()), "another's address: {}", test.read);
     for (miner, shares) in [(miner, 5), (stranger, 1)] {
-        let answered = miner.wait_for(PATIENCE, "all shares", |record| {
-            (record.submitted.len() == shares && record.unanswered().is_empty()).then_some(())
-        });
-        answered.await.unwrap();
+        miner.wait_for_judged(shares, PATIENCE).await.unwrap();
         miner.close().await;
     }
     site.settle().await;

@@ -30,10 +30,7 @@ pub(crate) async fn find_blocks(site: &mut Site, miners: usize, blocks: u64) -> 
         connected.push(site.miner_with(standard(address, 40.0).max_shares(blocks)).await);
     }
     for miner in connected {
-        let answered = miner.wait_for(PATIENCE, "all shares", |record| {
-            (record.submitted.len() as u64 == blocks && record.unanswered().is_empty()).then_some(())
-        });
-        answered.await.unwrap();
+        miner.wait_for_judged(blocks, PATIENCE).await.unwrap();
         miner.close().await;
     }
     site.settle().await;

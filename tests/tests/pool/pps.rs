@@ -1,38 +1,18 @@
 //! Work paid out of a reserve: deposits fill it, crediting waits for it, and payments name the coins they came from. A
 //! miner that mines for itself is beside it.
 
-use bitcoin::{Amount, FeeRate};
-use bitcoind_regtest::Coins;
 use serde_json::{Value, json};
 
 use crate::site::{PATIENCE, Site, eventually, standard};
 
-/// What comes to the pool from elsewhere.
+/// What comes to the pool from elsewhere: 18 times [`DEPOSIT_SAT`](crate::site::DEPOSIT_SAT).
 const DEPOSITED_SAT: &str = "81000000000";
 
 /// Mines until all of `shares` are acknowledged.
 async fn work(site: &Site, identity: &bitcoin::Address, shares: u64) {
     let miner = site.miner_with(standard(identity, 40.0).max_shares(shares)).await;
-    let answered = miner.wait_for(PATIENCE, "all shares", |record| {
-        (record.submitted.len() as u64 == shares && record.unanswered().is_empty()).then_some(())
-    });
-    answered.await.unwrap();
+    miner.wait_for_judged(shares, PATIENCE).await.unwrap();
     miner.close().await;
-}
-
-/// Sends [`DEPOSITED_SAT`] to the pool and waits until that is booked.
-async fn deposit(site: &Site) {
-    let mut coins = Coins::new(site.node.chain());
-    coins.fund(&site.node, 20).unwrap();
-    for _ in 0..18 {
-        let rate = FeeRate::from_sat_per_vb_u32(5);
-        coins.spend(&site.node, &site.pool_script(), Amount::from_int_btc(45), rate).unwrap();
-    }
-    site.node.mine(1).unwrap();
-    eventually("the deposits to be booked", async || {
-        site.pool.ask(&["reserve", "show"]).unwrap().contains(DEPOSITED_SAT).then_some(())
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,7 +45,7 @@ async fn work_is_paid_out_of_the_reserve_to_whom_the_miner_wishes() {
     assert!(status.contains("pps fee_bp=123"), "{status}");
 
     // Coins from elsewhere are booked, and given to the reserve.
-    deposit(&site).await;
+    site.deposit(18).await;
     let fund = ["reserve", "fund", DEPOSITED_SAT, "--from", "deposits", "--reference", "first"];
     let given = site.pool.ask(&fund).unwrap();
     assert_eq!(site.pool.ask(&fund).unwrap(), given, "what was given is not given twice");
@@ -113,7 +93,7 @@ async fn reserve_that_was_short_pays_when_a_block_matures() {
     site.pool.set("ADIT__PAYOUT__SCHEME", "pps");
     site.node.mine(1).unwrap();
     site.pool.start().unwrap();
-    deposit(&site).await;
+    site.deposit(18).await;
     let miner = site.new_address();
     work(&site, &miner, 4).await;
     site.settle().await;

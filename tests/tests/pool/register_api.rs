@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     api::Api,
     payouts::find_blocks,
+    reports::{PRICE, PROFILE, prices_around},
     site::{Site, eventually_or},
 };
 
@@ -48,6 +49,46 @@ async fn same_files(api: &Api, period: &str, folder: &Path, query: &str) {
     assert!(count > 3, "{count} files in {}", folder.display());
 }
 
+/// Asserts that each filter finds the records that are like that, page by page in both orders.
+async fn assert_found_by_filters(api: &Api, all: &[Value]) {
+    let found = async |query: &str| {
+        let (mut found, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = api.read(&format!("/api/v1/exports/records?limit=1{query}{after}")).await;
+            found.extend(page["items"].as_array().unwrap().clone());
+            let Some(next) = page["next"].as_str() else { return found };
+            after = format!("&after={next}");
+        }
+    };
+    assert!(all.len() > 1, "{all:?}");
+    let newest_first: Vec<Value> = all.iter().rev().cloned().collect();
+    assert_eq!(found("&order=newest").await, newest_first);
+    let (mut addresses, now_ms) = (std::collections::BTreeSet::new(), Timestamp::now().as_millisecond());
+    for record in all {
+        let address = record["address"].as_str().unwrap();
+        addresses.insert(address);
+        let txid = record["delivery"].as_str().unwrap().split(':').next().unwrap();
+        let query = format!("&account={address}&txid={txid}&state=DELIVERED&from_ms=0&until_ms={now_ms}");
+        let like_it = all
+            .iter()
+            .filter(|other| other["address"] == address && other["delivery"].as_str().unwrap().starts_with(txid));
+        assert_eq!(found(&query).await, like_it.cloned().collect::<Vec<_>>());
+        assert!(found(&format!("&account={address}&from_ms={now_ms}")).await.is_empty());
+    }
+    let (one, year) = (addresses.first().unwrap(), Timestamp::now().to_zoned(TimeZone::UTC).year());
+    assert_eq!(found(&format!("&period={year}")).await, all);
+    assert!(found(&format!("&period={}", year - 1)).await.is_empty());
+    assert!(found("&state=REVERSED").await.is_empty());
+    // Who owns an address is put on record.
+    let party = json!({"kind": "legal", "legal_name": "Example Trading LLC", "residency": "NO"});
+    let party = api.ask(Method::POST, "/api/v1/parties", &party).await.1["party"].clone();
+    assert!(found(&format!("&party={party}")).await.is_empty());
+    let owned = api.ask(Method::POST, &format!("/api/v1/accounts/{one}/owner"), &json!({"party": party})).await;
+    assert_eq!(owned.0, 200, "{}", owned.1);
+    let of_one: Vec<Value> = all.iter().filter(|record| record["address"] == **one).cloned().collect();
+    assert_eq!(found(&format!("&party={party}")).await, of_one);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn records_and_files_of_the_api_are_those_of_chain_and_command() {
     let mut site = Site::regtest();
@@ -73,6 +114,7 @@ async fn records_and_files_of_the_api_are_those_of_chain_and_command() {
         assert_eq!(sum, record["sat"].as_u64().unwrap(), "{detail}");
     }
     assert_eq!(api.get("/api/v1/exports/records/999").await.0, 404);
+    assert_found_by_filters(&api, records["items"].as_array().unwrap()).await;
 
     // This month, from the records and at the time of the command.
     let folder = site.pool.config_file().parent().unwrap().to_owned();
@@ -110,6 +152,48 @@ async fn records_and_files_of_the_api_are_those_of_chain_and_command() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn receipts_are_valued_by_the_api_as_by_the_command() {
+    let mut site = Site::regtest();
+    let folder = site.pool.config_file().parent().unwrap().to_owned();
+    let (profile, prices) = (folder.join("mine.toml"), folder.join("prices.csv"));
+    fs::write(&profile, PROFILE.replace("venue = \"\"", "venue = \"example\"")).unwrap();
+    site.pool.set("ADIT__EXPORT__PROFILE", profile.to_str().unwrap());
+    paid(&mut site).await;
+    let api = Api::of(&site);
+    let text = prices_around(Timestamp::now(), PRICE);
+    fs::write(&prices, &text).unwrap();
+    let path = "/api/v1/exports/values";
+    let value = async |body: Value| api.ask(Method::POST, path, &body).await;
+    for (body, named) in [
+        (json!({"prices": []}), "no file"),
+        (json!({"prices": [text, "venue,price\n"]}), "prices[1]"),
+        (json!({"prices": [text], "rates": ["x"]}), "rates[0]"),
+    ] {
+        let (status, problem) = value(body).await;
+        assert!(status == 422 && problem["detail"].as_str().unwrap().contains(named), "{problem}");
+    }
+    assert_eq!(value(json!({"prices": [text], "profile": "atlantis"})).await.0, 404);
+    let (status, neutral) = value(json!({"prices": [text], "profile": "carf-yearly"})).await;
+    assert_eq!(status, 409, "it names no venue: {neutral}");
+    assert!(api.read("/api/v1/exports/records/1").await["values"].as_array().unwrap().is_empty());
+
+    let (status, report) = value(json!({"prices": [text]})).await;
+    assert_eq!((status.as_u16(), &report["unvalued"], &report["already"]), (200, &json!([]), &json!(0)), "{report}");
+    let valued = report["valued"].as_u64().unwrap();
+    assert!(valued > 0 && report["revalued"] == 0, "{report}");
+    let detail = api.read("/api/v1/exports/records/1").await;
+    assert_eq!((&detail["values"][0]["price"], &detail["values"][0]["currency"]), (&json!(PRICE), &json!("USD")));
+    let audit = api.read("/api/v1/audit?action=values").await;
+    assert_eq!(audit["items"][0]["action"], format!("values of {valued} receipts"), "{audit}");
+    // Nothing is put on record twice, whoever asks.
+    let again = value(json!({"prices": [text]})).await.1;
+    assert_eq!((&again["valued"], &again["unchanged"]), (&json!(0), &json!(valued)), "{again}");
+    let said = site.pool.ask(&["export", "value", "--prices", prices.to_str().unwrap()]).unwrap();
+    assert!(said.contains(&format!(": 0 valued, 0 valued anew, {valued} as before")), "{said}");
+    site.pool.ask(&["export", "verify"]).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn parties_are_known_to_operators_and_in_no_log() {
     const NAME: &str = "Example Trading LLC";
     let mut site = Site::regtest();
@@ -134,6 +218,11 @@ async fn parties_are_known_to_operators_and_in_no_log() {
     assert_eq!(api.with_token(Some(viewer)).get("/api/v1/parties").await.0, 403);
     let audit = api.read("/api/v1/audit").await.to_string();
     assert!(audit.contains("party 1 by ") && !audit.contains(NAME), "{audit}");
+    // Whoever was told of people is on record too: by the API, and by the command.
+    for look in ["list parties", "show party 1"] {
+        assert!(audit.contains(&format!("\"{look}\"")), "{look} is not in {audit}");
+    }
+    assert_eq!(audit.matches("\"show party 1\"").count(), 2, "{audit}");
     assert!(!site.pool.log().contains(NAME));
 
     let reason = json!({"reason": "asked for it"});

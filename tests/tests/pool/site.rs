@@ -8,7 +8,7 @@ use std::{
 };
 
 use bitcoin::{
-    Address, BlockHash, ScriptBuf,
+    Address, Amount, BlockHash, FeeRate, ScriptBuf,
     hashes::Hash,
     secp256k1::rand::{Rng, thread_rng},
 };
@@ -28,6 +28,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const FEE_BP: i64 = 123;
 /// The window of PPLNS in all tests: on regtest, room for many shares.
 pub(crate) const PPLNS_WINDOW: u128 = 1000;
+/// What a deposit brings to the pool, in satoshis.
+pub(crate) const DEPOSIT_SAT: u64 = 45 * 100_000_000;
 /// Pause between two looks at something that is waited for.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -182,6 +184,22 @@ impl Site {
         }
     }
 
+    /// Sends [`DEPOSIT_SAT`] to the pool so many times, and waits until all of it is booked. It mines a hundred blocks and some.
+    pub(crate) async fn deposit(&self, count: u32) {
+        let mut coins = Coins::new(self.node.chain());
+        coins.fund(&self.node, count + 2).unwrap();
+        for _ in 0..count {
+            let (amount, rate) = (Amount::from_sat(DEPOSIT_SAT), FeeRate::from_sat_per_vb_u32(5));
+            coins.spend(&self.node, &self.pool_script(), amount, rate).unwrap();
+        }
+        self.node.mine(1).unwrap();
+        let sum = (DEPOSIT_SAT * u64::from(count)).to_string();
+        eventually("the deposits to be booked", async || {
+            self.pool.ask(&["reserve", "show"]).unwrap().contains(&sum).then_some(())
+        })
+        .await;
+    }
+
     /// Mines until all that is due is paid and all payments are confirmed.
     pub(crate) async fn pay_out(&self) -> Books {
         let books = self.settle().await;
@@ -203,7 +221,7 @@ impl Site {
         let descriptor = format!("addr({address})");
         let scan: Value = self.rpc("scantxoutset", &[json!("start"), json!([descriptor])]);
         let outputs = scan["unspents"].as_array().unwrap().iter().map(|output| {
-            let sat = bitcoin::Amount::from_btc(output["amount"].as_f64().unwrap()).unwrap();
+            let sat = Amount::from_btc(output["amount"].as_f64().unwrap()).unwrap();
             (format!("{}:{}", output["txid"].as_str().unwrap(), output["vout"]), sat.to_sat() as i64)
         });
         outputs.collect()
