@@ -23,8 +23,8 @@ use super::{
     report::Findings,
 };
 
-/// What may still be on its way for a channel that was closed.
-const CLOSE_GRACE: Duration = Duration::from_secs(1);
+/// How long something may still be on its way for a channel that was closed.
+pub const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
 /// What a client knows of its connection.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     Part, ProbeConfig,
+    board::CLOSE_GRACE,
     check::Check,
     opening::{self, Kind, Opened},
     peer::{Lost, Peer},
@@ -56,34 +57,37 @@ async fn work(peer: &mut Peer, config: &ProbeConfig, opens_standard: bool) -> Re
     watch(peer, config, first, second).await
 }
 
-/// Waits for a job that comes by itself, closes the second channel then, and waits for another job.
+/// Waits for a job that comes by itself, closes the second channel then, and waits for another job: one that comes when
+/// nothing can be on its way any more that was sent before the pool knew.
 async fn watch(peer: &mut Peer, config: &ProbeConfig, first: u32, second: Opened) -> Result<(), String> {
     let deadline = Instant::now() + config.patience;
-    let has_new_job =
-        |peer: &Peer, known: u32| peer.board.channel(first).is_some_and(|channel| channel.jobs_given > known);
-    let mut known = peer.board.channel(first).map_or(0, |channel| channel.jobs_given);
-    for step in 0..2 {
-        while !has_new_job(peer, known) {
-            match peer.next(deadline).await {
-                Ok(_) => {}
-                Err(Lost::Silent) => {
-                    let reason = "no further job came to see who gets it";
-                    peer.findings.not_checked(Check::ClosedChannel, reason);
-                    return Ok(());
-                }
-                Err(lost) => return Err(lost.to_string()),
-            }
-        }
-        known = peer.board.channel(first).map_or(0, |channel| channel.jobs_given);
-        match &second {
-            Opened::Channel(second) if step == 0 && *second != first => peer.close(*second).await,
-            Opened::Channel(_) if step == 1 => {
-                // The other channel's job would come with this one.
-                peer.listen(Instant::now() + config.timeout / 4).await.map_err(|lost| lost.to_string())?;
-                peer.findings.held(Check::ClosedChannel);
-            }
-            _ => return Ok(()),
-        }
+    if !has_further_job(peer, first, deadline).await? {
+        return Ok(());
+    }
+    let Some(second) = second.channel().filter(|&second| second != first) else { return Ok(()) };
+    peer.close(second).await;
+    peer.listen(Instant::now() + CLOSE_GRACE).await.map_err(|lost| lost.to_string())?;
+    if has_further_job(peer, first, deadline).await? {
+        // The other channel's job would come with this one.
+        peer.listen(Instant::now() + config.timeout / 4).await.map_err(|lost| lost.to_string())?;
+        peer.findings.held(Check::ClosedChannel);
     }
     Ok(())
+}
+
+/// Waits for one more job of a channel. Without one, what a closed channel gets cannot be seen.
+async fn has_further_job(peer: &mut Peer, channel_id: u32, deadline: Instant) -> Result<bool, String> {
+    let given = |peer: &Peer| peer.board.channel(channel_id).map_or(0, |channel| channel.jobs_given);
+    let known = given(peer);
+    while given(peer) <= known {
+        match peer.next(deadline).await {
+            Ok(_) => {}
+            Err(Lost::Silent) => {
+                peer.findings.not_checked(Check::ClosedChannel, "no further job came to see who gets it");
+                return Ok(false);
+            }
+            Err(lost) => return Err(lost.to_string()),
+        }
+    }
+    Ok(true)
 }

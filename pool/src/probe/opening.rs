@@ -33,6 +33,16 @@ pub(super) enum Opened {
     Nothing(String),
 }
 
+impl Opened {
+    /// Returns the channel's id, if there is a channel.
+    pub(super) fn channel(self) -> Option<u32> {
+        match self {
+            Self::Channel(id) => Some(id),
+            Self::Refused(_) | Self::Nothing(_) => None,
+        }
+    }
+}
+
 /// Makes the request for an extended channel.
 pub(super) fn extended_request(
     config: &ProbeConfig,

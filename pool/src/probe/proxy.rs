@@ -75,7 +75,7 @@ async fn work(peer: &mut Peer, config: &ProbeConfig, opens_standard: bool) -> Re
         if kind == Kind::Standard && !opens_standard {
             continue;
         }
-        if let Opened::Channel(channel_id) = opening::open(peer, config, request_id, kind, targets::difficulty(8)).await
+        if let Some(channel_id) = opening::open(peer, config, request_id, kind, targets::difficulty(8)).await.channel()
         {
             opening::wait_for_work(peer, channel_id).await?;
         }
