@@ -12,7 +12,7 @@ use bdk_bitcoind_rpc::{Emitter, NO_EXPECTED_MEMPOOL_TXS};
 use bdk_wallet::{
     AddressInfo, ChangeSet, KeychainKind, LoadError, Update,
     chain::{
-        BlockId, ChainOracle, ChainPosition, ConfirmationBlockTime, Merge,
+        BlockId, Merge,
         local_chain::{ApplyHeaderError, CannotConnectError},
     },
     descriptor::{DescriptorError, ExtendedDescriptor},
@@ -23,16 +23,18 @@ use bitcoin::{Amount, BlockHash, Network, OutPoint, ScriptBuf, Transaction, Txid
 use bitcoincore_rpc::{Client, RpcApi, jsonrpc};
 
 use crate::{
-    books::{COINBASE_MATURITY, REORG_WATCH_DEPTH},
+    books::REORG_WATCH_DEPTH,
     deposits::ChainDeposit,
     payout::ConfirmationBlock,
     store::{Store, StoreError},
 };
 
+mod chain;
 mod key;
 mod spending;
 mod watch_only;
 
+use self::chain::{Chain, anchor};
 pub use key::{KeyError, WalletKey};
 pub(crate) use spending::{BadSignature, Coins, Price, Proposal};
 pub use watch_only::{WatchOnly, WatchOnlyError};
@@ -199,10 +201,10 @@ impl Wallet {
         let coins = self.coins();
         let tip_height = coins.latest_checkpoint().height();
         let mut balance = WalletBalance { mature: Amount::ZERO, immature: Amount::ZERO };
-        for coin in in_chain(&coins) {
-            match coin.mature_at <= tip_height + 1 {
-                true => balance.mature += coin.value,
-                false => balance.immature += coin.value,
+        for coin in Chain::of(&coins).coins() {
+            match coin.mature_at() <= tip_height + 1 {
+                true => balance.mature += coin.value(),
+                false => balance.immature += coin.value(),
             }
         }
         balance
@@ -212,20 +214,13 @@ impl Wallet {
     /// that spends coins of this wallet.
     pub fn deposits(&self) -> Vec<ChainDeposit> {
         let coins = self.coins();
-        let from_elsewhere = |txid: Txid| {
-            let transaction = coins.tx_graph().get_tx(txid)?;
-            let (sent, _) = coins.sent_and_received(&transaction);
-            (sent == Amount::ZERO && !transaction.is_coinbase()).then_some(())
+        let is_from_elsewhere = |transaction: &Transaction| {
+            !transaction.is_coinbase() && coins.sent_and_received(transaction).0 == Amount::ZERO
         };
-        let deposit = |output: bdk_wallet::LocalOutput| match output.chain_position {
-            ChainPosition::Confirmed { anchor, transitively: None } => {
-                from_elsewhere(output.outpoint.txid)?;
-                let (outpoint, amount, block) = (output.outpoint, output.txout.value, anchor.block_id.hash);
-                Some(ChainDeposit { outpoint, amount, block })
-            }
-            ChainPosition::Confirmed { .. } | ChainPosition::Unconfirmed { .. } => None,
-        };
-        coins.list_output().filter_map(deposit).collect()
+        let chain = Chain::of(&coins);
+        let made = chain.coins_made().filter(|coin| is_from_elsewhere(&coin.transaction));
+        made.map(|coin| ChainDeposit { outpoint: coin.outpoint, amount: coin.value(), block: coin.block.hash })
+            .collect()
     }
 
     /// Returns the block that a node must have to be on this wallet's chain.
@@ -368,7 +363,7 @@ pub(crate) struct KnownCoins {
 pub(crate) async fn known_coins(store: &dyn Store) -> Result<Option<KnownCoins>, WalletError> {
     let load = bdk_wallet::Wallet::load().load_wallet_no_persist(stored(store).await?);
     let Some(coins) = load.map_err(|error| WalletError::Load(Box::new(error)))? else { return Ok(None) };
-    let unspent = in_chain(&coins).map(|coin| (coin.outpoint, coin.value)).collect();
+    let unspent = Chain::of(&coins).coins().map(|coin| (coin.outpoint, coin.value())).collect();
     Ok(Some(KnownCoins { tip: coins.latest_checkpoint().block_id(), unspent }))
 }
 
@@ -389,39 +384,6 @@ pub(crate) async fn blocking<T: Send + 'static, E: Send + 'static>(
             Err(_) => std::future::pending().await,
         },
     }
-}
-
-/// A coin that a block made and none has spent.
-struct ChainCoin {
-    outpoint: OutPoint,
-    value: Amount,
-    /// The height of the first block that may spend it.
-    mature_at: u32,
-}
-
-/// Returns the coins in the chain. A transaction that waits for a block, also again after a reorganisation, has spent
-/// nothing yet.
-fn in_chain(coins: &bdk_wallet::Wallet) -> impl Iterator<Item = ChainCoin> + '_ {
-    let is_confirmed = |txid: &Txid| anchor(coins, *txid).is_some();
-    coins.list_output().filter_map(move |output| {
-        let height = output.chain_position.confirmation_height_upper_bound()?;
-        if !is_confirmed(&output.outpoint.txid) || coins.tx_graph().outspends(output.outpoint).iter().any(is_confirmed)
-        {
-            return None;
-        }
-        let is_coinbase = coins.tx_graph().get_tx(output.outpoint.txid)?.is_coinbase();
-        let mature_at = if is_coinbase { height + COINBASE_MATURITY } else { height };
-        Some(ChainCoin { outpoint: output.outpoint, value: output.txout.value, mature_at })
-    })
-}
-
-/// Returns the block of the wallet's chain that holds a transaction. The wallet itself would look at all transactions
-/// that it ever had to answer about one.
-fn anchor(coins: &bdk_wallet::Wallet, txid: Txid) -> Option<ConfirmationBlockTime> {
-    let (chain, tip) = (coins.local_chain(), coins.latest_checkpoint().block_id());
-    let transaction = coins.tx_graph().get_tx_node(txid)?;
-    let is_in_chain = |anchor: &&ConfirmationBlockTime| chain.is_block_in_chain(anchor.block_id, tip) == Ok(Some(true));
-    transaction.anchors.iter().find(is_in_chain).copied()
 }
 
 fn create(keys: &Keys) -> Result<bdk_wallet::Wallet, WalletError> {

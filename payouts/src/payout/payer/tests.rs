@@ -24,7 +24,7 @@ use crate::{
         conformance::{append, job_at, share},
         sqlite::SqliteStore,
     },
-    wallet::WalletKey,
+    wallet::{WalletBalance, WalletKey},
 };
 
 mod operations;
@@ -160,6 +160,8 @@ impl Pool {
         let answer: serde_json::Value = self.rpc.call("scantxoutset", &["start".into(), descriptors.into()]).unwrap();
         let total = answer["total_amount"].to_string().parse::<f64>().unwrap();
         assert_eq!(Amount::from_btc(total).unwrap().to_sat() as i64, ledger);
+        let WalletBalance { mature, immature } = payer.wallet().balance();
+        assert_eq!((mature + immature).to_sat() as i64, ledger);
     }
 }
 
