@@ -11,6 +11,7 @@ use crate::{
         journal::{JournalRow, JournalSeq},
         register::{RecordState, RegisterRow, RowSeq},
     },
+    hash_chain::ChainHash,
     ledger::{Entry, EntryKind, EntrySeq, LedgerAccount},
     payout::Restraint,
 };
@@ -73,6 +74,27 @@ pub struct EntryLine {
     pub postings: u64,
     /// The sum of its debits, which is that of its credits.
     pub amount: Amount,
+    /// The hash of the entry before it.
+    pub previous: ChainHash,
+    /// Its hash.
+    pub hash: ChainHash,
+}
+
+impl From<&Entry> for EntryLine {
+    fn from(entry: &Entry) -> EntryLine {
+        let debits = entry.postings.iter().filter_map(|posting| u64::try_from(posting.amount.to_sat()).ok());
+        EntryLine {
+            seq: entry.seq,
+            kind: entry.kind,
+            key: entry.key.clone(),
+            corrects: entry.corrects,
+            at_ms: entry.at_ms,
+            postings: entry.postings.len() as u64,
+            amount: Amount::from_sat(debits.sum()),
+            previous: entry.previous,
+            hash: entry.hash,
+        }
+    }
 }
 
 /// Which rows of the register are wanted.

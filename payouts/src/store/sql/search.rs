@@ -64,7 +64,7 @@ impl SearchStore for Backend {
         limit: u32,
     ) -> Result<Vec<EntryLine>, StoreError> {
         let mut select = QueryBuilder::<Db>::new(
-            "SELECT seq, kind, key, corrects, at_ms, \
+            "SELECT seq, kind, key, corrects, at_ms, previous, hash, \
              (SELECT COUNT(*) FROM postings WHERE entry = entries.seq) AS lines, \
              (SELECT CAST(COALESCE(SUM(sat), 0) AS BIGINT) FROM postings WHERE entry = entries.seq AND sat > 0) AS sat \
              FROM entries",
@@ -220,6 +220,8 @@ fn entry_line(row: &SqlRow) -> Result<EntryLine, StoreError> {
         at_ms: row.try_get("at_ms")?,
         postings: number("postings", row, "lines")?,
         amount: Amount::from_sat(number("postings", row, "sat")?),
+        previous: parsed("entries", row, "previous")?,
+        hash: parsed("entries", row, "hash")?,
     })
 }
 

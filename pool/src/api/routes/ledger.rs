@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Extension, body::Body, extract::State, http::header, response::IntoResponse};
 use payouts::{
     ledger::{Entry, EntrySeq, LedgerError},
-    store::{EntryFilter, EntryRange, Store},
+    store::{EntryFilter, EntryLine, EntryRange, Store},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -47,29 +47,43 @@ pub(super) struct EntryReport {
     corrects: Option<i64>,
     /// When it was posted, in milliseconds since 1970 UTC.
     at_ms: i64,
-    /// Its lines, which sum to zero.
-    postings: Vec<LedgerBalance>,
+    /// How many postings it has.
+    posting_count: u64,
+    /// The sum of its debits, which is that of its credits.
+    amount_sat: u64,
+    /// Its postings, which sum to zero; a list has them if it is asked for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    postings: Option<Vec<LedgerBalance>>,
     /// The hash of the entry before it.
     previous: String,
     /// Its hash, over that of the entry before it.
     hash: String,
 }
 
+impl From<EntryLine> for EntryReport {
+    fn from(line: EntryLine) -> EntryReport {
+        EntryReport {
+            seq: line.seq.get(),
+            kind: line.kind.to_string(),
+            key: line.key,
+            corrects: line.corrects.map(EntrySeq::get),
+            at_ms: line.at_ms,
+            posting_count: line.postings,
+            amount_sat: line.amount.to_sat(),
+            postings: None,
+            previous: line.previous.to_string(),
+            hash: line.hash.to_string(),
+        }
+    }
+}
+
 impl From<Entry> for EntryReport {
     fn from(entry: Entry) -> EntryReport {
         let postings = entry.postings.iter();
-        EntryReport {
-            seq: entry.seq.get(),
-            kind: entry.kind.to_string(),
-            key: entry.key,
-            corrects: entry.corrects.map(EntrySeq::get),
-            at_ms: entry.at_ms,
-            postings: postings
-                .map(|posting| LedgerBalance { account: posting.account.to_string(), sat: posting.amount.to_sat() })
-                .collect(),
-            previous: entry.previous.to_string(),
-            hash: entry.hash.to_string(),
-        }
+        let postings = postings
+            .map(|posting| LedgerBalance { account: posting.account.to_string(), sat: posting.amount.to_sat() })
+            .collect();
+        EntryReport { postings: Some(postings), ..EntryLine::from(&entry).into() }
     }
 }
 
@@ -137,9 +151,12 @@ pub(super) struct EntriesPage {
     account: Option<String>,
     /// Those alone that post to this ledger account, such as `fee` or `miner_payable:7`.
     ledger_account: Option<String>,
+    /// Each with its postings, of which one can have as many as the pool has miners.
+    #[serde(default)]
+    postings: bool,
 }
 
-/// The entries of the ledger.
+/// The entries of the ledger, in a line each unless their postings are asked for.
 #[utoipa::path(
     get,
     path = "/api/v1/ledger/entries",
@@ -150,7 +167,7 @@ pub(super) struct EntriesPage {
 )]
 pub(super) async fn entries(
     State(store): State<Arc<dyn Store>>,
-    Query(EntriesPage { limit, after, order, kind, account, ledger_account }): Query<EntriesPage>,
+    Query(EntriesPage { limit, after, order, kind, account, ledger_account, postings }): Query<EntriesPage>,
 ) -> Result<axum::Json<Listed<EntryReport>>, Problem> {
     let page = Page::new(limit, after);
     let (limit, after) = (page.limit()?, page.after()?.map(EntrySeq::new));
@@ -159,9 +176,11 @@ pub(super) async fn entries(
         Order::Newest => EntryRange::Before(after),
     };
     let filter = filter(&*store, kind, account, ledger_account).await?;
-    let entries = store.entries_where(&filter, range, limit + 1).await?;
-    let listed = Listed::new(entries, limit, |entry| entry.seq.to_string());
-    Ok(axum::Json(listed.map(EntryReport::from)))
+    let entries: Vec<EntryReport> = match postings {
+        true => store.entries_where(&filter, range, limit + 1).await?.into_iter().map(EntryReport::from).collect(),
+        false => store.entry_lines(&filter, range, limit + 1).await?.into_iter().map(EntryReport::from).collect(),
+    };
+    Ok(axum::Json(Listed::new(entries, limit, |entry| entry.seq.to_string())))
 }
 
 /// An entry of the ledger.

@@ -95,6 +95,24 @@ async fn entry_names_the_one_before_it_and_the_sums_the_newest() {
 }
 
 #[tokio::test]
+async fn entries_are_listed_in_lines_and_with_their_postings_on_demand() {
+    let fixture = Fixture::new().await;
+    fixture.book().await;
+    let viewer = fixture.token("viewer", Grant::View).await.1;
+    let viewer = Some(viewer.as_str());
+    let (_, entry) = fixture.get("/api/v1/ledger/entries/3", viewer).await;
+    let postings = json!([{"account": "spendable", "sat": 7}, {"account": "pps_reserve", "sat": -7}]);
+    assert_eq!((&entry["posting_count"], &entry["amount_sat"], &entry["postings"]), (&json!(2), &json!(7), &postings));
+    let (_, full) = fixture.get("/api/v1/ledger/entries?postings=true", viewer).await;
+    assert_eq!(full["items"][2], entry);
+    let (_, lines) = fixture.get("/api/v1/ledger/entries", viewer).await;
+    let mut line = entry;
+    line.as_object_mut().unwrap().remove("postings");
+    assert_eq!(lines["items"][2], line);
+    assert_eq!(fixture.get("/api/v1/ledger/entries?postings=some", viewer).await.0, 400);
+}
+
+#[tokio::test]
 async fn table_of_entries_is_csv() {
     let fixture = Fixture::new().await;
     fixture.book().await;
