@@ -5,6 +5,7 @@ use axum::{
     extract::{self, FromRef, FromRequest, FromRequestParts},
     http::request::Parts,
 };
+use payouts::export::rules::period::Period;
 use serde::de::DeserializeOwned;
 
 use super::{auth::Caller, problem::Problem};
@@ -55,6 +56,11 @@ impl Asker {
     /// The same for whoever makes no problem of a refusal.
     pub(super) async fn ask_plainly(&self, request: Request) -> Result<Outcome, Refusal> {
         self.desk.ask(&self.caller.actor(), request).await
+    }
+
+    /// Puts on record that he gets a file of a period's reports.
+    pub(super) async fn note_download(&self, file: &str, profile: &str, period: &Period) -> Result<(), Problem> {
+        Ok(self.desk.note_download(&self.caller.actor(), file, profile, period).await?)
     }
 
     /// Who does something, for the record: what his token is called.

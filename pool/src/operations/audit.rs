@@ -58,8 +58,7 @@ pub async fn on_record(
     if !request.changes() {
         let outcome = perform.await?;
         if tells_of_people(&outcome) {
-            let seq = store.begin_audit(now_ms(), &actor.to_string(), &request.to_string()).await?;
-            end(store, seq, "done").await;
+            look_on_record(store, actor, &request.to_string()).await?;
         }
         return Ok(outcome);
     }
@@ -71,6 +70,17 @@ pub async fn on_record(
     };
     end(store, seq, &words).await;
     outcome
+}
+
+/// Puts on record that somebody looks at what is known of people.
+///
+/// # Errors
+///
+/// If the store fails: then he must not see it.
+pub(super) async fn look_on_record(store: &dyn Store, actor: &Actor, look: &str) -> Result<(), Refusal> {
+    let seq = store.begin_audit(now_ms(), &actor.to_string(), look).await?;
+    end(store, seq, "done").await;
+    Ok(())
 }
 
 /// What was done is done. Without an outcome the row says that it was begun.

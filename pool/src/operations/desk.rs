@@ -1,7 +1,7 @@
 //! The desk: where requests are handed in while the pool runs. They are done one after the other by the task that
 //! owns the payer; those about the miners' port and about tokens at once. Those that change something are on record.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use payouts::store::Store;
 use tokio::{
@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Actor, Outcome, Port, Refusal, RefusalCode, Request, on_record, token};
+use super::{Actor, Outcome, Port, Refusal, RefusalCode, Request, audit::look_on_record, on_record, token};
 
 /// Requests that may wait; who brings a further one waits with it.
 const QUEUE: usize = 16;
@@ -47,6 +47,21 @@ impl Desk {
     /// When it was refused, the pool shuts down, or it took too long.
     pub async fn ask(&self, actor: &Actor, request: Request) -> Result<Outcome, Refusal> {
         on_record(&*self.store, actor, &request, self.perform(request.clone())).await
+    }
+
+    /// Puts on record that somebody gets a file of a period's reports, which may name people.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails: then he must not get it.
+    pub async fn note_download(
+        &self,
+        actor: &Actor,
+        file: &str,
+        profile: impl fmt::Display,
+        period: impl fmt::Display,
+    ) -> Result<(), Refusal> {
+        look_on_record(&*self.store, actor, &format!("download {file} of {period} of {profile}")).await
     }
 
     async fn perform(&self, request: Request) -> Result<Outcome, Refusal> {

@@ -324,12 +324,14 @@ pub(super) struct WhichEdition {
     ))
 )]
 pub(super) async fn file(
+    asker: Asker,
     State(register): State<Arc<Register>>,
     Path((profile, period, file)): Path<(String, Period, String)>,
     Query(WhichEdition { edition }): Query<WhichEdition>,
 ) -> Result<Response, Problem> {
     let wish = Wish { profile: register.profile(Some(&profile))?, period, edition };
     let bytes = register.file(wish, &file).await?;
+    asker.note_download(&file, &profile, &period).await?;
     let headers = [
         (header::CONTENT_TYPE, media_type(&file).to_owned()),
         // No report's name has a sign that ends it here.

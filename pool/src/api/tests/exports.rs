@@ -76,6 +76,14 @@ async fn files_of_an_edition_are_those_of_its_manifest() {
             (file["bytes"].as_u64().unwrap(), file["sha256"].as_str().unwrap())
         );
     }
+    // Each went out on record, because any may name people.
+    let (_, admin) = operator.fixture.token("root", Grant::Administer).await;
+    let (_, audit) = operator.fixture.get("/api/v1/audit?action=download&limit=1000", Some(&admin)).await;
+    let rows = audit["items"].as_array().unwrap();
+    assert_eq!(rows.len(), files.len());
+    let manifest = rows.iter().find(|row| row["action"] == format!("download manifest.json of {month} of neutral"));
+    let manifest = manifest.unwrap();
+    assert!(manifest["actor"].as_str().unwrap().contains("(alice)") && manifest["outcome"] == "done", "{manifest}");
     // The same set in pages.
     let again = operator.reports(month, &format!("&limit=2&edition={}", reports["edition"].as_str().unwrap())).await;
     assert_eq!((&again["manifest_sha256"], &again["next"]), (&reports["manifest_sha256"], &json!("2")));

@@ -159,10 +159,11 @@ pub(in crate::pages) async fn show(asked: Asked, Path((profile, period)): Named)
 
 /// A file of a period's reports.
 pub(in crate::pages) async fn file(
-    Asked { pages, fields, .. }: Asked,
+    Asked { pages, viewer, fields }: Asked,
     Path((profile, period, name)): Path<(String, String, String)>,
 ) -> Shown {
     let bytes = pages.register.file(wish(&pages, &profile, &period, &fields)?, &name).await?;
+    pages.desk.note_download(&viewer.actor(), &name, &profile, &period).await?;
     asked::file(&name, media_type(&name), bytes)
 }
 

@@ -6,6 +6,7 @@ use payouts::export::{
     rules::{period::Period, profile::CountryProfile},
     screened::Evidence,
 };
+use payouts::store::{AuditFilter, SearchStore};
 
 use super::*;
 use crate::operations::{
@@ -68,6 +69,9 @@ async fn period_is_declared_and_closed_after_a_page_that_asks() {
     let file = between(&reports, "<th scope=\"row\"><a href=\"", "\"").to_owned();
     assert!(file.contains("/files/manifest.json?edition="), "{file}");
     let manifest = browser.see(&file).await;
+    let downloads = AuditFilter { action: "download".to_owned(), ..AuditFilter::default() };
+    let rows = browser.fixture.store.audit_where(&downloads, None, 10).await.unwrap();
+    assert!(rows.len() == 1 && rows[0].actor.contains("(alice)"), "{rows:?}");
     let hash = payouts::export::rules::source_file::FileHash::of(manifest.as_bytes()).to_string();
     assert!(reports.contains(&hash), "{reports}");
 
