@@ -3,6 +3,7 @@
 //! Owns the stream of events as it goes to API and pages, and its bounds. Where events come from is `source`'s. Each is
 //! written once, whoever follows; whoever is slow loses the oldest and is told how many.
 
+mod places;
 mod source;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -12,14 +13,16 @@ use futures_util::{Stream, stream};
 use serde::Serialize;
 use tokio::{
     sync::{
-        OwnedSemaphorePermit, Semaphore,
         broadcast::{self, error::RecvError},
         watch,
     },
     time::{Instant, sleep_until},
 };
 
-pub use self::source::Source;
+pub use self::{
+    places::{Place, Places},
+    source::Source,
+};
 
 /// Events that wait for a reader. Of whoever has more of them before him, the oldest are dropped.
 const QUEUE: usize = 128;
@@ -50,27 +53,26 @@ impl Event {
 #[derive(Debug)]
 pub struct Events {
     queue: broadcast::Sender<Event>,
-    places: Arc<Semaphore>,
+    places: Places,
     is_open: watch::Sender<bool>,
 }
 
 impl Default for Events {
     /// Nothing happens yet: who follows is told at once that this is the end.
     fn default() -> Self {
-        let places = Arc::new(Semaphore::new(MAX_STREAMS));
-        Self { queue: broadcast::Sender::new(QUEUE), places, is_open: watch::Sender::new(false) }
+        let (queue, places) = (broadcast::Sender::new(QUEUE), Places::new(MAX_STREAMS));
+        Self { queue, places, is_open: watch::Sender::new(false) }
     }
 }
 
 impl Events {
     /// Follows what happens from now on, until the pool shuts down; none if as many follow as may.
     pub fn follow(&self) -> Option<Followed> {
-        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        Some(self.follow_in(place))
+        Some(self.follow_in(self.places.take()?))
     }
 
     /// Follows what happens in a place of which somebody else keeps count.
-    pub fn follow_in(&self, place: OwnedSemaphorePermit) -> Followed {
+    pub fn follow_in(&self, place: Place) -> Followed {
         self.follow_for(LONGEST, place)
     }
 
@@ -79,7 +81,7 @@ impl Events {
         self.is_open.subscribe()
     }
 
-    fn follow_for(&self, longest: Duration, place: OwnedSemaphorePermit) -> Followed {
+    fn follow_for(&self, longest: Duration, place: Place) -> Followed {
         let (queue, is_open) = (self.queue.subscribe(), self.is_open.subscribe());
         Followed { queue, is_open, until: Instant::now() + longest, _place: place }
     }
@@ -100,7 +102,7 @@ pub struct Followed {
     queue: broadcast::Receiver<Event>,
     is_open: watch::Receiver<bool>,
     until: Instant,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Followed {
@@ -185,7 +187,7 @@ mod tests {
     #[tokio::test]
     async fn stream_ends_after_a_while_so_that_a_token_is_asked_for_again() {
         let events = opened();
-        let place = Arc::clone(&events.places).try_acquire_owned().unwrap();
+        let place = events.places.take().unwrap();
         let mut followed = events.follow_for(Duration::from_millis(20), place);
         assert_eq!(followed.next().await, None);
     }

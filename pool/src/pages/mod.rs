@@ -18,7 +18,6 @@ mod links;
 mod log_in;
 mod luck;
 mod miners;
-mod places;
 mod routes;
 mod session;
 mod show;
@@ -38,8 +37,8 @@ use payouts::store::Store;
 use tokio::sync::watch;
 
 pub(crate) use self::frame::not_found;
-use self::{places::Places, session::Sessions};
-use crate::{api::Live, config::Config, operations::Desk, register::Register};
+use self::session::Sessions;
+use crate::{api::Live, config::Config, events::Places, operations::Desk, register::Register};
 
 /// What a page may load and send: its own styles, scripts and images, and its own forms. Nothing inline runs.
 pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \

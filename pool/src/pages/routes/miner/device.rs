@@ -18,7 +18,7 @@ use axum::{
 };
 use futures_util::stream;
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
+    sync::watch,
     time::{sleep, timeout},
 };
 
@@ -29,6 +29,7 @@ use super::{
     progress::{Progress, Waiting},
 };
 use crate::{
+    events::Place,
     operations::{Refusal, RefusalCode},
     pages::{
         asked::{Shown, page},
@@ -158,7 +159,7 @@ struct Follower {
     is_open: watch::Receiver<bool>,
     ends: Instant,
     told: Option<Progress>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Follower {
