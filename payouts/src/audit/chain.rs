@@ -190,12 +190,10 @@ async fn compare(store: &dyn Store, rpc: &Arc<Client>) -> Result<ChainAudit, Cha
     let wallet = known_coins(store).await?;
     let mut blocks = store.blocks(u32::MAX).await?;
     blocks.reverse();
-    let mut scripts = BTreeMap::new();
-    for payment in blocks.iter().flat_map(|block| block.found.direct.iter()) {
-        let before = AccountId::new(payment.account.get() - 1);
-        let account = store.accounts(before, 1).await?.pop().filter(|account| account.id == payment.account);
-        scripts.extend(account.map(|account| (account.id, account.script_pubkey)));
-    }
+    let direct = blocks.iter().flat_map(|block| block.found.direct.iter());
+    let paid: Vec<_> = direct.map(|payment| payment.account).collect();
+    let paid = store.accounts_among(&paid).await?.into_iter();
+    let scripts: BTreeMap<_, _> = paid.map(|account| (account.id, account.script_pubkey)).collect();
     let known = wallet.as_ref().map(|wallet| (wallet.tip.height, wallet.tip.hash));
     let node = Arc::clone(rpc);
     let mut chain = blocking(move || {

@@ -142,8 +142,12 @@ impl Payer {
         self.screen_accounts(&mut events).await?;
         self.expire_quotes(now_ms).await?;
         let watched = self.store.batches_to_watch(tip_height.saturating_sub(REORG_WATCH_DEPTH)).await?;
-        for batch in watched {
-            self.advance(batch, &mut events).await?;
+        for head in watched {
+            // Nearly all are where they were, which can be told without whom they pay.
+            if self.may_advance(&head) {
+                let batch = self.batch(head.id).await?;
+                self.advance(batch, &mut events).await?;
+            }
         }
         self.sweep(&mut events).await?;
         self.take_turn(now_ms, &mut events).await?;

@@ -3,7 +3,7 @@
 use bitcoin::{Amount, Txid};
 
 use crate::{
-    payout::{Batch, RestraintRow, Schedule, Slot},
+    payout::{BatchHead, RestraintRow, Schedule, Slot},
     wallet::WalletBalance,
 };
 
@@ -61,7 +61,7 @@ pub struct LedgerTotals {
 #[derive(Clone, Debug)]
 pub struct OpenBatch {
     /// The batch.
-    pub batch: Batch,
+    pub batch: BatchHead,
     /// What it waits for.
     pub waits_for: WaitsFor,
 }

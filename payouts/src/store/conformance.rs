@@ -455,6 +455,7 @@ macro_rules! for_each_requirement {
             values_of_receipts_are_on_record_once,
             an_address_has_one_account,
             pages_of_blocks_and_batches_follow_each_other,
+            some_accounts_are_found_by_their_numbers,
             outputs_of_a_batch_are_read_in_parts,
             postings_of_an_account_are_its_own_alone,
             accounts_are_found_by_parts_of_their_address_and_name,

@@ -25,7 +25,8 @@ use crate::{
     },
     ledger::{Entry, EntryKind, EntrySeq, Head, LedgerAccount},
     payout::{
-        Attempt, Batch, BatchEvent, BatchId, BatchState, ConfirmationBlock, Due, PayoutRun, Restraint, RestraintRow,
+        Attempt, Batch, BatchEvent, BatchHead, BatchId, BatchState, ConfirmationBlock, Due, PayoutRun, Restraint,
+        RestraintRow,
     },
     reserve::{PoolMoney, Recipient},
     scheme::{beneficiary::Wishes, pps::Earned},
@@ -320,7 +321,10 @@ pub trait Store: AccessStore + HistoryStore + PageStore + SearchStore + Debug + 
     async fn batches(&self, limit: u32) -> Result<Vec<Batch>, StoreError>;
 
     /// Returns the batches that are open, and those confirmed from `height` on, oldest first.
-    async fn batches_to_watch(&self, height: u32) -> Result<Vec<Batch>, StoreError>;
+    async fn batches_to_watch(&self, height: u32) -> Result<Vec<BatchHead>, StoreError>;
+
+    /// Returns a batch's attempts in the order of their numbers.
+    async fn attempts_of(&self, batch: BatchId) -> Result<Vec<Attempt>, StoreError>;
 
     /// Returns what is on record about a batch, oldest first.
     async fn batch_events(&self, batch: BatchId) -> Result<Vec<BatchEvent>, StoreError>;

@@ -5,7 +5,7 @@ use bitcoin::{Amount, BlockHash, OutPoint, SignedAmount, Txid};
 
 use super::StoreError;
 use crate::{
-    account::AccountId,
+    account::{Account, AccountId},
     books::BlockRecord,
     export::register::RegisterRow,
     ledger::{EntryKind, EntrySeq, LedgerAccount},
@@ -66,6 +66,9 @@ pub struct AccountCredit {
 /// The part of a store that gives lists for people.
 #[async_trait]
 pub trait PageStore {
+    /// Returns those of some accounts that there are, each once, in the order of their numbers.
+    async fn accounts_among(&self, ids: &[AccountId]) -> Result<Vec<Account>, StoreError>;
+
     /// Returns the blocks behind `after` in the order of [`super::Store::blocks`]: highest first, and of one height by
     /// their hashes as texts.
     async fn blocks_after(&self, after: Option<(u32, BlockHash)>, limit: u32) -> Result<Vec<BlockRecord>, StoreError>;

@@ -234,6 +234,10 @@ impl HistoryStore for FallibleStore {
 
 #[async_trait]
 impl PageStore for FallibleStore {
+    async fn accounts_among(&self, ids: &[AccountId]) -> Result<Vec<Account>, StoreError> {
+        self.call(Call::Read, self.inner.accounts_among(ids)).await
+    }
+
     async fn blocks_after(&self, after: Option<(u32, BlockHash)>, limit: u32) -> Result<Vec<BlockRecord>, StoreError> {
         self.call(Call::Read, self.inner.blocks_after(after, limit)).await
     }
@@ -543,12 +547,16 @@ impl Store for FallibleStore {
         self.call(Call::Read, self.inner.batches(limit)).await
     }
 
-    async fn batches_to_watch(&self, height: u32) -> Result<Vec<Batch>, StoreError> {
+    async fn batches_to_watch(&self, height: u32) -> Result<Vec<BatchHead>, StoreError> {
         let mut batches = self.call(Call::Read, self.inner.batches_to_watch(height)).await?;
         if self.makes(Mistake::ReorganisationUnseen) {
             batches.retain(|batch| !matches!(batch.state, BatchState::Confirmed(..)));
         }
         Ok(batches)
+    }
+
+    async fn attempts_of(&self, batch: BatchId) -> Result<Vec<Attempt>, StoreError> {
+        self.call(Call::Read, self.inner.attempts_of(batch)).await
     }
 
     async fn batch_events(&self, batch: BatchId) -> Result<Vec<BatchEvent>, StoreError> {

@@ -9,7 +9,7 @@ use payouts::{
     audit::Imbalance,
     books::BlockPhase,
     export::lists::{Lists, ReadList},
-    payout::{AttemptStage, Batch, BatchApproval, PayoutEvent},
+    payout::{AttemptProgress, BatchApproval, BatchHead, PayoutEvent},
 };
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -286,7 +286,7 @@ impl SettlementMetrics {
     }
 
     /// Notes which payouts are on their way.
-    pub fn open(&self, batches: &[Batch]) {
+    pub fn open(&self, batches: &[BatchHead]) {
         for state in OPEN_STATES {
             let count = batches.iter().filter(|batch| waits_for(batch) == state).count();
             self.open.get_or_create(&OfState { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -326,11 +326,11 @@ fn age_s(at_ms: i64) -> f64 {
     unix_time_ms().saturating_sub(at_ms).max(0) as f64 / 1e3
 }
 
-fn waits_for(batch: &Batch) -> &'static str {
-    match (batch.approval, &batch.newest().stage) {
+fn waits_for(batch: &BatchHead) -> &'static str {
+    match (batch.approval, batch.newest().progress) {
         (BatchApproval::Awaited, _) => "approval",
-        (_, AttemptStage::Broadcast(_)) => "block",
-        (_, AttemptStage::Signed(_)) => "node",
-        _ => "signature",
+        (_, AttemptProgress::Broadcast) => "block",
+        (_, AttemptProgress::Signed) => "node",
+        (_, AttemptProgress::Created) => "signature",
     }
 }

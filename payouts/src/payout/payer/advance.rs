@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use bitcoin::{Psbt, Transaction};
+use bitcoin::{Psbt, Transaction, Txid};
 
 use super::{Payer, PayoutError};
 use crate::{
     export::register::{RecordState, RegisterRow},
     ledger::{Draft, EntryKind},
     payout::{
-        Attempt, AttemptStage, Batch, BatchApproval, BatchState, ConfirmationBlock, PayoutEvent,
+        Attempt, AttemptStage, Batch, BatchApproval, BatchHead, BatchState, ConfirmationBlock, PayoutEvent,
         node::{self, Submission},
     },
     store::Row,
@@ -17,6 +17,17 @@ use crate::{
 };
 
 impl Payer {
+    /// Tells whether anything may remain to be done with a batch: whether it is open, or elsewhere in the chain than is
+    /// booked.
+    pub(super) fn may_advance(&self, batch: &BatchHead) -> bool {
+        let attempts = batch.attempts.iter().map(|attempt| (attempt.number, attempt.txid));
+        match batch.state {
+            BatchState::Confirmed(number, booked) => self.first_in_chain(attempts) != Some((number, booked)),
+            BatchState::Open => true,
+            BatchState::Cancelled | BatchState::Replaced(_) => false,
+        }
+    }
+
     /// Takes one batch as far as it can go.
     pub(super) async fn advance(&mut self, mut batch: Batch, events: &mut Vec<PayoutEvent>) -> Result<(), PayoutError> {
         let in_chain = self.in_chain(&batch);
@@ -31,7 +42,7 @@ impl Payer {
         if let Some((number, block)) = in_chain {
             return self.settle(batch, number, block, events).await;
         }
-        if let Some(conflict) = self.conflict(&batch)? {
+        if let Some(conflict) = self.conflict(batch.id, &batch.attempts)? {
             return self.follow_conflict(batch, conflict, events).await;
         }
         if batch.approval == BatchApproval::Awaited {
@@ -57,8 +68,11 @@ impl Payer {
 
     /// Returns the attempt that is in the chain, and its block.
     pub(super) fn in_chain(&self, batch: &Batch) -> Option<(u32, ConfirmationBlock)> {
-        let confirmation = |attempt: &Attempt| Some((attempt.number, self.wallet.confirmation(attempt.txid)?));
-        batch.attempts.iter().find_map(confirmation)
+        self.first_in_chain(batch.attempts.iter().map(|attempt| (attempt.number, attempt.txid)))
+    }
+
+    fn first_in_chain(&self, mut attempts: impl Iterator<Item = (u32, Txid)>) -> Option<(u32, ConfirmationBlock)> {
+        attempts.find_map(|(number, txid)| Some((number, self.wallet.confirmation(txid)?)))
     }
 
     /// Books a batch whose attempt is in the chain, whatever was known of that attempt before.

@@ -67,7 +67,7 @@ impl Payer {
         if batch.newest().transaction().is_none() {
             return Err(Refusal::NothingToReplace(batch.id).into());
         }
-        match self.conflict(batch)? {
+        match self.conflict(batch.id, &batch.attempts)? {
             Some(conflict) => Err(Refusal::Conflicted(batch.id, conflict.by).into()),
             None => Ok(()),
         }

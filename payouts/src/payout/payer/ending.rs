@@ -11,7 +11,7 @@ use crate::{
     books::BlockPhase,
     clock::now_ms,
     ledger::{DraftLines, EntryKind, LedgerAccount},
-    payout::{Batch, BatchEvent, BatchEventKind, BatchId, BatchState, Outcome, PayoutEvent, Refusal},
+    payout::{Attempt, Batch, BatchEvent, BatchEventKind, BatchId, BatchState, Outcome, PayoutEvent, Refusal},
     store::{Change, Row, StoreError},
 };
 
@@ -52,7 +52,7 @@ impl Payer {
             if !even_if_exported && events.iter().any(|event| event.kind == BatchEventKind::Exported) {
                 return Err(Refusal::Exported(id).into());
             }
-            if let Some(conflict) = self.conflict(&batch)? {
+            if let Some(conflict) = self.conflict(id, &batch.attempts)? {
                 return Err(Refusal::Conflicted(id, conflict.by).into());
             }
             let at_ms = now_ms();
@@ -68,14 +68,14 @@ impl Payer {
     }
 
     /// Returns what keeps every attempt of a batch from confirming, as of the wallet's last look at the chain.
-    pub(super) fn conflict(&self, batch: &Batch) -> Result<Option<Conflict>, PayoutError> {
+    pub(super) fn conflict(&self, batch: BatchId, attempts: &[Attempt]) -> Result<Option<Conflict>, PayoutError> {
         let mut spenders = BTreeMap::new();
         let mut weakest: Option<(u32, Txid)> = None;
-        for attempt in &batch.attempts {
-            let psbt = attempt.unsigned().ok_or(PayoutError::Transaction(batch.id))?;
+        for attempt in attempts {
+            let psbt = attempt.unsigned().ok_or(PayoutError::Transaction(batch))?;
             let inputs = psbt.unsigned_tx.input.iter().map(|input| input.previous_output);
             let foreign = inputs.flat_map(|outpoint| self.wallet.spenders(outpoint));
-            let foreign = foreign.filter(|spender| batch.attempts.iter().all(|own| own.txid != spender.txid));
+            let foreign = foreign.filter(|spender| attempts.iter().all(|own| own.txid != spender.txid));
             let foreign: Vec<_> = foreign.map(|spender| (spender.depth, spender.txid)).collect();
             // One is enough to stop an attempt: the deepest is the surest.
             let Some(&deepest) = foreign.iter().max() else { return Ok(None) };

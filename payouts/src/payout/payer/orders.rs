@@ -10,8 +10,8 @@ use crate::{
     clock::now_ms,
     ledger::LedgerAccount,
     payout::{
-        AttemptStage, Batch, BatchApproval, BatchEvent, BatchEventKind, BatchId, BatchState, LedgerTotals, OpenBatch,
-        Outcome, PayoutStatus, Refusal, WaitsFor,
+        AttemptProgress, Batch, BatchApproval, BatchEvent, BatchEventKind, BatchHead, BatchId, BatchState,
+        LedgerTotals, OpenBatch, Outcome, PayoutStatus, Refusal, WaitsFor,
     },
 };
 
@@ -71,7 +71,7 @@ impl Payer {
         let due = self.selected(Selection::Due).await?;
         let mut open = Vec::new();
         for batch in self.store.batches_to_watch(u32::MAX).await? {
-            let waits_for = self.waits_for(&batch)?;
+            let waits_for = self.waits_for(&batch).await?;
             open.push(OpenBatch { batch, waits_for });
         }
         Ok(PayoutStatus {
@@ -88,15 +88,15 @@ impl Payer {
         })
     }
 
-    fn waits_for(&self, batch: &Batch) -> Result<WaitsFor, PayoutError> {
-        if let Some(conflict) = self.conflict(batch)? {
+    async fn waits_for(&self, batch: &BatchHead) -> Result<WaitsFor, PayoutError> {
+        if let Some(conflict) = self.conflict(batch.id, &self.store.attempts_of(batch.id).await?)? {
             return Ok(WaitsFor::Conflict { by: conflict.by, depth: conflict.depth });
         }
-        Ok(match (batch.approval, &batch.newest().stage) {
-            (BatchApproval::Awaited, AttemptStage::Created) => WaitsFor::Approval,
-            (_, AttemptStage::Created) if !self.wallet.signs_here() => WaitsFor::Signature,
-            (_, AttemptStage::Created | AttemptStage::Signed(_)) => WaitsFor::Node,
-            (_, AttemptStage::Broadcast(_)) => WaitsFor::Block,
+        Ok(match (batch.approval, batch.newest().progress) {
+            (BatchApproval::Awaited, AttemptProgress::Created) => WaitsFor::Approval,
+            (_, AttemptProgress::Created) if !self.wallet.signs_here() => WaitsFor::Signature,
+            (_, AttemptProgress::Created | AttemptProgress::Signed) => WaitsFor::Node,
+            (_, AttemptProgress::Broadcast) => WaitsFor::Block,
         })
     }
 }

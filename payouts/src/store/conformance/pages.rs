@@ -14,6 +14,21 @@ async fn one_by_one<T, C: Copy>(mut page: impl AsyncFnMut(Option<C>) -> Vec<T>, 
     }
 }
 
+pub(crate) async fn some_accounts_are_found_by_their_numbers(store: AnyStore) {
+    let mut ids = Vec::new();
+    for id in 1..=3 {
+        ids.push(store.account(&address(id)).await.unwrap());
+    }
+    let all = store.accounts(AccountId::new(0), 10).await.unwrap();
+    let [one, _, three] = ids[..] else { unreachable!() };
+    let found = store.accounts_among(&[three, AccountId::new(99), one, three]).await.unwrap();
+    assert_eq!(found, [all[0].clone(), all[2].clone()]);
+    assert_eq!(store.accounts_among(&[]).await.unwrap(), []);
+    // More than one statement asks for.
+    let many: Vec<_> = (1..2_000).map(AccountId::new).collect();
+    assert_eq!(store.accounts_among(&many).await.unwrap(), all);
+}
+
 pub(crate) async fn pages_of_blocks_and_batches_follow_each_other(store: AnyStore) {
     let account = store.account(&address(1)).await.unwrap();
     for id in [1, 2, 3] {

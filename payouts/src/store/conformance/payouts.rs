@@ -42,6 +42,8 @@ pub(super) fn transaction(attempt: u32) -> Transaction {
 async fn assert_head(store: &AnyStore, id: BatchId) {
     let (batch, head) = (store.batch(id).await.unwrap().unwrap(), store.batch_head(id).await.unwrap().unwrap());
     assert_eq!((&head, head.txid()), (&batch.head(), batch.txid()));
+    assert_eq!(store.attempts_of(id).await.unwrap(), batch.attempts);
+    assert_eq!(store.batches_to_watch(0).await.unwrap(), [head]);
 }
 
 pub(crate) async fn a_batch_goes_through_its_life(store: AnyStore) {

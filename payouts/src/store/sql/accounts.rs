@@ -1,15 +1,20 @@
 //! Accounts and their names.
 
-use bitcoin::{Address, ScriptBuf};
-use sqlx::Row as _;
+use std::collections::BTreeSet;
 
-use super::{Connection, Pool, SqlRow, corrupt};
+use bitcoin::{Address, ScriptBuf};
+use sqlx::{QueryBuilder, Row as _};
+
+use super::{Connection, Db, Pool, SqlRow, corrupt};
 use crate::{
     account::{Account, AccountId, AccountName, Naming},
     clock::now_ms,
     crash_point,
     store::StoreError,
 };
+
+/// How many accounts a statement asks for.
+const IDS_PER_SELECT: usize = 500;
 
 /// Accounts with their names, to be continued by a condition.
 macro_rules! select_accounts {
@@ -42,6 +47,24 @@ pub(super) async fn named(pool: &Pool, after: AccountId, limit: u32) -> Result<V
     let select =
         sqlx::query(select_accounts!("WHERE accounts.id > $1 AND name IS NOT NULL ORDER BY accounts.id LIMIT $2"));
     select.bind(after.get()).bind(i64::from(limit)).fetch_all(pool).await?.iter().map(account).collect()
+}
+
+/// Returns those of some accounts that there are, each once, in the order of their numbers.
+pub(super) async fn among(pool: &Pool, ids: &[AccountId]) -> Result<Vec<Account>, StoreError> {
+    let mut accounts = Vec::new();
+    let ids: BTreeSet<AccountId> = ids.iter().copied().collect();
+    let ids: Vec<AccountId> = ids.into_iter().collect();
+    for chunk in ids.chunks(IDS_PER_SELECT) {
+        let mut select = QueryBuilder::<Db>::new(select_accounts!("WHERE accounts.id IN ("));
+        let mut list = select.separated(", ");
+        for id in chunk {
+            list.push_bind(id.get());
+        }
+        select.push(") ORDER BY accounts.id");
+        let rows = select.build().persistent(false).fetch_all(pool).await?;
+        accounts.extend(rows.iter().map(account).collect::<Result<Vec<_>, _>>()?);
+    }
+    Ok(accounts)
 }
 
 pub(super) async fn create(connection: &mut Connection, address: &Address) -> Result<AccountId, StoreError> {

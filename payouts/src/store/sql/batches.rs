@@ -263,12 +263,6 @@ pub(super) async fn newest(pool: &Pool, limit: u32) -> Result<Vec<Batch>, StoreE
     batches(pool, &rows).await
 }
 
-pub(super) async fn to_watch(pool: &Pool, height: u32) -> Result<Vec<Batch>, StoreError> {
-    let select = sqlx::query("SELECT * FROM batches WHERE state = 'open' OR block_height >= $1 ORDER BY id");
-    let rows = select.bind(i64::from(height)).fetch_all(pool).await?;
-    batches(pool, &rows).await
-}
-
 async fn batches(pool: &Pool, rows: &[SqlRow]) -> Result<Vec<Batch>, StoreError> {
     let mut batches = Vec::with_capacity(rows.len());
     for row in rows {
@@ -290,18 +284,36 @@ async fn batch(pool: &Pool, row: &SqlRow) -> Result<Batch, StoreError> {
     })
 }
 
+/// Of batches, all but whom they pay.
+macro_rules! select_heads {
+    ($those:literal) => {
+        concat!(
+            "SELECT batches.*, (SELECT COUNT(*) FROM batch_outputs WHERE batch = batches.id) AS outputs, \
+             (SELECT CAST(COALESCE(SUM(sat - fee_sat), 0) AS BIGINT) FROM batch_outputs WHERE batch = batches.id) \
+             AS paid_sat FROM batches ",
+            $those
+        )
+    };
+}
+
 /// Returns the newest batches before a number, newest first, without whom they pay.
 pub(super) async fn heads_before(pool: &Pool, before: i64, limit: u32) -> Result<Vec<BatchHead>, StoreError> {
-    let select = sqlx::query(
-        "SELECT batches.*, \
-         (SELECT COUNT(*) FROM batch_outputs WHERE batch = batches.id) AS outputs, \
-         (SELECT CAST(COALESCE(SUM(sat - fee_sat), 0) AS BIGINT) FROM batch_outputs WHERE batch = batches.id) AS paid_sat \
-         FROM batches WHERE id < $1 ORDER BY id DESC LIMIT $2",
-    );
-    let rows = select.bind(before).bind(i64::from(limit)).fetch_all(pool).await?;
-    let (Some(newest), Some(oldest)) = (rows.first(), rows.last()) else { return Ok(Vec::new()) };
-    let mut attempts =
-        attempts::heads(pool, BatchId::new(oldest.try_get("id")?), BatchId::new(newest.try_get("id")?)).await?;
+    let select = sqlx::query(select_heads!("WHERE id < $1 ORDER BY id DESC LIMIT $2"));
+    heads(pool, &select.bind(before).bind(i64::from(limit)).fetch_all(pool).await?).await
+}
+
+/// Returns the batches that are open, and those confirmed from a height on, oldest first, without whom they pay.
+pub(super) async fn to_watch(pool: &Pool, height: u32) -> Result<Vec<BatchHead>, StoreError> {
+    let select = sqlx::query(select_heads!("WHERE state = 'open' OR block_height >= $1 ORDER BY id"));
+    heads(pool, &select.bind(i64::from(height)).fetch_all(pool).await?).await
+}
+
+/// Reads batches that stand in the order of their numbers, or the other way round.
+async fn heads(pool: &Pool, rows: &[SqlRow]) -> Result<Vec<BatchHead>, StoreError> {
+    let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(Vec::new()) };
+    let ends: [i64; 2] = [first.try_get("id")?, last.try_get("id")?];
+    let [from, upto] = [ends[0].min(ends[1]), ends[0].max(ends[1])].map(BatchId::new);
+    let mut attempts = attempts::heads(pool, from, upto).await?;
     rows.iter().map(|row| head(row, &mut attempts)).collect()
 }
 

@@ -28,7 +28,7 @@ use crate::{
         register::{RegisterHead, RegisterRow, RowSeq},
     },
     ledger::{Entry, EntryKind, EntrySeq, Head, LedgerAccount},
-    payout::{Attempt, Batch, BatchEvent, BatchId, Due, PayoutRun, Restraint, RestraintRow},
+    payout::{Attempt, Batch, BatchEvent, BatchHead, BatchId, Due, PayoutRun, Restraint, RestraintRow},
     reserve::PoolMoney,
     scheme::{beneficiary::Wishes, pps::Earned},
     share::{Appended, JobTerms, JobWork, Segment, SegmentSize, ShareGroup, ShareSeq, ShareTotals, WorkerTotals},
@@ -289,8 +289,12 @@ impl Store for Backend {
         batches::newest(&self.readers, limit).await
     }
 
-    async fn batches_to_watch(&self, height: u32) -> Result<Vec<Batch>, StoreError> {
+    async fn batches_to_watch(&self, height: u32) -> Result<Vec<BatchHead>, StoreError> {
         batches::to_watch(&self.readers, height).await
+    }
+
+    async fn attempts_of(&self, batch: BatchId) -> Result<Vec<Attempt>, StoreError> {
+        attempts::of(&self.readers, batch).await
     }
 
     async fn batch_events(&self, batch: BatchId) -> Result<Vec<BatchEvent>, StoreError> {

@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use bitcoin::{BlockHash, OutPoint, SignedAmount, Txid};
 use sqlx::Row as _;
 
-use super::{Backend, SqlRow, amount, batches, blocks, corrupt, number, parsed, register};
+use super::{Backend, SqlRow, accounts, amount, batches, blocks, corrupt, number, parsed, register};
 use crate::{
-    account::AccountId,
+    account::{Account, AccountId},
     books::BlockRecord,
     export::register::RegisterRow,
     ledger::{EntrySeq, LedgerAccount},
@@ -16,6 +16,10 @@ use crate::{
 
 #[async_trait]
 impl PageStore for Backend {
+    async fn accounts_among(&self, ids: &[AccountId]) -> Result<Vec<Account>, StoreError> {
+        accounts::among(&self.readers, ids).await
+    }
+
     async fn blocks_after(&self, after: Option<(u32, BlockHash)>, limit: u32) -> Result<Vec<BlockRecord>, StoreError> {
         let select = sqlx::query(
             "SELECT * FROM blocks WHERE height < $1 OR (height = $1 AND hash > $2) ORDER BY height DESC, hash LIMIT $3",

@@ -97,8 +97,12 @@ impl Year {
     }
 
     pub(super) async fn batch(&mut self, is_so: impl Fn(&Batch) -> bool) -> Result<Option<Batch>> {
-        let batches = self.store().batches_to_watch(ALL).await?;
-        Ok(batches.into_iter().find(is_so))
+        for head in self.store().batches_to_watch(ALL).await? {
+            if let Some(batch) = self.store().batch(head.id).await?.filter(&is_so) {
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
     }
 
     /// What is done once a month: owners become known, the reserve is filled and work paid out of it, lists change.
