@@ -2,7 +2,7 @@
 //! their pages.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     num::NonZeroU32,
 };
@@ -17,7 +17,7 @@ use payouts::{
     payout::Restraint,
     scheme::{PoolFee, beneficiary},
     share::{Reward, ShareSeq},
-    store::Store,
+    store::{Store, StoreError},
 };
 use serde::{Deserialize, Serialize};
 
@@ -490,10 +490,27 @@ fn invalid(reason: String) -> Refusal {
     Refusal::new(RefusalCode::Invalid, reason)
 }
 
-/// Every account that is named has a row, so an address too.
-async fn address_of(store: &dyn Store, account: AccountId) -> Result<String, Refusal> {
-    let before = AccountId::new(account.get() - 1);
-    let found = store.accounts(before, 1).await?.pop().filter(|found| found.id == account);
+/// Returns the addresses of accounts.
+///
+/// # Errors
+///
+/// If the store fails.
+pub async fn addresses_of(
+    store: &dyn Store,
+    accounts: impl IntoIterator<Item = AccountId>,
+) -> Result<HashMap<AccountId, String>, StoreError> {
+    let ids: Vec<AccountId> = accounts.into_iter().collect();
+    let found = store.accounts_among(&ids).await?;
+    Ok(found.into_iter().map(|account| (account.id, account.address)).collect())
+}
+
+/// Returns the address of an account that is known by its number.
+///
+/// # Errors
+///
+/// If the store fails, or has no such account.
+pub async fn address_of(store: &dyn Store, account: AccountId) -> Result<String, Refusal> {
+    let found = store.accounts_among(&[account]).await?.pop();
     let found = found.ok_or_else(|| Refusal::new(RefusalCode::Failed, format!("account {account} has no address")))?;
     Ok(found.address)
 }

@@ -1,10 +1,8 @@
 //! Does a request: from what an operator names to what the payer knows, and back.
 
-use std::collections::HashMap;
-
 use bitcoin::FeeRate;
 use payouts::{
-    account::{Account, AccountId, User},
+    account::{Account, User},
     export::valued::{self, KeepError},
     ledger::LedgerAccount,
     payout::{self, Batch, BatchId, Payer, PayoutError, PayoutEvent, Restraint, Selection},
@@ -17,7 +15,7 @@ use tracing::info;
 
 use super::{
     Outcome, Refusal, RefusalCode, Request, Words,
-    account::{add_account, find_account, of_network, remove_name, set_account},
+    account::{add_account, addresses_of, find_account, of_network, remove_name, set_account},
     amount,
     log::tell,
     party, period,
@@ -167,11 +165,7 @@ impl Operator<'_> {
 
     async fn status(self) -> Result<Outcome, Refusal> {
         let status = self.payer.status().await?;
-        let mut addresses = HashMap::new();
-        for row in &status.restraints {
-            let before = AccountId::new(row.account.get() - 1);
-            addresses.extend(self.store.accounts(before, 1).await?.into_iter().map(|found| (found.id, found.address)));
-        }
+        let addresses = addresses_of(self.store, status.restraints.iter().map(|row| row.account)).await?;
         Ok(Outcome::Status(Status::new(status, |row| addresses.get(&row.account).cloned().unwrap_or_default())))
     }
 

@@ -23,7 +23,10 @@ use super::{
 };
 use crate::{
     config::network_name,
-    operations::{Refusal, RefusalCode, account::find_account},
+    operations::{
+        Refusal, RefusalCode,
+        account::{address_of, find_account},
+    },
 };
 
 /// A miner whose pages are asked for.
@@ -169,8 +172,5 @@ async fn may_see(pages: &Pages, account: AccountId, viewer: Option<&Viewer>) -> 
 ///
 /// When the store cannot be read.
 pub(super) async fn own_page(pages: &Pages, account: AccountId) -> Result<String, Refusal> {
-    let found = pages.store.accounts(AccountId::new(account.get() - 1), 1).await?;
-    let gone = || Refusal::new(RefusalCode::Failed, format!("account {account} has no address"));
-    let found = found.into_iter().find(|found| found.id == account).ok_or_else(gone)?;
-    Ok(format!("/m/{}", found.address))
+    Ok(format!("/m/{}", address_of(&*pages.store, account).await?))
 }

@@ -11,13 +11,15 @@ use payouts::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::addresses;
-use crate::api::{
-    Live,
-    course::BlockCourse,
-    extract::{Path, Query},
-    paging::{Listed, Page},
-    problem::Problem,
+use crate::{
+    api::{
+        Live,
+        course::BlockCourse,
+        extract::{Path, Query},
+        paging::{Listed, Page},
+        problem::Problem,
+    },
+    operations::account::addresses_of,
 };
 
 /// A block that the pool has found.
@@ -128,7 +130,7 @@ pub(super) async fn list(
     let (limit, after) = (page.limit()?, page.after::<Place>()?);
     let blocks = store.blocks_after(after.map(|Place(height, hash)| (height, hash)), limit + 1).await?;
     let listed = Listed::new(blocks, limit, |block| Place(block.found.height, block.found.hash).to_string());
-    let addresses = addresses(&*store, listed.items.iter().map(|block| block.found.finder)).await?;
+    let addresses = addresses_of(&*store, listed.items.iter().map(|block| block.found.finder)).await?;
     Ok(axum::Json(listed.map(|block| {
         let finder = addresses.get(&block.found.finder).cloned().unwrap_or_default();
         BlockReport::new(block, finder)
@@ -154,7 +156,7 @@ pub(super) async fn show(
     let block = store.block(hash).await?.ok_or_else(unknown)?;
     let credits = store.credits(hash).await?;
     let wanted = credits.iter().map(|credit| credit.account).chain([block.found.finder]);
-    let addresses = addresses(&*store, wanted).await?;
+    let addresses = addresses_of(&*store, wanted).await?;
     let address = |account| addresses.get(&account).cloned().unwrap_or_default();
     let credits = credits.iter().map(|credit| CreditReport {
         account: credit.account.get(),

@@ -19,12 +19,7 @@ mod screening;
 mod settings;
 mod tokens;
 
-use std::collections::HashMap;
-
-use ::payouts::{
-    account::{AccountId, User},
-    store::Store,
-};
+use ::payouts::account::User;
 use jiff::Timestamp;
 use utoipa_axum::routes;
 
@@ -154,19 +149,4 @@ fn user(text: &str) -> Result<User, Problem> {
 /// Who does something, for the record: what his token is called.
 fn by(caller: &Caller) -> Result<Words, Problem> {
     caller.label.parse().map_err(|error| Problem::failed(format!("the token's label {error}")))
-}
-
-/// Returns the addresses of some accounts.
-async fn addresses(
-    store: &dyn Store,
-    accounts: impl Iterator<Item = AccountId>,
-) -> Result<HashMap<AccountId, String>, Problem> {
-    let mut addresses = HashMap::new();
-    for account in accounts {
-        if !addresses.contains_key(&account) {
-            let found = store.accounts(AccountId::new(account.get() - 1), 1).await?;
-            addresses.extend(found.into_iter().filter(|it| it.id == account).map(|it| (it.id, it.address)));
-        }
-    }
-    Ok(addresses)
 }

@@ -1,16 +1,16 @@
 //! The blocks that the pool has found, and whom each credits.
 
-use std::collections::HashMap;
+use std::{cmp::Reverse, collections::HashMap};
 
 use askama::Template;
 use axum::extract::Path;
 use bitcoin::BlockHash;
 use payouts::books::BlockRecord;
 
-use super::{PAGE, addresses, cut, home::phase, now_ms};
+use super::{PAGE, cut, home::phase, now_ms};
 use crate::{
     api::course::BlockCourse,
-    operations::{Refusal, RefusalCode, luck::newest_rounds},
+    operations::{Refusal, RefusalCode, account::addresses_of, luck::newest_rounds},
     pages::{
         asked::{Asked, Shown, file, page},
         frame::Frame,
@@ -55,7 +55,7 @@ pub(in crate::pages) async fn list(asked: Asked) -> Shown {
     let mut found = pages.store.blocks_after(after, PAGE + 1).await?;
     let last = cut(&mut found, PAGE);
     let next = last.map(|last| format!("/blocks?height={}&hash={}", last.found.height, last.found.hash));
-    let addresses = addresses(&*pages.store, found.iter().map(|block| block.found.finder)).await?;
+    let addresses = addresses_of(&*pages.store, found.iter().map(|block| block.found.finder)).await?;
     let now_ms = now_ms();
     let rounds = newest_rounds(&*pages.store, ROUNDS).await?;
     let efforts: HashMap<_, _> = rounds.iter().map(|round| (round.block.hash, round.effort)).collect();
@@ -99,7 +99,10 @@ struct Block {
     rule: String,
     course: Vec<Step>,
     has_raw: bool,
+    /// The greatest first.
     credits: Vec<CreditLine>,
+    credit_count: Number,
+    next: Option<String>,
 }
 
 /// Something that befell a block.
@@ -151,9 +154,14 @@ pub(in crate::pages) async fn show(asked: Asked, Path(hash): Path<String>) -> Sh
     let id: BlockHash = hash.parse().map_err(|_| unknown())?;
     let block = pages.store.block(id).await?.ok_or_else(unknown)?;
     let mut credits = pages.store.credits(id).await?;
-    credits.sort_by_key(|credit| (std::cmp::Reverse(credit.amount), credit.account));
+    credits.sort_by_key(|credit| (Reverse(credit.amount), credit.account));
+    let (count, before) = (credits.len(), asked.fields.optional::<usize>("after")?.unwrap_or(0));
+    let mut credits = credits.split_off(before.min(count));
+    credits.truncate(PAGE as usize);
+    let upto = before + credits.len();
+    let next = (upto < count).then(|| format!("/blocks/{id}?after={upto}#credits"));
     let wanted = credits.iter().map(|credit| credit.account).chain([block.found.finder]);
-    let addresses = addresses(&*pages.store, wanted).await?;
+    let addresses = addresses_of(&*pages.store, wanted).await?;
     let address = |account| addresses.get(&account).cloned().unwrap_or_default();
     let course = BlockCourse::of(&*pages.store, &pages.live, &block).await?;
     let whole = block.found.value.to_sat().max(1);
@@ -180,6 +188,8 @@ pub(in crate::pages) async fn show(asked: Asked, Path(hash): Path<String>) -> Sh
         course: steps(&course),
         has_raw: course.has_raw,
         credits: credits.iter().map(line).collect(),
+        credit_count: Number(count as i128),
+        next,
     })
 }
 

@@ -11,10 +11,11 @@ use payouts::{
     store::{EntryFilter, EntryLine, EntryRange},
 };
 
-use super::{PAGE, addresses, cut, expected};
+use super::{PAGE, cut, expected};
 use crate::{
     operations::{
         Outcome, Refusal, RefusalCode, Request,
+        account::addresses_of,
         ledger::{ClassSum, LedgerSums, WantedEntries, entries_table, entry_filter, find_entry, show_sums},
         reserve::{GiftSource, PeriodReport, ReserveReport, show_reserve},
     },
@@ -196,7 +197,7 @@ pub(in crate::pages) async fn show(asked: Asked, Path(entry): Path<String>) -> S
     let left_off = entry.postings.len().saturating_sub(MAX_POSTINGS);
     let shown = &entry.postings[..entry.postings.len() - left_off];
     let miners = shown.iter().filter_map(|posting| miner_of(posting.account));
-    let addresses = addresses(&*pages.store, miners).await?;
+    let addresses = addresses_of(&*pages.store, miners).await?;
     let head = pages.store.head().await?.seq;
     page(&EntryPage {
         frame: asked.frame("/ledger", format!("Entry {}", entry.seq)).live_if(false),

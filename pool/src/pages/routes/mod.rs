@@ -20,9 +20,6 @@ mod screening;
 mod settings;
 pub(super) mod start;
 
-use std::collections::HashMap;
-
-use ::payouts::{account::AccountId, store::Store};
 use axum::{
     Router,
     routing::{get, post},
@@ -143,19 +140,4 @@ fn cut<T>(items: &mut Vec<T>, most: u32) -> Option<&T> {
 
 fn now_ms() -> i64 {
     Timestamp::now().as_millisecond()
-}
-
-/// Returns the addresses of some accounts.
-async fn addresses(
-    store: &dyn Store,
-    accounts: impl Iterator<Item = AccountId>,
-) -> Result<HashMap<AccountId, String>, Refusal> {
-    let mut addresses = HashMap::new();
-    for account in accounts {
-        if !addresses.contains_key(&account) {
-            let found = store.accounts(AccountId::new(account.get() - 1), 1).await?;
-            addresses.extend(found.into_iter().filter(|it| it.id == account).map(|it| (it.id, it.address)));
-        }
-    }
-    Ok(addresses)
 }

@@ -8,9 +8,9 @@ use payouts::{
     store::AuditFilter,
 };
 
-use super::{PAGE, addresses, cut, expected, now_ms};
+use super::{PAGE, cut, expected, now_ms};
 use crate::{
-    operations::{Outcome, Refusal, RefusalCode, Request, token::TokenReport},
+    operations::{Outcome, Refusal, RefusalCode, Request, account::addresses_of, token::TokenReport},
     pages::{
         asked::{Asked, Shown, page},
         frame::Frame,
@@ -93,7 +93,7 @@ pub(in crate::pages) async fn tokens(asked: Asked) -> Shown {
     let last = cut(&mut tokens, PAGE).map(|last| last.id.to_string());
     let next = last.map(|last| with_query("/tokens", &[("after", &last)]));
     let watched = tokens.iter().filter_map(|token| token.grant.account());
-    let addresses = addresses(&*pages.store, watched).await?;
+    let addresses = addresses_of(&*pages.store, watched).await?;
     let line = |token: Token| {
         let report = TokenReport::from(token);
         TokenLine {

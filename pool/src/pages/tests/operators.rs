@@ -1,12 +1,16 @@
 //! The pages by which operators look after accounts, the ledger, tokens and settings; and the help pages.
 
-use bitcoin::{Amount, CompactTarget, address::NetworkUnchecked};
+use bitcoin::{
+    Address, Amount, BlockHash, CompactTarget, Network, OutPoint, PubkeyHash, Txid, address::NetworkUnchecked,
+    hashes::Hash,
+};
 use payouts::{
     account::AccountId,
+    books::{BlockCredit, BlockPhase, BlockRecord, BlockState, DirectPayments, FoundBlock},
     history::{Progress, seen},
     ledger::{Draft, EntryKind, LedgerAccount},
     share::{Difficulty, JobNumber, JobTerms, Reward, ShareGroup, ShareRun, ShareSeq},
-    store::{Change, Commit, HistoryStep, HistoryStore},
+    store::{Change, Commit, HistoryStep, HistoryStore, Row},
 };
 
 use super::*;
@@ -33,7 +37,7 @@ impl Fixture {
 
     /// Books something, and returns the account that it is about.
     async fn book(&self) -> AccountId {
-        let address: bitcoin::Address<NetworkUnchecked> = ADDRESS.parse().unwrap();
+        let address: Address<NetworkUnchecked> = ADDRESS.parse().unwrap();
         let account = self.store.account(address.assume_checked_ref()).await.unwrap();
         let lines = Draft::begin(EntryKind::ReserveFunded, "<first> gift")
             .debit(LedgerAccount::Spendable, Amount::from_sat(150_000_000))
@@ -73,6 +77,56 @@ impl Fixture {
         let step = HistoryStep { from: None, to, rows: Vec::new(), seen: seen(&shares) };
         assert!(self.store.step_history(&step).await.unwrap());
     }
+}
+
+#[tokio::test]
+async fn credits_of_a_block_are_shown_in_parts_the_greatest_first() {
+    let fixture = Fixture::new(false).await;
+    let mut credits = Vec::new();
+    for number in 1..=120 {
+        let address = Address::p2pkh(PubkeyHash::from_byte_array([number; 20]), Network::Regtest);
+        let account = fixture.store.account(&address).await.unwrap();
+        credits.push(BlockCredit { account, amount: Amount::from_sat(number.into()), paid: Amount::ZERO });
+    }
+    let whole: Amount = credits.iter().map(|credit| credit.amount).sum();
+    let hash = BlockHash::from_byte_array([1; 32]);
+    let found = FoundBlock {
+        hash,
+        height: 7,
+        coinbase: OutPoint::new(Txid::from_byte_array([1; 32]), 0),
+        value: whole,
+        subsidy: whole,
+        finder: credits[0].account,
+        share_position: ShareSeq::new(0),
+        nbits: CompactTarget::from_consensus(0x207f_ffff),
+        found_at_ms: 1,
+        direct: DirectPayments::default(),
+    };
+    let state = BlockState { phase: BlockPhase::Immature, epoch: 0 };
+    let block = BlockRecord { found, fee: Amount::ZERO, reserve: Amount::ZERO, rule: None, state };
+    let mut draft = Draft::begin(EntryKind::BlockFound, hash).debit(LedgerAccount::Immature(hash), whole);
+    for credit in &credits {
+        draft = draft.credit(LedgerAccount::MinerImmature(credit.account), credit.amount);
+    }
+    let entry = draft.balanced().unwrap().seal(fixture.store.head().await.unwrap(), 1);
+    let rows = vec![Row::BlockFound { block, credits, window: None }];
+    assert_eq!(fixture.store.commit(Change { entry, rows }).await.unwrap(), Commit::Done);
+
+    let session = fixture.logged_in(Grant::View).await;
+    let (mut path, mut shown) = (format!("/blocks/{hash}"), Vec::new());
+    loop {
+        let page = fixture.get(&path, &session).await.html;
+        assert!(page.contains("Miners: 120"), "{page}");
+        let rows = page.split("<td><a href=\"/m/").skip(1);
+        let sums = rows.filter_map(|row| row.split("<td class=\"number\">").nth(1)?.split('<').next()?.parse().ok());
+        shown.push(sums.collect::<Vec<u64>>());
+        let Some((link, _)) = page.split_once("#credits\">Smaller credits") else { break };
+        path = link.rsplit_once('"').unwrap().1.to_owned();
+    }
+    assert_eq!(shown.iter().map(Vec::len).collect::<Vec<_>>(), [50, 50, 20]);
+    assert!(shown.concat().into_iter().eq((1..=120).rev()), "{shown:?}");
+    let beyond = fixture.get(&format!("/blocks/{hash}?after=999"), &session).await;
+    assert_eq!(beyond.status, 200);
 }
 
 #[tokio::test]
