@@ -40,7 +40,7 @@ const PAST: Extent = Extent { accounts: 500, workers: 10, days: 365, until_ms: 0
 /// Blocks that the pool finds before it is measured: one for each day.
 const BLOCKS: u32 = 365;
 /// Hashes a second of the miner that finds them, of which every other one is a block.
-const HASH_RATE: f64 = 40.0;
+const HASH_RATE: f64 = 10.0;
 /// A balance is paid from here on, in satoshis. All accounts earn alike and reach it together.
 const THRESHOLD_SAT: u64 = 100_000_000;
 /// Blocks that the pool splits: the shares of all accounts, which regtest's difficulty makes a great number.
