@@ -34,11 +34,12 @@ async fn what_is_known_of_the_reference_pool_is_found() {
 
     let mut command = Command::new(executable().unwrap());
     command.arg("probe").arg(pool.address().to_string()).arg("--json");
-    command.args(["--user", "probe", "--hash-rate", "20000", "--timeout", "5", "--patience", "90"]).kill_on_drop(true);
+    command.args(["--user", "probe", "--hash-rate", "20000", "--timeout", "5", "--patience", "120"]).kill_on_drop(true);
     let probing = command.output();
-    // The one tip comes late, when a minute has passed without a job.
+    // The one tip comes late, when a minute has passed without a job since the probe began to wait for one, which it does
+    // once it has checked all else.
     let tip = async {
-        sleep(Duration::from_secs(85)).await;
+        sleep(Duration::from_secs(110)).await;
         node.mine(1).unwrap();
         std::future::pending::<()>().await;
     };
