@@ -30,6 +30,8 @@ use crate::{
 const SHORT_PAGE: u32 = 20;
 /// Over what stretch workers are looked at.
 const WORKED_MS: i64 = 86_400_000;
+/// Workers that it shows, the strongest.
+const MOST_WORKERS: usize = 100;
 /// The longest text that accounts are looked for by.
 const MAX_SEARCH_CHARS: usize = 128;
 
@@ -117,6 +119,7 @@ struct AccountPage {
     donation: Option<DonationReport>,
     division: Vec<(String, u32)>,
     workers: Vec<WorkerLine>,
+    more_workers: usize,
     entries: Vec<EntryLine>,
     more_entries: Option<String>,
     payments: Vec<PaymentLine>,
@@ -156,7 +159,10 @@ pub(in crate::pages) async fn show(asked: Asked, Path(account): Path<String>) ->
     let id = find_account(store, &user).await?.id;
     let path = format!("/accounts/{user}");
     let AccountReport { mines_for, donation, division, page: page_for, .. } = show_account(store, &user).await?;
-    let workers = show_workers(store, &user, WORKED_MS, now_ms).await?.workers;
+    let mut workers = show_workers(store, &user, WORKED_MS, now_ms).await?.workers;
+    let more_workers = workers.len().saturating_sub(MOST_WORKERS);
+    workers.sort_by(|one, other| other.hash_rate.total_cmp(&one.hash_rate).then_with(|| one.worker.cmp(&other.worker)));
+    workers.truncate(MOST_WORKERS);
     let (entries, more_entries) = entries(store, id, &path, fields).await?;
     let (payments, more_payments) = payments(store, id, &path, fields).await?;
     let line = line(store, id).await?;
@@ -171,6 +177,7 @@ pub(in crate::pages) async fn show(asked: Asked, Path(account): Path<String>) ->
         donation,
         division: division.into_iter().map(|part| (part.address, part.weight)).collect(),
         workers: workers.iter().map(|worker| worker_line(worker, now_ms)).collect(),
+        more_workers,
         entries,
         more_entries,
         payments,

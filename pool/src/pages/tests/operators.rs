@@ -4,6 +4,7 @@ use bitcoin::{
     Address, Amount, BlockHash, CompactTarget, Network, OutPoint, PubkeyHash, Txid, address::NetworkUnchecked,
     hashes::Hash,
 };
+use jiff::Timestamp;
 use payouts::{
     account::AccountId,
     books::{BlockCredit, BlockPhase, BlockRecord, BlockState, DirectPayments, FoundBlock},
@@ -49,6 +50,11 @@ impl Fixture {
 
     /// Has an account find a share, and takes it into the history.
     async fn mine(&self, account: AccountId, at_ms: i64) {
+        self.mine_with(account, &[("rig".to_owned(), 1)], at_ms).await;
+    }
+
+    /// Has workers of an account find so many shares, and takes them into the history.
+    async fn mine_with(&self, account: AccountId, workers: &[(String, u32)], at_ms: i64) {
         let session = self.store.begin_session().await.unwrap();
         let [position, segment] = [0, 1].map(|number| ShareSeq::of_session(session, number).unwrap());
         let job = JobTerms {
@@ -61,22 +67,36 @@ impl Fixture {
             subsidy: None,
             fees: None,
         };
-        let run = ShareRun {
+        let run = |(worker, count): &(String, u32)| ShareRun {
             account,
-            worker: "rig".into(),
-            job,
+            worker: worker.as_str().into(),
+            job: job.clone(),
             difficulty: Difficulty::from_log2(10).unwrap(),
             reward: Reward::Shared,
-            count: 1,
+            count: *count,
             first_at_ms: at_ms,
             last_at_ms: at_ms,
         };
-        self.store.append_shares(&ShareGroup { session, number: 1, segment, runs: vec![run] }).await.unwrap();
+        let runs = workers.iter().map(run).collect();
+        self.store.append_shares(&ShareGroup { session, number: 1, segment, runs }).await.unwrap();
         let to = Progress::begin(segment, Some(0), at_ms);
         let shares = self.store.shares_by_worker(ShareSeq::new(0), segment, to.worker).await.unwrap();
         let step = HistoryStep { from: None, to, rows: Vec::new(), seen: seen(&shares) };
         assert!(self.store.step_history(&step).await.unwrap());
     }
+}
+
+#[tokio::test]
+async fn strongest_workers_of_an_account_are_shown_and_the_others_counted() {
+    let fixture = Fixture::new(false).await;
+    let account = fixture.book().await;
+    let workers: Vec<_> = (1..=103).map(|count| (format!("rig{count}"), count)).collect();
+    fixture.mine_with(account, &workers, Timestamp::now().as_millisecond()).await;
+    let session = fixture.logged_in(Grant::View).await;
+    let page = fixture.get(&format!("/accounts/{ADDRESS}"), &session).await.html;
+    let shown: Vec<_> = page.split("<th scope=\"row\">rig").skip(1).filter_map(|row| row.split('<').next()).collect();
+    assert!(shown.iter().map(|name| name.parse::<u32>().unwrap()).eq((4..=103).rev()), "{shown:?}");
+    assert!(page.contains("And 3 weaker ones."), "{page}");
 }
 
 #[tokio::test]
