@@ -450,6 +450,7 @@ macro_rules! for_each_requirement {
             sessions_count_up,
             journal_is_read_back_and_found_by_subject,
             latest_rows_of_the_journal_about_each_thing_are_found,
+            rows_of_the_journal_about_some_things_are_found,
             journal_row_that_follows_no_head_changes_nothing,
             data_of_a_party_can_be_changed_and_erased_with_its_row,
             values_of_receipts_are_on_record_once,

@@ -188,6 +188,9 @@ pub trait SearchStore {
         limit: u32,
     ) -> Result<Vec<JournalRow>, StoreError>;
 
+    /// Returns all rows of the journal that are of a kind and about one of some things, newest first.
+    async fn journal_about_any(&self, kind: &str, subjects: &[String]) -> Result<Vec<JournalRow>, StoreError>;
+
     /// Returns what the ledger accounts of each class have together, in the order of the classes' names.
     async fn balance_sums(&self) -> Result<Vec<BalanceSum>, StoreError>;
 

@@ -338,6 +338,10 @@ impl SearchStore for FallibleStore {
         self.call(Call::Read, self.inner.records_where(wanted, range, limit)).await
     }
 
+    async fn journal_about_any(&self, kind: &str, subjects: &[String]) -> Result<Vec<JournalRow>, StoreError> {
+        self.call(Call::Read, self.inner.journal_about_any(kind, subjects)).await
+    }
+
     async fn latest_journal_rows(
         &self,
         kind: &str,

@@ -1,6 +1,6 @@
 //! Records: coin that left, newest first, and what is on record of each.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use bitcoin::Txid;
 use payouts::{
@@ -290,13 +290,28 @@ fn failed(error: impl std::fmt::Display) -> Refusal {
     Refusal::new(RefusalCode::Failed, error)
 }
 
-/// Returns the newest value of a row by a profile, which is given by name and version.
+/// Returns the newest values of rows by a profile, which is given by name and version. Some have none.
 ///
 /// # Errors
 ///
 /// When the store cannot be read.
-pub async fn newest_value(store: &dyn Store, row: &RegisterRow, profile: &str) -> Result<Option<ValueReport>, Refusal> {
-    Ok(values(store, row, profile, None).await?.into_iter().next())
+pub async fn newest_values(
+    store: &dyn Store,
+    rows: &[RegisterRow],
+    profile: &str,
+) -> Result<HashMap<RowSeq, ValueReport>, Refusal> {
+    let subjects: Vec<String> = rows.iter().map(|row| row.record.delivery.to_string()).collect();
+    let mut newest = HashMap::new();
+    for event in store.journal_about_any(Valued::KIND, &subjects).await? {
+        let valued: Valued = event.read().map_err(failed)?;
+        if let ValueKey::Row(row) = valued.about.key()
+            && valued.profile == profile
+            && !newest.contains_key(&row)
+        {
+            newest.insert(row, ValueReport::new(&event, valued, false)?);
+        }
+    }
+    Ok(newest)
 }
 
 /// Returns the values of a row by a profile, newest first. Those after the row `closed` of the journal are corrections of a

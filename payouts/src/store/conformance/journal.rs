@@ -70,6 +70,18 @@ pub(crate) async fn latest_rows_of_the_journal_about_each_thing_are_found(store:
     assert_eq!(latest("OTHER", 0, 10).await, []);
 }
 
+pub(crate) async fn rows_of_the_journal_about_some_things_are_found(store: AnyStore) {
+    let written = rows(JournalHead::EMPTY, &["a", "b", "a", "c"]);
+    assert_eq!(store.append_journal(&written).await.unwrap(), Commit::Done);
+    let about = async |kind, subjects: &[&str]| {
+        let subjects: Vec<_> = subjects.iter().map(|&subject| subject.to_owned()).collect();
+        store.journal_about_any(kind, &subjects).await.unwrap()
+    };
+    assert_eq!(about("NOTED", &["a", "c", "z"]).await, [3, 2, 0].map(|place| written[place].clone()));
+    assert_eq!(about("NOTED", &[]).await, []);
+    assert_eq!(about("OTHER", &["a"]).await, []);
+}
+
 pub(crate) async fn journal_row_that_follows_no_head_changes_nothing(store: AnyStore) {
     let first = rows(JournalHead::EMPTY, &["a"]);
     assert_eq!(store.append_journal(&first).await.unwrap(), Commit::Done);

@@ -1,8 +1,10 @@
 //! The export register's journal, and the sealed data of parties.
 
-use sqlx::Row as _;
+use std::{cmp::Reverse, collections::BTreeSet};
 
-use super::{Connection, Pool, SqlRow, parsed};
+use sqlx::{QueryBuilder, Row as _};
+
+use super::{Connection, Db, Pool, SqlRow, parsed};
 use crate::{
     export::{
         journal::{JournalHead, JournalRow, JournalSeq},
@@ -11,7 +13,10 @@ use crate::{
     store::{Commit, StoreError},
 };
 
-pub(super) async fn head(executor: impl sqlx::Executor<'_, Database = super::Db>) -> Result<JournalHead, StoreError> {
+/// How many things a statement asks about.
+const SUBJECTS_PER_SELECT: usize = 500;
+
+pub(super) async fn head(executor: impl sqlx::Executor<'_, Database = Db>) -> Result<JournalHead, StoreError> {
     let row =
         sqlx::query("SELECT seq, hash FROM export_journal ORDER BY seq DESC LIMIT 1").fetch_optional(executor).await?;
     match row {
@@ -138,6 +143,24 @@ pub(super) async fn latest(
     );
     let rows = select.bind(kind).bind(after.get()).bind(i64::from(limit)).fetch_all(pool).await?;
     rows.iter().map(journal_row).collect()
+}
+
+pub(super) async fn about_any(pool: &Pool, kind: &str, subjects: &[String]) -> Result<Vec<JournalRow>, StoreError> {
+    let subjects: Vec<&String> = subjects.iter().collect::<BTreeSet<_>>().into_iter().collect();
+    let mut found = Vec::new();
+    for chunk in subjects.chunks(SUBJECTS_PER_SELECT) {
+        let mut select = QueryBuilder::<Db>::new("SELECT * FROM export_journal WHERE kind = ");
+        select.push_bind(kind).push(" AND subject IN (");
+        let mut list = select.separated(", ");
+        for subject in chunk {
+            list.push_bind(subject.as_str());
+        }
+        select.push(")");
+        let rows = select.build().persistent(false).fetch_all(pool).await?;
+        found.extend(rows.iter().map(journal_row).collect::<Result<Vec<_>, _>>()?);
+    }
+    found.sort_by_key(|row| Reverse(row.seq));
+    Ok(found)
 }
 
 fn journal_row(row: &SqlRow) -> Result<JournalRow, StoreError> {

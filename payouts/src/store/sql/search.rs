@@ -94,6 +94,10 @@ impl SearchStore for Backend {
         journal::latest(&self.readers, kind, after, limit).await
     }
 
+    async fn journal_about_any(&self, kind: &str, subjects: &[String]) -> Result<Vec<JournalRow>, StoreError> {
+        journal::about_any(&self.readers, kind, subjects).await
+    }
+
     async fn balance_sums(&self) -> Result<Vec<BalanceSum>, StoreError> {
         // Behind the colon stand a number or a hash.
         let select = sqlx::query(

@@ -94,6 +94,7 @@ pub(in crate::pages) async fn list(asked: Asked) -> Shown {
     }
     let mut rows = store.records_where(&filter, RecordRange::Before(before), PAGE + 1).await?;
     let next = cut(&mut rows, PAGE).map(|last| last.seq.to_string());
+    let values = records::newest_values(store, &rows, &profile.id()).await?;
     let mut lines = Vec::with_capacity(rows.len());
     let mut booked: HashMap<EntrySeq, (i64, Option<BatchId>)> = HashMap::new();
     for row in &rows {
@@ -101,7 +102,6 @@ pub(in crate::pages) async fn list(asked: Asked) -> Shown {
             Some(known) => *known,
             None => *booked.entry(row.entry).or_insert(records::booked(store, row.entry).await?),
         };
-        let value = records::newest_value(store, row, &profile.id()).await?;
         lines.push(RecordLine {
             seq: row.seq.get(),
             at: When(at_ms),
@@ -112,7 +112,7 @@ pub(in crate::pages) async fn list(asked: Asked) -> Shown {
             ends: Ends(row.record.address.clone()),
             delivery: Ends(row.record.delivery.to_string()),
             batch,
-            value: value.as_ref().map(worth).unwrap_or_default(),
+            value: values.get(&row.seq).map(worth).unwrap_or_default(),
         });
     }
     let names = ["period", "state", "account", "txid", "party"];
