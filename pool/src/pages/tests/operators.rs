@@ -70,7 +70,7 @@ impl Fixture {
         let run = |(worker, count): &(String, u32)| ShareRun {
             account,
             worker: worker.as_str().into(),
-            job: job.clone(),
+            job,
             difficulty: Difficulty::from_log2(10).unwrap(),
             reward: Reward::Shared,
             count: *count,
