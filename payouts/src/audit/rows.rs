@@ -197,10 +197,9 @@ impl RowAudit {
                 return Ok(Err(fault));
             }
         }
-        let (open, newest) = (store.batches_to_watch(u32::MAX).await?, store.batches(1).await?);
-        let mut ids = open.iter().map(|batch| batch.id).chain(newest.iter().map(|batch| batch.id));
-        if let Some(id) = ids.find(|id| !self.batches.contains_key(id)) {
-            return Ok(Err(unknown("batches", id)));
+        let (open, newest) = (store.batches_to_watch(u32::MAX).await?, store.batches_before(None, 1).await?);
+        if let Some(batch) = open.iter().chain(&newest).find(|batch| !self.batches.contains_key(&batch.id)) {
+            return Ok(Err(unknown("batches", batch.id)));
         }
         if let Err(fault) = self.restraints.compare(store).await? {
             return Ok(Err(fault));

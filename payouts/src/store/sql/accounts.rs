@@ -5,16 +5,13 @@ use std::collections::BTreeSet;
 use bitcoin::{Address, ScriptBuf};
 use sqlx::{QueryBuilder, Row as _};
 
-use super::{Connection, Db, Pool, SqlRow, corrupt};
+use super::{Connection, Db, KEYS_PER_SELECT, Pool, SqlRow, corrupt};
 use crate::{
     account::{Account, AccountId, AccountName, Naming},
     clock::now_ms,
     crash_point,
     store::StoreError,
 };
-
-/// How many accounts a statement asks for.
-const IDS_PER_SELECT: usize = 500;
 
 /// Accounts with their names, to be continued by a condition.
 macro_rules! select_accounts {
@@ -54,7 +51,7 @@ pub(super) async fn among(pool: &Pool, ids: &[AccountId]) -> Result<Vec<Account>
     let mut accounts = Vec::new();
     let ids: BTreeSet<AccountId> = ids.iter().copied().collect();
     let ids: Vec<AccountId> = ids.into_iter().collect();
-    for chunk in ids.chunks(IDS_PER_SELECT) {
+    for chunk in ids.chunks(KEYS_PER_SELECT) {
         let mut select = QueryBuilder::<Db>::new(select_accounts!("WHERE accounts.id IN ("));
         let mut list = select.separated(", ");
         for id in chunk {

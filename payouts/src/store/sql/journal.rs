@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeSet};
 
 use sqlx::{QueryBuilder, Row as _};
 
-use super::{Connection, Db, Pool, SqlRow, parsed};
+use super::{Connection, Db, KEYS_PER_SELECT, Pool, SqlRow, parsed};
 use crate::{
     export::{
         journal::{JournalHead, JournalRow, JournalSeq},
@@ -12,9 +12,6 @@ use crate::{
     },
     store::{Commit, StoreError},
 };
-
-/// How many things a statement asks about.
-const SUBJECTS_PER_SELECT: usize = 500;
 
 pub(super) async fn head(executor: impl sqlx::Executor<'_, Database = Db>) -> Result<JournalHead, StoreError> {
     let row =
@@ -148,7 +145,7 @@ pub(super) async fn latest(
 pub(super) async fn about_any(pool: &Pool, kind: &str, subjects: &[String]) -> Result<Vec<JournalRow>, StoreError> {
     let subjects: Vec<&String> = subjects.iter().collect::<BTreeSet<_>>().into_iter().collect();
     let mut found = Vec::new();
-    for chunk in subjects.chunks(SUBJECTS_PER_SELECT) {
+    for chunk in subjects.chunks(KEYS_PER_SELECT) {
         let mut select = QueryBuilder::<Db>::new("SELECT * FROM export_journal WHERE kind = ");
         select.push_bind(kind).push(" AND subject IN (");
         let mut list = select.separated(", ");

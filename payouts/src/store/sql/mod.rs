@@ -63,6 +63,8 @@ mod workers;
 /// Rows that one statement takes. SQLite allows 32,766 values in a statement, PostgreSQL 65,535; ten columns are the
 /// most here.
 const ROWS_PER_INSERT: usize = 500;
+/// Keys that one statement looks for, within the same bounds.
+const KEYS_PER_SELECT: usize = 500;
 /// How long a write may take, waiting in line included. A database that is silent for so long is taken for gone; what it
 /// did all the same is found when the write is repeated.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
